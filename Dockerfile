@@ -1,0 +1,39 @@
+# Stargus in a container: docker build -t stargus . && docker run --rm -p 8080:8080 -v stargus-data:/app/data \
+#   -e STARGUS_HOST=0.0.0.0 -e STARGUS_AUTH=required -e STARGUS_OPERATOR_KEY stargus
+#
+# STARGUS_HOST has no value here on purpose. Its default, 127.0.0.1, can't be reached from outside of the container; 0.0.0.0 opens
+# Stargus to whoever reaches the port, which the operator decides together with STARGUS_AUTH.
+
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# No install scripts: better-sqlite3 brings its binaries along, and nothing is to be compiled.
+RUN npm ci --ignore-scripts --omit=optional --include=dev
+COPY tsconfig.json ./
+COPY src ./src
+COPY migrations ./migrations
+RUN node node_modules/typescript/bin/tsc -p tsconfig.json && rm -f dist/.tsbuildinfo
+
+FROM node:24-slim AS modules
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# The optional dependencies are Node itself, which this image has.
+RUN npm ci --ignore-scripts --omit=dev --omit=optional && npm cache clean --force
+
+FROM node:24-slim
+WORKDIR /app
+ENV NODE_ENV=production
+# SQLite's file is below this folder unless STARGUS_DATABASE_URL names another place. `node` (uid 1000) comes with the image.
+RUN mkdir data && chown node:node data
+COPY --from=modules /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+COPY package.json LICENSE ./
+COPY openapi ./openapi
+USER node
+VOLUME /app/data
+EXPOSE 8080
+# On the address that Stargus listens on; where that is all of them, on loopback.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+  CMD ["node", "-e", "const{STARGUS_HOST:h='127.0.0.1',STARGUS_PORT:p='8080'}=process.env;fetch(`http://${['0.0.0.0','::'].includes(h)?'127.0.0.1':h}:${p}/healthz`).then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
+# Not through npm: signals must reach the server itself, which ends in order on SIGTERM.
+CMD ["node", "dist/src/main.js"]

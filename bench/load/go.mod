@@ -1,0 +1,3 @@
+module stargus/bench/load
+
+go 1.21

@@ -1,0 +1,106 @@
+// The load generator of the bench: one process, one workload, one line of JSON on stdout.
+// It shares two cores with the server it measures, so it speaks HTTP/1.1 over raw connections and reports its own CPU share.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type options struct {
+	mode        string
+	address     string
+	dialect     dialect
+	operation   string
+	connections int
+	watchers    int
+	watchKeys   bool
+	keys        int
+	valueBytes  int
+	rate        int
+	warm        time.Duration
+	measure     time.Duration
+	pids        []int
+}
+
+func main() {
+	debug.SetGCPercent(400)
+	o, err := parse()
+	if err != nil {
+		fail(err)
+	}
+	var result any
+	switch o.mode {
+	case "seed":
+		result, err = seed(o)
+	case "requests":
+		result, err = requests(o)
+	case "fanout":
+		result, err = fanout(o)
+	case "hold":
+		result, err = hold(o)
+	default:
+		err = fmt.Errorf("unknown -mode %q", o.mode)
+	}
+	if err != nil {
+		fail(err)
+	}
+	printJSON(result)
+}
+
+func parse() (options, error) {
+	o := options{}
+	var kind, pool, collection, pids string
+	var seconds, warm float64
+	flag.StringVar(&o.mode, "mode", "requests", "seed | requests | fanout | hold")
+	flag.StringVar(&kind, "dialect", "stargus", "stargus | etcd | pocketbase")
+	flag.StringVar(&o.address, "address", "127.0.0.1:8080", "host:port of the server")
+	flag.StringVar(&pool, "pool", "bench", "pool written and read")
+	flag.StringVar(&collection, "collection", "items", "collection written and read")
+	flag.StringVar(&o.operation, "operation", "put", "put | get, of mode requests")
+	flag.IntVar(&o.connections, "connections", 64, "connections that send requests")
+	flag.IntVar(&o.watchers, "watchers", 1000, "watchers, of modes fanout and hold")
+	flag.BoolVar(&o.watchKeys, "watch-keys", false, "mode hold: each watcher watches one key that nobody writes")
+	flag.IntVar(&o.keys, "keys", 10000, "keys that requests choose from at random")
+	flag.IntVar(&o.valueBytes, "value", 200, "bytes of a value")
+	flag.IntVar(&o.rate, "rate", 0, "mode fanout: writes per second; 0 is as fast as answers come")
+	flag.Float64Var(&warm, "warm", 1, "seconds before the measurement begins")
+	flag.Float64Var(&seconds, "seconds", 8, "seconds measured (mode hold: the longest time to hold)")
+	flag.StringVar(&pids, "pids", "", "processes of the server, comma-separated: their CPU and memory are reported")
+	flag.Parse()
+
+	o.warm = time.Duration(warm * float64(time.Second))
+	o.measure = time.Duration(seconds * float64(time.Second))
+	for _, text := range strings.FieldsFunc(pids, func(r rune) bool { return r == ',' }) {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			return o, fmt.Errorf("-pids: %w", err)
+		}
+		o.pids = append(o.pids, pid)
+	}
+	if o.valueBytes < stampBytes {
+		return o, fmt.Errorf("-value must be at least %d, the bytes of the time stamp", stampBytes)
+	}
+	var err error
+	o.dialect, err = dialectFor(kind, o.address, pool, collection)
+	return o, err
+}
+
+func printJSON(result any) {
+	text, err := json.Marshal(result)
+	if err != nil {
+		fail(err)
+	}
+	fmt.Println(string(text))
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "load:", err)
+	os.Exit(1)
+}

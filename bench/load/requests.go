@@ -1,0 +1,116 @@
+// The closed loop: each connection sends its next request when it has the answer to the last.
+package main
+
+import (
+	"fmt"
+	"math/rand"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+type requestsResult struct {
+	Rate     float64 `json:"rate"`
+	Requests int64   `json:"requests"`
+	Errors   int64   `json:"errors"`
+	Problem  string  `json:"problem,omitempty"` // the first error
+	P50      float64 `json:"p50Ms"`
+	P99      float64 `json:"p99Ms"`
+	usage
+}
+
+// writers are connections that send until stopped. Only what is answered while measuring is on counts in latencies.
+type writers struct {
+	o         options
+	stop      atomic.Bool
+	measuring atomic.Bool
+	answered  atomic.Int64 // 2xx answers, warm-up included
+	errors    atomic.Int64
+	problem   atomic.Pointer[string]
+	latencies histogram
+	group     sync.WaitGroup
+}
+
+func startWriters(o options) *writers {
+	w := &writers{o: o}
+	for i := 0; i < o.connections; i++ {
+		w.group.Add(1)
+		go w.run(int64(i))
+	}
+	return w
+}
+
+func (w *writers) finish() {
+	w.stop.Store(true)
+	w.group.Wait()
+}
+
+func (w *writers) run(seed int64) {
+	defer w.group.Done()
+	random := rand.New(rand.NewSource(seed + time.Now().UnixNano()))
+	conn := &connection{address: w.o.address, until: deadlineOf(w.o)}
+	defer conn.close()
+	latencies := &histogram{}
+	defer func() { w.latencies.add(latencies) }()
+	value := newValue(w.o.valueBytes)
+	var key, request []byte
+	for !w.stop.Load() {
+		key = keyName(key, random.Intn(w.o.keys))
+		start := time.Now()
+		if w.o.operation == "get" {
+			request = w.o.dialect.get(request[:0], key)
+		} else {
+			restamp(value, start)
+			request = w.o.dialect.put(request[:0], key, value)
+		}
+		if w.send(conn, request) && w.measuring.Load() {
+			latencies.record(time.Since(start))
+		}
+	}
+}
+
+// send counts the answer; after an error it pauses, so that a dead server doesn't cost a core.
+func (w *writers) send(conn *connection, request []byte) bool {
+	status, err := conn.exchange(request)
+	if err == nil && status >= 200 && status < 300 {
+		w.answered.Add(1)
+		return true
+	}
+	problem := fmt.Sprintf("status %d", status)
+	if err != nil {
+		problem = err.Error()
+	}
+	w.errors.Add(1)
+	w.problem.CompareAndSwap(nil, &problem)
+	time.Sleep(time.Millisecond)
+	return false
+}
+
+func (w *writers) firstProblem() string {
+	if problem := w.problem.Load(); problem != nil {
+		return *problem
+	}
+	return ""
+}
+
+func deadlineOf(o options) time.Time { return time.Now().Add(o.warm + o.measure + 20*time.Second) }
+
+func requests(o options) (requestsResult, error) {
+	w := startWriters(o)
+	time.Sleep(o.warm)
+	before, start := w.answered.Load(), markUsage(o.pids)
+	w.measuring.Store(true)
+	time.Sleep(o.measure)
+	w.measuring.Store(false)
+	count, end := w.answered.Load()-before, markUsage(o.pids)
+	w.finish()
+	return requestsResult{
+		Rate:     float64(count) / end.at.Sub(start.at).Seconds(),
+		Requests: count,
+		Errors:   w.errors.Load(),
+		Problem:  w.firstProblem(),
+		P50:      w.latencies.milliseconds(0.50),
+		P99:      w.latencies.milliseconds(0.99),
+		usage:    start.until(end, o.pids),
+	}, nil
+}

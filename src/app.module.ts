@@ -1,0 +1,21 @@
+/**
+ * The Nest modules, one for each role that a process can have. There is one role yet: `EmbeddedModule`, which answers
+ * requests and does the background work in one process.
+ */
+import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { BatchController } from './http/batch.controller.js';
+import { ChangesController } from './http/changes.controller.js';
+import { CollectionsController } from './http/collections.controller.js';
+import { DocsController } from './http/docs.controller.js';
+import { ItemsController } from './http/items.controller.js';
+import { PoolsController } from './http/pools.controller.js';
+import { SystemController } from './http/system.controller.js';
+
+export const controllers = [SystemController, DocsController, PoolsController, CollectionsController, ItemsController, BatchController, ChangesController];
+
+@Module({})
+export class EmbeddedModule {
+  static with(providers: Provider[]): DynamicModule {
+    return { module: EmbeddedModule, controllers, providers };
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * The engine as one object: the parts that HTTP, jobs and embedding programs call, built on a store. Made in wiring.ts.
+ */
+import type { Clock, Store, Telemetry } from './ports.js';
+import { Committer } from './state/committer.js';
+import { Compaction, type Retention } from './state/compaction.js';
+import { ItemCache } from './state/item-cache.js';
+import { Reader } from './state/reader.js';
+import { Replicas } from './state/replicas.js';
+import { Watching, type WatchingOptions } from './watch/watching.js';
+
+export interface EngineOptions extends WatchingOptions {
+  /** Whether a pool comes into being on its first write. */
+  readonly createPools: boolean;
+  readonly cacheBytes: number;
+  readonly retention: Retention;
+}
+
+export class Engine {
+  readonly replicas: Replicas;
+  readonly committer: Committer;
+  readonly reader: Reader;
+  readonly watching: Watching;
+  readonly compaction: Compaction;
+  readonly #cache: ItemCache;
+
+  constructor(
+    readonly store: Store,
+    readonly telemetry: Telemetry,
+    clock: Clock,
+    readonly options: EngineOptions,
+  ) {
+    this.#cache = new ItemCache(options.cacheBytes);
+    this.replicas = new Replicas(store, this.#cache, () => clock.now());
+    this.committer = new Committer(store, this.replicas, telemetry, options);
+    this.reader = new Reader(store, this.replicas);
+    this.watching = new Watching(store, this.replicas, this.reader, telemetry, clock, options);
+    this.compaction = new Compaction(store, this.replicas, options.retention);
+  }
+
+  get cacheBytes(): number {
+    return this.#cache.bytes;
+  }
+}

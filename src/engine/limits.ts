@@ -1,0 +1,77 @@
+/** Every limit of the engine, each with its reason. Limits that an operator may set are in platform/config. */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const limits = {
+  /** A name is part of a path and of many rows; 128 is generous for a person and small for an index. */
+  nameLengthMax: 128,
+  /** The key is part of every index entry; 255 bytes is what a VARBINARY keeps with one length byte. */
+  itemKeyBytesMax: 255,
+  attributeNameBytesMax: 128,
+  /** An item is read, compared and sent whole; past this it belongs into a blob. */
+  itemBytesMax: 1 * MiB,
+  attributesMax: 1000,
+  /** Deeper values serve nobody and are what attacks on recursive code are made of. */
+  nestingMax: 100,
+  /** Room for the white space of a pretty-printed item beside its 1 MiB. */
+  itemBodyBytesMax: 2 * MiB,
+  batchOpsMax: 1000,
+  batchBodyBytesMax: 4 * MiB,
+  descriptionLengthMax: 4096,
+  optionsBytesMax: 16 * KiB,
+  idempotencyKeyLengthMax: 255,
+  /** How long the answer of a write with an Idempotency-Key is kept. */
+  storedAnswerMs: 24 * 3600 * 1000,
+  collectionsPerPoolMax: 10_000,
+  /** A deletion by prefix is one commit, held in memory, told to watchers whole. */
+  deleteItemsMax: 1000,
+  /** Dropping a collection is one commit as well; a larger one is emptied in steps first. */
+  dropCollectionItemsMax: 10_000,
+  /** What one commit may hold in memory and in one transaction: the sum of its values before and after. */
+  commitBytesMax: 32 * MiB,
+
+  /** Writes that wait for one pool; beyond this the node is overloaded and says so instead of growing. */
+  queueCommandsMax: 10_000,
+  queueBytesMax: 64 * MiB,
+  /** What one transaction takes of the queue: enough to share its cost, little enough to keep its latency low. */
+  groupCommandsMax: 256,
+  groupBytesMax: 4 * MiB,
+  /** Attempts of one transaction that the database asked to repeat (deadlock, lock wait). */
+  groupAttemptsMax: 5,
+
+  /** A page of items, in items and in bytes; a page that reaches the bytes first ends early with a next token. */
+  pageItemsMax: 1000,
+  pageItemsDefault: 50,
+  pageBytesMax: 8 * MiB,
+  /** A page of the change log, in commits, in rows examined and in bytes. */
+  changesPageCommitsMax: 1000,
+  changesPageCommitsDefault: 100,
+  logPageRowsMax: 1000,
+  logPageBytesMax: 4 * MiB,
+  /** Rows of the log that one request with a selective filter may examine before it answers with a cursor to go on. */
+  changesRowsExaminedMax: 20_000,
+  changesWaitMsMax: 60_000,
+  minRevisionWaitMs: 5_000,
+
+  /** Pools whose state this node keeps ready; an idle one beyond this is forgotten and read again when asked for. */
+  replicasMax: 1000,
+  /** Recent commits that a node keeps for watchers that are a little behind. */
+  ringCommitsMax: 4096,
+  ringBytesMax: 4 * MiB,
+  /** Commits that a node applies to its cache to catch up; more and it forgets the cache instead. */
+  catchUpRowsMax: 2000,
+
+  snapshotPartBytesMax: 256 * KiB,
+  /** A frame of one commit; a larger commit is split with `more: true`. */
+  frameBytesMax: 256 * KiB,
+  /** What one connection may have unsent before it counts as slow. */
+  watchBufferBytesMax: 1 * MiB,
+  /** A reader that takes nothing for this long holds a connection for nothing. */
+  watchStallMs: 60_000,
+  heartbeatMs: 15_000,
+  bookmarkMsDefault: 30_000,
+  bookmarkMsMin: 1_000,
+  bookmarkMsMax: 60_000,
+  retryMs: 1_000,
+} as const;

@@ -1,0 +1,216 @@
+/**
+ * The ports of the engine: what it needs of the world, as contracts. `Store` is implemented in src/store for SQLite and
+ * MySQL/MariaDB; test/store runs one text of these contracts on every backend.
+ */
+import type { JsonObject } from './state/json.js';
+import type { KeyRange } from './state/key-order.js';
+import type { Collection } from './state/model.js';
+
+/** The pool's row. Its lock is the order of commits over all nodes, and its revision says what is current. */
+export interface PoolHead {
+  readonly id: number;
+  readonly name: string;
+  readonly epoch: string;
+  readonly revision: number;
+  /** The lowest revision whose commit is still in the log; `revision + 1` when there is none. */
+  readonly oldestRevision: number;
+  readonly description: string | undefined;
+}
+
+export interface PoolSummary {
+  readonly head: PoolHead;
+  /** How many collections and items of the application's there are, the system's not counted. */
+  readonly collections: number;
+  readonly items: number;
+}
+
+export interface PoolContent {
+  readonly head: PoolHead;
+  readonly collections: Collection[];
+}
+
+export interface StoredItem {
+  readonly collectionId: number;
+  readonly key: string;
+  readonly json: string;
+  readonly revision: number;
+  readonly createdRevision: number;
+}
+
+/** One row of the change log. The rows of one revision, in the order of `ordinal`, are one commit. */
+export interface LogRow {
+  readonly revision: number;
+  readonly ordinal: number;
+  readonly collectionId: number;
+  readonly key: string;
+  readonly op: 'add' | 'change' | 'delete';
+  /** JSON array of the names set or removed. */
+  readonly changed: string;
+  /** JSON object of the changed attributes' former values. */
+  readonly before: string;
+  /** The whole item's attributes afterwards as JSON; null after a deletion. */
+  readonly after: string | null;
+  readonly createdRevision: number;
+  /** The item's revision and createdRevision before; null when it was new. */
+  readonly formerRevision: number | null;
+  readonly formerCreatedRevision: number | null;
+  readonly subject: string;
+  readonly time: number;
+}
+
+/** The answer of a write, kept so that a repetition with the same Idempotency-Key gets the same one. */
+export interface StoredAnswer {
+  readonly pool: string;
+  readonly subject: string;
+  readonly idempotencyKey: string;
+  /** A digest of the request; the same key with another request is refused. */
+  readonly fingerprint: string;
+  readonly status: number;
+  /** JSON object of header names and values. */
+  readonly headers: string;
+  readonly body: string;
+  readonly expiresAt: number;
+}
+
+export interface ItemPlace {
+  readonly collectionId: number;
+  readonly key: string;
+}
+
+export interface RangeRequest extends KeyRange {
+  readonly collectionId: number;
+  /** Only keys strictly above this one: where the former page ended. */
+  readonly after?: string | undefined;
+  readonly limit: number;
+  /** Stop after the item that reaches this many bytes of JSON. At least one item is answered. */
+  readonly bytesMax: number;
+}
+
+export interface LogRequest {
+  readonly poolId: number;
+  /** Only commits after this revision. */
+  readonly after: number;
+  readonly rowsMax: number;
+  readonly bytesMax: number;
+}
+
+export interface LogPage {
+  /** The pool at the moment of reading; undefined when it is gone. */
+  readonly head: PoolHead | undefined;
+  /** Rows of whole commits in order: a commit is never cut, even when it alone is past the bounds. */
+  readonly rows: LogRow[];
+  /** True when the rows reach `head.revision`. */
+  readonly complete: boolean;
+}
+
+/** What one transaction writes of a group of commits. */
+export interface GroupWrite {
+  readonly poolId: number;
+  /** The pool's revision after the group. */
+  readonly revision: number;
+  readonly log: readonly LogRow[];
+  readonly upserts: readonly StoredItem[];
+  readonly deletions: readonly ItemPlace[];
+  readonly collections: readonly Collection[];
+}
+
+export interface Store {
+  /**
+   * True when no other process can write to the same database while this one runs. Then what this process remembers
+   * is current without asking.
+   */
+  readonly exclusive: boolean;
+
+  /**
+   * Runs `work` in one transaction, which is durable when the promise resolves and without any trace when it rejects.
+   * Rejects with `RetryTransaction` when the database asks to repeat it (deadlock, lock wait, certification conflict),
+   * with `OutcomeUnknown` when the connection broke while committing.
+   */
+  transact<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T>;
+
+  /** Pools in the order of their names, after `after`. */
+  pools(after: string | undefined, limit: number): Promise<PoolSummary[]>;
+  /** The pool and all its collections, dropped ones included, all at one moment. */
+  pool(name: string): Promise<PoolContent | undefined>;
+  poolById(id: number): Promise<PoolHead | undefined>;
+
+  /** The items at the places that exist, and the pool, all at one moment. */
+  items(poolId: number, places: readonly ItemPlace[]): Promise<{ head: PoolHead | undefined; items: StoredItem[] }>;
+  /** A page of items in the order of their keys, and the pool, all at one moment. */
+  range(poolId: number, request: RangeRequest): Promise<{ head: PoolHead | undefined; items: StoredItem[]; more: boolean }>;
+  /** A page of the log. Rows older than `head.oldestRevision` may be missing: the caller compares. */
+  log(request: LogRequest): Promise<LogPage>;
+
+  /** The highest revision of the log whose commit is older than `time` (ms since 1970); 0 when there is none. */
+  revisionBefore(poolId: number, time: number): Promise<number>;
+  /** Makes `revision + 1` the oldest one that may be asked for. Never lowers it. */
+  raiseOldest(poolId: number, revision: number): Promise<void>;
+  /** Deletes up to `limit` rows of the log that lie before the oldest revision, in one short transaction; answers how many. */
+  deleteLogRows(poolId: number, limit: number): Promise<number>;
+  /** Deletes up to `limit` stored answers that expired before `now`, in one short transaction; answers how many. */
+  deleteExpiredAnswers(now: number, limit: number): Promise<number>;
+  /** Deletes up to `limit` rows that dropped pools left behind, in one short transaction; answers how many. */
+  purgeDropped(limit: number): Promise<number>;
+
+  /** The database's clock, in milliseconds since 1970. Rejects with `StoreUnavailable` when the database can't be reached. */
+  now(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface StoreTransaction {
+  /** Locks the pool's row, where there is one, until the transaction ends. `now` is the database's clock once the lock is had. */
+  lockPool(name: string): Promise<{ head: PoolHead | undefined; now: number }>;
+  /** Makes a pool at revision 0, locked. Rejects with `RetryTransaction` when another node made it first. */
+  createPool(name: string, epoch: string): Promise<PoolHead>;
+  describePool(poolId: number, description: string | undefined): Promise<void>;
+  /** Makes the pool invisible under its name; `purgeDropped` removes its rows later. */
+  dropPool(poolId: number): Promise<void>;
+  collections(poolId: number): Promise<Collection[]>;
+  /** Gives a new collection its id. Its row is completed by `append`. */
+  createCollection(poolId: number, name: string): Promise<number>;
+  items(poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]>;
+  range(poolId: number, request: RangeRequest): Promise<{ items: StoredItem[]; more: boolean }>;
+  log(request: LogRequest): Promise<LogPage>;
+  /** The unexpired answers under the keys. */
+  answers(pool: string, keys: readonly { subject: string; idempotencyKey: string }[], now: number): Promise<StoredAnswer[]>;
+  append(group: GroupWrite): Promise<void>;
+  keepAnswers(answers: readonly StoredAnswer[]): Promise<void>;
+}
+
+/** The database asks to repeat the transaction; nothing of it was applied. */
+export class RetryTransaction extends Error {
+  constructor(readonly reason: unknown) {
+    super('The database asks to repeat the transaction');
+    this.name = 'RetryTransaction';
+  }
+}
+
+/** The connection broke while the transaction was being committed: it may or may not have been applied. */
+export class OutcomeUnknown extends Error {
+  constructor(readonly reason: unknown) {
+    super('The connection broke while the transaction was being committed');
+    this.name = 'OutcomeUnknown';
+  }
+}
+
+/** The database can't be reached or refuses to work. */
+export class StoreUnavailable extends Error {
+  constructor(readonly reason: unknown) {
+    super(`The database is unavailable: ${reason instanceof Error ? reason.message : String(reason)}`);
+    this.name = 'StoreUnavailable';
+  }
+}
+
+export interface Clock {
+  /** Milliseconds since 1970, for time-outs inside this process only; times in the data are the database's. */
+  now(): number;
+}
+
+/** Metrics and diagnostics that the engine reports; implemented by platform/metrics, which the engine doesn't import. */
+export interface Telemetry {
+  groupCommitted(pool: string, commands: number, commits: number, seconds: number): void;
+  groupFailed(reason: string): void;
+  framesSent(frames: number, bytes: number): void;
+  watcherEnded(reason: string): void;
+  warn(message: string, details: JsonObject): void;
+}

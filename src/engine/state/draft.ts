@@ -1,0 +1,153 @@
+/**
+ * A draft is the pool's state as one command would leave it. The commands of a group are judged one after another, each
+ * on a draft over what the ones before it left; a refused command's draft is thrown away and nothing of it remains.
+ */
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import { DICTIONARY, isSystemName, tallyCollections } from './collections.js';
+import { type Attributes, type Change, type Collection, type ItemRef, ItemState, changeBetween } from './model.js';
+import { encodeAttributes } from './operations.js';
+
+/** One string for an item of a pool. A collection's name holds no slash. */
+export function refId(ref: ItemRef): string {
+  return `${ref.collection}/${ref.key}`;
+}
+
+/** The pool as the commands judged so far have left it. */
+export class GroupState {
+  /** Every item that a command of the group names; undefined where there is none. */
+  readonly items = new Map<string, ItemState | undefined>();
+  /** The collections that the group has touched, as it leaves them; a new one has the id 0 until it is stored. */
+  readonly collections = new Map<string, Collection>();
+  dropped = false;
+
+  constructor(
+    /** False while the pool isn't there: the group's first commit brings it into being. */
+    public exists: boolean,
+    readonly epoch: string,
+    public revision: number,
+    private readonly stored: ReadonlyMap<string, Collection>,
+    public description: string | undefined,
+  ) {}
+
+  /** A collection by name, dropped ones included. */
+  get(name: string): Collection | undefined {
+    return this.collections.get(name) ?? this.stored.get(name);
+  }
+
+  get collectionCount(): number {
+    let count = this.stored.size;
+    for (const name of this.collections.keys()) if (!this.stored.has(name)) count++;
+    return count;
+  }
+}
+
+interface Touched {
+  readonly ref: ItemRef;
+  readonly original: ItemState | undefined;
+  state: ItemState | undefined;
+  change: Change | undefined;
+}
+
+export class Draft {
+  readonly #touched = new Map<string, Touched>();
+  /** Set by a command to give the pool another description; `null` removes it. */
+  description: string | null | undefined;
+  createsPool = false;
+  dropsPool = false;
+
+  constructor(readonly group: GroupState) {}
+
+  /** The revision that this command's commit has, if it commits anything. */
+  get nextRevision(): number {
+    return this.group.revision + 1;
+  }
+
+  item(ref: ItemRef): ItemState | undefined {
+    const id = refId(ref);
+    const touched = this.#touched.get(id);
+    if (touched) return touched.state;
+    if (ref.collection === DICTIONARY && !this.collection(ref.key)) return undefined;
+    if (!this.group.items.has(id)) throw new Error(`The item ${id} was not loaded for the command that reads it`);
+    return this.group.items.get(id);
+  }
+
+  /** Gives the item other attributes, or none at all. Answers the difference that this made. */
+  write(ref: ItemRef, attributes: Attributes | undefined): Change | undefined {
+    const before = this.item(ref);
+    let after: ItemState | undefined;
+    if (attributes !== undefined) {
+      after = new ItemState(encodeAttributes(attributes), this.nextRevision, before?.createdRevision ?? this.nextRevision, attributes);
+    }
+    const change = changeBetween(ref, before, after);
+    if (!change) return undefined;
+    const id = refId(ref);
+    const touched = this.#touched.get(id);
+    if (!touched) {
+      this.#touched.set(id, { ref, original: before, state: after, change });
+    } else {
+      touched.state = after;
+      touched.change = changeBetween(ref, touched.original, after);
+      // What comes back to where it was has not changed, and keeps its revision.
+      if (!touched.change) touched.state = touched.original;
+    }
+    return change;
+  }
+
+  collection(name: string): Collection | undefined {
+    const collection = this.group.get(name);
+    return collection?.present ? collection : undefined;
+  }
+
+  /** Brings the collection into being, with an empty entry in the dictionary. */
+  createCollection(name: string): void {
+    if (!this.collection(name)) this.write({ collection: DICTIONARY, key: name }, {});
+  }
+
+  /** The net changes, in the order in which their items were first touched. */
+  changes(): Change[] {
+    const changes: Change[] = [];
+    for (const { change } of this.#touched.values()) if (change) changes.push(change);
+    return changes;
+  }
+
+  /**
+   * Checks the command as a whole and leaves the draft's state to the group, unless it is a dry run. To be called once,
+   * after the command has been judged. Answers the net changes.
+   */
+  accept(dryRun: boolean): Change[] {
+    const { group } = this;
+    for (const { collection } of this.changes()) if (!isSystemName(collection)) this.createCollection(collection);
+    const changes = this.changes();
+    this.#checkBytes(changes);
+    const collections = tallyCollections(group, changes, this.nextRevision);
+    this.#checkCollections(collections);
+    if (!group.exists && changes.length === 0 && !this.createsPool && !this.dropsPool) {
+      throw new Problem('notFound', 'There is no such pool, and nothing was written that would bring it into being.');
+    }
+    if (dryRun || (this.dropsPool && !group.exists)) return changes;
+    group.exists = true;
+    for (const [id, { state }] of this.#touched) group.items.set(id, state);
+    for (const collection of collections) group.collections.set(collection.name, collection);
+    if (this.description !== undefined) group.description = this.description ?? undefined;
+    if (this.dropsPool) group.dropped = true;
+    if (changes.length > 0) group.revision += 1;
+    return changes;
+  }
+
+  #checkCollections(touched: readonly Collection[]): void {
+    const fresh = touched.filter(({ name }) => !this.group.get(name)).length;
+    if (fresh > 0 && this.group.collectionCount + fresh > limits.collectionsPerPoolMax) {
+      throw new Problem('invalid', `A pool holds at most ${limits.collectionsPerPoolMax} collections, dropped ones included.`);
+    }
+  }
+
+  #checkBytes(changes: readonly Change[]): void {
+    if (changes.length < 2) return;
+    let bytes = 0;
+    for (const { after, key } of changes) bytes += (after?.json.length ?? 0) + key.length;
+    if (bytes > limits.commitBytesMax) {
+      throw new Problem('tooLarge', `One commit holds at most ${limits.commitBytesMax} bytes of items; split the request.`);
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/** The data model: items, changes and commits, as values that are never altered once made. */
+import { type Json, type JsonObject, getMember, jsonEqual, pickMembers } from './json.js';
+
+export type Attributes = JsonObject;
+
+/** Names an item inside a pool. */
+export interface ItemRef {
+  readonly collection: string;
+  readonly key: string;
+}
+
+/** An item's content at one revision. Holds the JSON text, which is stored and sent, and parses it when it is needed. */
+export class ItemState {
+  #attributes: Attributes | undefined;
+
+  constructor(
+    /** The attributes as JSON text. */
+    readonly json: string,
+    /** The revision of the commit that last changed the item. */
+    readonly revision: number,
+    readonly createdRevision: number,
+    attributes?: Attributes,
+  ) {
+    this.#attributes = attributes;
+  }
+
+  get attributes(): Attributes {
+    this.#attributes ??= JSON.parse(this.json) as Attributes;
+    return this.#attributes;
+  }
+}
+
+/** One item's difference at one revision. */
+export interface Change {
+  readonly collection: string;
+  readonly key: string;
+  readonly op: 'add' | 'change' | 'delete';
+  /** The names of the attributes that were set or removed, removed ones last. */
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
+  /** The former values of the changed attributes, where they had one. */
+  readonly before: Attributes;
+  /** The item afterwards; absent after a deletion. */
+  readonly after: ItemState | undefined;
+  /** What the item's revisions were before; absent when it is new. */
+  readonly former: { readonly revision: number; readonly createdRevision: number } | undefined;
+}
+
+/** All changes of one revision, seen together or not at all. */
+export interface Commit {
+  readonly revision: number;
+  /** Milliseconds since 1970, by the database's clock. */
+  readonly time: number;
+  readonly subject: string;
+  readonly changes: readonly Change[];
+}
+
+/** A collection, as the pool's state has it. */
+export interface Collection {
+  readonly id: number;
+  readonly name: string;
+  /** False for one that was dropped and whose name the log still needs. */
+  readonly present: boolean;
+  readonly items: number;
+  /** The last revision that touched it. */
+  readonly revision: number;
+}
+
+/** The names that differ between two sets of attributes: set ones first, then removed ones. */
+export function diffNames(before: Attributes, after: Attributes): { changed: string[]; removed: string[] } {
+  const changed: string[] = [];
+  for (const name of Object.keys(after)) {
+    if (!jsonEqual(getMember(before, name), after[name] as Json)) changed.push(name);
+  }
+  const removed = Object.keys(before).filter((name) => !Object.hasOwn(after, name));
+  return { changed: removed.length > 0 ? changed.concat(removed) : changed, removed };
+}
+
+const NOTHING: Attributes = Object.freeze({});
+
+/** The change between two states of an item, or undefined where they are the same. */
+export function changeBetween(ref: ItemRef, before: ItemState | undefined, after: ItemState | undefined): Change | undefined {
+  if (before === after || (before === undefined && after === undefined)) return undefined;
+  const former = before && { revision: before.revision, createdRevision: before.createdRevision };
+  const { changed, removed } = diffNames(before?.attributes ?? NOTHING, after?.attributes ?? NOTHING);
+  if (before && after && changed.length === 0) return undefined;
+  return {
+    collection: ref.collection,
+    key: ref.key,
+    op: before === undefined ? 'add' : after === undefined ? 'delete' : 'change',
+    changed,
+    removed,
+    before: before ? pickMembers(before.attributes, changed) : NOTHING,
+    after,
+    former,
+  };
+}
+
+/** The item as it was before the change; undefined where the change added it. */
+export function stateBefore(change: Change): ItemState | undefined {
+  if (!change.former) return undefined;
+  const attributes: Attributes = change.after
+    ? pickMembers(change.after.attributes, Object.keys(change.after.attributes).filter((name) => !change.changed.includes(name)))
+    : {};
+  Object.defineProperties(attributes, Object.getOwnPropertyDescriptors(change.before));
+  return new ItemState(JSON.stringify(attributes), change.former.revision, change.former.createdRevision, attributes);
+}

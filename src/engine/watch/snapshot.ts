@@ -1,0 +1,68 @@
+/**
+ * A snapshot of any size at one revision R, without a long transaction and without holding anything while the reader is
+ * slow: each page is read at whatever revision the pool has by then, and the commits after R are undone on it, which the
+ * change log makes possible, for it keeps the former values. A snapshot that takes longer than the log is kept ends early.
+ */
+import { limits } from '../limits.js';
+import type { Store } from '../ports.js';
+import { stateOf } from '../state/committer.js';
+import { compareKeys, isInRange } from '../state/key-order.js';
+import { type ItemState, stateBefore } from '../state/model.js';
+import type { Replica } from '../state/replica.js';
+import { type LogReader, LogExpired } from './log-reader.js';
+import type { View } from './view.js';
+
+export type SnapshotPage = readonly { readonly key: string; readonly state: ItemState }[];
+
+/** What the undoing of later commits may hold in memory before the snapshot is given up and begun anew. */
+const UNDO_BYTES_MAX = 8 * 1024 * 1024;
+
+/** Too much changed while the snapshot was read. */
+export class SnapshotOverrun extends Error {}
+
+/**
+ * The view's items as of revision `revision`, page by page in the order of their keys. Throws LogExpired or
+ * SnapshotOverrun when that state can no longer be told; the caller begins anew.
+ */
+export async function* snapshot(store: Store, log: LogReader, replica: Replica, view: View, revision: number): AsyncGenerator<SnapshotPage> {
+  const collection = replica.collections.get(view.request.collection as string);
+  if (!collection) return;
+  /** Items that changed after `revision`, as they were then; only those that are still to come. */
+  const undo = new Map<string, ItemState | undefined>();
+  let undoBytes = 0;
+  let undoneTo = revision;
+  let after: string | undefined;
+  for (let more = true; more; ) {
+    const page = await store.range(replica.id, {
+      collectionId: collection.id,
+      ...view.range,
+      after,
+      limit: limits.pageItemsMax,
+      bytesMax: limits.snapshotPartBytesMax,
+    });
+    if (!page.head) throw new LogExpired('deleted');
+    for await (const commit of log.between(replica, undoneTo, page.head.revision)) {
+      for (const change of commit.changes) {
+        if (change.collection !== collection.name || undo.has(change.key)) continue;
+        if (!isInRange(change.key, view.range) || (after !== undefined && compareKeys(change.key, after) <= 0)) continue;
+        const state = stateBefore(change);
+        undo.set(change.key, state);
+        undoBytes += change.key.length + (state?.json.length ?? 0) + 100;
+        if (undoBytes > UNDO_BYTES_MAX) throw new SnapshotOverrun();
+      }
+    }
+    undoneTo = Math.max(undoneTo, page.head.revision);
+    more = page.more;
+    const last: string | undefined = more ? page.items.at(-1)?.key : undefined;
+    const items = new Map(page.items.map((item) => [item.key, stateOf(item)]));
+    for (const [key, state] of undo) {
+      if (last !== undefined && compareKeys(key, last) > 0) continue;
+      undo.delete(key);
+      if (state) items.set(key, state);
+      else items.delete(key);
+    }
+    if (undo.size === 0) undoBytes = 0;
+    after = last;
+    yield Array.from(items, ([key, state]) => ({ key, state })).sort((a, b) => compareKeys(a.key, b.key));
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * All watching on this node: opens streams and waits for changes, keeps their clocks (heartbeats, bookmarks, age, stalled
+ * readers), and where other nodes may write, asks the database for news until wakes do.
+ */
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { Clock, Store, Telemetry } from '../ports.js';
+import { formatCursor } from '../state/cursor.js';
+import type { Change, Commit } from '../state/model.js';
+import type { Reader } from '../state/reader.js';
+import type { Replica } from '../state/replica.js';
+import type { Replicas } from '../state/replicas.js';
+import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
+import { LogExpired, LogReader } from './log-reader.js';
+import { cursorExpired, startOfAttach, startOfRead, startOfStream, type StartRequest } from './start.js';
+import { type Sink, Stream } from './stream.js';
+import { View, type ViewRequest } from './view.js';
+
+export interface WatchingOptions {
+  /** After this time a stream is asked to reconnect, so that streams spread again over the nodes that there are. */
+  readonly streamMaxAgeMs: number;
+  /** How often the database is asked for news where other nodes may write. */
+  readonly pollMs: number;
+  readonly streamsMax: number;
+}
+
+export interface StreamRequest {
+  readonly kind: 'attach' | 'feed';
+  readonly view: ViewRequest;
+  readonly start: StartRequest;
+  readonly bookmarkMs: number;
+}
+
+export interface ChangesRequest {
+  readonly view: ViewRequest;
+  readonly since: string | undefined;
+  readonly limit: number;
+  readonly waitMs: number;
+}
+
+/** A page of the log as a view sees it: commits as JSON texts without their cursors. */
+export interface ChangesPage {
+  readonly replica: Replica;
+  readonly commits: readonly { readonly commit: Commit; readonly changes: readonly string[] }[];
+  /** Everything up to this revision has been told. */
+  readonly revision: number;
+  readonly upToDate: boolean;
+}
+
+/** A stream that is ready to begin; nothing has been sent yet. */
+export interface Opening {
+  readonly replica: Replica;
+  /** Runs the stream on the connection until either ends. */
+  begin(sink: Sink, onClose: (listener: () => void) => void): Promise<void>;
+}
+
+/** Who waits for an answer, and may leave before it is there. */
+export interface Asker {
+  readonly gone: boolean;
+  onClose(listener: () => void): void;
+}
+
+interface Running {
+  readonly stream: Stream;
+  readonly until: number;
+  readonly slot: number;
+}
+
+const SECOND = 1000;
+const HEARTBEAT_SLOTS = limits.heartbeatMs / SECOND;
+
+export class Watching {
+  readonly #running = new Set<Running>();
+  /** Requests that wait for a change; each is ended by calling it. */
+  readonly #waiting = new Set<() => void>();
+  readonly #log: LogReader;
+  #slots = 0;
+  #seconds = 0;
+  #timers: NodeJS.Timeout[] = [];
+  #closing = false;
+
+  constructor(
+    private readonly store: Store,
+    private readonly replicas: Replicas,
+    private readonly reader: Reader,
+    private readonly telemetry: Telemetry,
+    private readonly clock: Clock,
+    private readonly options: WatchingOptions,
+  ) {
+    this.#log = new LogReader(store, replicas);
+  }
+
+  start(): void {
+    const every = (ms: number, work: () => void) => this.#timers.push(setInterval(work, ms).unref());
+    every(BOOKMARK_EVERY_MS, () => this.#sendBookmarks());
+    every(SECOND, () => this.#keepTime());
+    if (!this.store.exclusive) every(this.options.pollMs, () => this.#poll());
+  }
+
+  /** Ends every stream with `bye`. */
+  close(): void {
+    this.#closing = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const { stream } of this.#running) stream.end('shutdown');
+    for (const done of this.#waiting) done();
+  }
+
+  get counts(): { streams: number; groups: number; bufferedBytes: number } {
+    let groups = 0;
+    let bufferedBytes = 0;
+    for (const { follower } of this.replicas.all()) if (follower instanceof Hub) groups += follower.groups;
+    for (const { stream } of this.#running) bufferedBytes += stream.sink.buffered;
+    return { streams: this.#running.size, groups, bufferedBytes };
+  }
+
+  /** Judges where the stream begins. Refuses before anything is sent. */
+  async open(pool: string, request: StreamRequest): Promise<Opening> {
+    if (this.#closing) throw new Problem('unavailable', 'The server is stopping.');
+    if (this.#running.size >= this.options.streamsMax) {
+      throw new Problem('unavailable', `This node serves at most ${this.options.streamsMax} streams.`, { headers: { 'retry-after': '5' } });
+    }
+    const replica = await this.reader.current(pool);
+    const start = request.kind === 'attach' ? startOfAttach(replica, request.start) : startOfStream(replica, request.start);
+    return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
+  }
+
+  /** A page of changes; waits for one that the view sees when there is none yet, unless the asker leaves. */
+  async changes(pool: string, request: ChangesRequest, asker: Asker): Promise<ChangesPage> {
+    const replica = await this.reader.current(pool);
+    const view = new View(request.view);
+    let after = startOfRead(replica, request.since);
+    try {
+      const deadline = this.clock.now() + request.waitMs;
+      for (;;) {
+        const page = await this.#readChanges(replica, view, after, request.limit);
+        const left = deadline - this.clock.now();
+        if (page.commits.length > 0 || !page.upToDate || left <= 0 || this.#closing || asker.gone) return page;
+        after = page.revision;
+        await this.#nextChange(replica, view, after, left, asker);
+      }
+    } catch (error) {
+      if (error instanceof LogExpired) {
+        if (error.reason === 'deleted') throw new Problem('notFound', `There is no pool ${JSON.stringify(pool)} any more.`);
+        // `start` means what is retained, also when that shrank while this was read.
+        if (request.since === undefined || request.since === 'start') {
+          await this.replicas.refresh(replica);
+          return this.#readChanges(replica, view, replica.oldestRevision - 1, request.limit);
+        }
+        throw cursorExpired(replica, 'compacted');
+      }
+      throw error;
+    }
+  }
+
+  async #begin(replica: Replica, request: StreamRequest, start: ReturnType<typeof startOfAttach>, sink: Sink, onClose: (listener: () => void) => void): Promise<void> {
+    const { bookmarkMs, kind } = request;
+    const expiresInMs = this.options.streamMaxAgeMs;
+    const view = new View(request.view);
+    const stream = new Stream(this.#hub(replica), this.#log, this.store, sink, { kind, view, start, bookmarkMs, expiresInMs });
+    const running = { stream, until: this.clock.now() + expiresInMs, slot: this.#slots++ % HEARTBEAT_SLOTS };
+    this.#running.add(running);
+    onClose(() => stream.closed());
+    try {
+      this.telemetry.watcherEnded(await stream.run());
+    } catch (error) {
+      this.telemetry.watcherEnded('failed');
+      this.telemetry.warn('A stream failed', { error: String(error instanceof Error ? (error.stack ?? error.message) : error) });
+      sink.destroy();
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  #hub(replica: Replica): Hub {
+    if (!(replica.follower instanceof Hub)) replica.follower = new Hub(replica, this.telemetry);
+    return replica.follower as Hub;
+  }
+
+  async #readChanges(replica: Replica, view: View, after: number, limit: number): Promise<ChangesPage> {
+    const told: { commit: Commit; changes: string[] }[] = [];
+    let reached = after;
+    let examined = 0;
+    let bytes = 0;
+    while (reached < replica.revision) {
+      const commits = await this.#log.next(replica, reached);
+      if (commits.length === 0) break;
+      for (const commit of commits) {
+        const concerned = commit.changes.filter((change: Change) => view.sees(change));
+        if (concerned.length > 0) {
+          const changes = concerned.map((change) => view.tellChange(change));
+          for (const text of changes) bytes += text.length;
+          told.push({ commit, changes });
+        }
+        reached = commit.revision;
+        examined += commit.changes.length;
+        if (told.length >= limit || bytes > limits.logPageBytesMax || examined >= limits.changesRowsExaminedMax) {
+          return { replica, commits: told, revision: reached, upToDate: reached >= replica.revision };
+        }
+      }
+    }
+    return { replica, commits: told, revision: reached, upToDate: true };
+  }
+
+  /** Resolves when the view is told something, the time is over, or the asker has left. */
+  #nextChange(replica: Replica, view: View, after: number, waitMs: number, asker: Asker): Promise<void> {
+    const hub = this.#hub(replica);
+    // What came between the reading and now would otherwise be waited for in vain.
+    if (replica.revision !== after) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        hub.leave(member);
+        clearTimeout(timer);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const member: Member = { receive: done, leapt: done, ended: done };
+      const timer = setTimeout(done, waitMs);
+      this.#waiting.add(done);
+      hub.join(member, view, limits.bookmarkMsMax);
+      asker.onClose(done);
+    });
+  }
+
+  #sendBookmarks(): void {
+    const now = this.clock.now();
+    for (const { follower } of this.replicas.all()) if (follower instanceof Hub) follower.sendBookmarks(now, BOOKMARK_EVERY_MS);
+  }
+
+  #keepTime(): void {
+    const now = this.clock.now();
+    const slot = this.#seconds++ % HEARTBEAT_SLOTS;
+    for (const running of this.#running) {
+      const { stream } = running;
+      if (stream.sink.blockedMs(now) > limits.watchStallMs) stream.sink.destroy();
+      else if (now >= running.until) stream.end('maxAge');
+      else if (running.slot === slot) stream.beat();
+    }
+  }
+
+  #poll(): void {
+    for (const replica of this.replicas.all()) {
+      if (!replica.follower?.busy) continue;
+      // A failure is met by the next request as well, which tells of it.
+      this.replicas.refresh(replica).catch(() => undefined);
+    }
+  }
+}
+
+/** The cursor that a page of changes ends at. */
+export function cursorOf(page: ChangesPage): string {
+  return formatCursor(page.replica.epoch, page.revision);
+}

@@ -1,0 +1,89 @@
+/** Answers: the JSON texts and headers that several controllers send. */
+import { createHash } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import type { Idempotency, Reply, Submitted } from '../engine/state/committer.js';
+import { formatCursor } from '../engine/state/cursor.js';
+import { pickMembers } from '../engine/state/json.js';
+import type { ItemRef, ItemState } from '../engine/state/model.js';
+import { type Preconditions, parseTags } from '../engine/state/preconditions.js';
+import { rawBody } from './body.js';
+import type { Call } from './route.js';
+
+export const JSON_ANSWER = 'application/json; charset=utf-8';
+
+/** An item as JSON text without its closing brace, so that members can follow. */
+export function itemHead({ collection, key }: ItemRef, state: ItemState, fields?: readonly string[]): string {
+  const attributes = fields ? JSON.stringify(pickMembers(state.attributes, fields)) : state.json;
+  return `{"collection":"${collection}","key":${JSON.stringify(key)},"revision":${state.revision},"createdRevision":${state.createdRevision},"attributes":${attributes}`;
+}
+
+/** The headers of an answer about a pool: the revision of the commit, or of the state that was read or judged. */
+export function poolHeaders(epoch: string, revision: number): Record<string, string> {
+  return { 'stargus-revision': String(revision), 'stargus-cursor': formatCursor(epoch, revision) };
+}
+
+export function etag(revision: number): string {
+  return `"${revision}"`;
+}
+
+export function itemPath(pool: string, { collection, key }: ItemRef): string {
+  return `/v1/pools/${pool}/collections/${collection}/items/${encodeURIComponent(key)}`;
+}
+
+export function send({ reply }: Call, { status, headers, body }: Reply): void {
+  reply.code(status).headers(headers);
+  if (status === 204) reply.send();
+  else reply.header('content-type', JSON_ANSWER).send(body);
+}
+
+/** Sends what a write came to: its shaped answer, or the stored one. */
+export function sendWritten<Answer>(call: Call, submitted: Submitted<Answer>, shape: (answer: Answer) => Reply): void {
+  if (submitted.replayed) {
+    call.reply.header('idempotency-replayed', 'true');
+    send(call, submitted.replayed);
+  } else send(call, shape(submitted.answer));
+}
+
+/** `Prefer: return=minimal` leaves the body away; everything else of Prefer is a wish that isn't granted. */
+export function shaped<Answer>({ request }: Call, shape: (answer: Answer) => Reply): (answer: Answer) => Reply {
+  const prefer = request.headers['prefer'];
+  if (prefer === undefined || !/(^|[,;\s])return\s*=\s*"?minimal"?/i.test(String(prefer))) return shape;
+  return (answer) => {
+    const reply = shape(answer);
+    return { status: 204, headers: { ...reply.headers, 'preference-applied': 'return=minimal' }, body: '' };
+  };
+}
+
+/** The request's Idempotency-Key with a digest of what makes it the same request. */
+export function idempotencyOf<Answer>({ request, mediaType }: Call, shape: (answer: Answer) => Reply): Idempotency<Answer> | undefined {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key !== 'string' || !/^[\x20-\x7e]{1,255}$/.test(key)) {
+    throw new Problem('badRequest', `Idempotency-Key must be 1 to ${limits.idempotencyKeyLengthMax} printable ASCII characters.`);
+  }
+  const digest = createHash('sha256');
+  for (const part of [request.method, request.url, mediaType, request.headers['if-match'], request.headers['if-none-match']]) digest.update(`${part ?? ''}\n`);
+  return { key, fingerprint: digest.update(rawBody(request)).digest('hex'), shape };
+}
+
+/** If-Match compares strongly, If-None-Match weakly (RFC 9110, 13.1). */
+export function preconditionsOf(request: FastifyRequest): Preconditions | undefined {
+  const ifMatch = request.headers['if-match'];
+  const ifNoneMatch = request.headers['if-none-match'];
+  if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
+  return {
+    ifMatch: ifMatch === undefined ? undefined : parseTags(ifMatch, 'If-Match', false),
+    ifNoneMatch: ifNoneMatch === undefined ? undefined : parseTags(ifNoneMatch, 'If-None-Match', true),
+  };
+}
+
+/** The revision that `Stargus-Min-Revision` asks for. */
+export function minRevisionOf(request: FastifyRequest): number | undefined {
+  const header = request.headers['stargus-min-revision'];
+  if (header === undefined) return undefined;
+  const revision = typeof header === 'string' && /^\d{1,16}$/.test(header) ? Number(header) : Number.NaN;
+  if (!Number.isSafeInteger(revision)) throw new Problem('badRequest', 'Stargus-Min-Revision must be a revision, a whole number below 2^53.');
+  return revision;
+}

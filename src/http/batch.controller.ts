@@ -1,0 +1,126 @@
+/** Batches over HTTP: many operations as one commit. */
+import { Controller, Inject } from '@nestjs/common';
+import { v7 as uuidv7 } from 'uuid';
+import { Engine } from '../engine/engine.js';
+import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/commands.js';
+import type { Reply } from '../engine/state/committer.js';
+import { formatCursor } from '../engine/state/cursor.js';
+import { type Json, getMember } from '../engine/state/json.js';
+import { checkItemKey, checkName, checkOwnName } from '../engine/state/names.js';
+import type { Action } from '../engine/state/operations.js';
+import type { Condition } from '../engine/state/preconditions.js';
+import { idempotencyOf, poolHeaders, sendWritten } from './answers.js';
+import * as schema from './items.schema.js';
+import { type Call, Route } from './route.js';
+
+@Controller()
+export class BatchController {
+  constructor(@Inject(Engine) private readonly engine: Engine) {}
+
+  @Route({
+    method: 'POST',
+    path: '/v1/pools/:pool/batch',
+    operationId: 'runBatch',
+    tag: 'items',
+    summary: 'Apply several operations as one commit',
+    description: 'Atomic by default: one revision, all or nothing; the first op that fails is named by its index in `errors`.',
+    body: { schema: schema.batchBody, bytesMax: limits.batchBodyBytesMax },
+    headers: ['Idempotency-Key'],
+    answers: { 200: { description: 'What became of each op.', schema: schema.batchAnswer } },
+  })
+  async run(call: Call<unknown, schema.Batch>): Promise<void> {
+    const pool = checkOwnName('pool', call.params['pool'] as string);
+    const { ops, if: conditions = [], atomic, dryRun } = call.body;
+    if (ops.length > limits.batchOpsMax) {
+      const detail = `A batch holds at most ${limits.batchOpsMax} ops, not ${ops.length}.`;
+      throw new Problem('invalid', detail, { errors: [{ pointer: '/ops', code: 'invalid', detail }] });
+    }
+    for (const { collection, key } of conditions) checkPlace(collection, key);
+    const command = writeItems({
+      subject: call.subject,
+      bytes: Number(call.request.headers['content-length'] ?? 0) * 2 + 256,
+      ops: ops.map(toOp),
+      conditions,
+      atomic,
+      dryRun,
+    });
+    const shape = shapeOf(ops);
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+}
+
+function checkPlace(collection: string, key: string): void {
+  checkName('collection', collection);
+  checkItemKey(key);
+}
+
+function toOp(op: schema.BatchOp, index: number): Op {
+  try {
+    const collection = checkOwnName('collection', op.collection);
+    const key = checkItemKey(op.key ?? (op.op === 'create' ? uuidv7() : wanting('key')));
+    const conditions = op.if?.map((condition): Condition => {
+      const place = { collection: condition.collection ?? collection, key: condition.key ?? key };
+      checkPlace(place.collection, place.key);
+      return { ...condition, ...place };
+    });
+    return { collection, key, action: toAction(op), ...(conditions && { conditions }) };
+  } catch (error) {
+    throw error instanceof Problem ? error.atOp(index) : error;
+  }
+}
+
+/** The members that each op takes, beside `op`, `collection`, `key` and `if`. */
+const MEMBERS: Record<schema.BatchOp['op'], readonly string[]> = {
+  put: ['attributes'],
+  merge: ['attributes'],
+  create: ['attributes'],
+  delete: [],
+  unset: ['names'],
+  increment: ['attribute', 'by', 'min', 'max'],
+  append: ['attribute', 'value'],
+  remove: ['attribute', 'value'],
+};
+const OPTIONAL = new Set(['min', 'max']);
+const COMMON = new Set(['op', 'collection', 'key', 'if']);
+
+function toAction(op: schema.BatchOp): Action {
+  const members = MEMBERS[op.op];
+  for (const member of Object.keys(op)) {
+    if (!COMMON.has(member) && !members.includes(member) && op[member as keyof typeof op] !== undefined) {
+      throw new Problem('badRequest', `The op ${op.op} takes no member \`${member}\`.`);
+    }
+  }
+  for (const member of members) if (!OPTIONAL.has(member) && op[member as keyof typeof op] === undefined) wanting(member);
+  return op as unknown as Action;
+}
+
+function wanting(member: string): never {
+  throw new Problem('badRequest', `The member \`${member}\` is missing.`);
+}
+
+function shapeOf(ops: readonly schema.BatchOp[]): (answer: WriteAnswer) => Reply {
+  const valueOf = ({ index, item, problem }: OpResult): Json | undefined => {
+    const op = ops[index];
+    return op?.op === 'increment' && item && !problem ? getMember(item.attributes, op.attribute as string) : undefined;
+  };
+  return ({ revision, epoch, results }) => ({
+    status: 200,
+    headers: poolHeaders(epoch, revision),
+    body: JSON.stringify({
+      revision,
+      cursor: formatCursor(epoch, revision),
+      results: results.map((result) => ({
+        index: result.index,
+        status: result.status,
+        collection: result.collection,
+        key: result.key,
+        revision: result.revision,
+        changed: result.changed,
+        value: valueOf(result),
+        problem: result.problem?.toJSON(),
+      })),
+    }),
+  });
+}

@@ -1,0 +1,110 @@
+/** Parsing and checking of what comes in: bodies, query parameters. Every refusal names the place and what is expected. */
+import { isUtf8 } from 'node:buffer';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import { type ErrorPlace, Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import { parseJson, pointerToken } from '../engine/state/json.js';
+import type { RouteSpec } from './route.js';
+
+const RAW = Symbol('raw');
+type WithRaw = FastifyRequest & { [RAW]?: Buffer };
+
+export const JSON_TYPE = 'application/json';
+export const MERGE_PATCH_TYPE = 'application/merge-patch+json';
+export const JSON_PATCH_TYPE = 'application/json-patch+json';
+
+/** Replaces Fastify's parsers by one that keeps numbers exact, refuses what isn't UTF-8, and keeps the bytes. */
+export function registerParsers(instance: FastifyInstance): void {
+  instance.removeAllContentTypeParsers();
+  instance.addContentTypeParser([JSON_TYPE, MERGE_PATCH_TYPE, JSON_PATCH_TYPE], { parseAs: 'buffer' }, (request, payload, done) => {
+    const bytes = payload as Buffer;
+    (request as WithRaw)[RAW] = bytes;
+    if (bytes.length === 0) return done(null, undefined);
+    if (!isUtf8(bytes)) return done(new Problem('badRequest', 'The body is not valid UTF-8.'));
+    try {
+      done(null, parseJson(bytes.toString('utf8')));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+}
+
+export function rawBody(request: FastifyRequest): Buffer {
+  return (request as WithRaw)[RAW] ?? Buffer.alloc(0);
+}
+
+export function mediaTypeOf(request: FastifyRequest): string {
+  const header = request.headers['content-type'];
+  if (header === undefined || header === JSON_TYPE) return header ?? '';
+  return (header.split(';')[0] as string).trim().toLowerCase();
+}
+
+export function checkBody(spec: RouteSpec, request: FastifyRequest, mediaType: string): unknown {
+  const { body } = spec;
+  const present = request.body !== undefined && request.body !== null ? true : request.body === null;
+  if (!body) {
+    if (present) throw new Problem('badRequest', 'This call takes no body.');
+    return undefined;
+  }
+  if (!present) {
+    if (body.optional) return {};
+    throw new Problem('badRequest', `A body of the type ${typesOf(spec).join(' or ')} is needed.`);
+  }
+  const types = typesOf(spec);
+  if (!types.includes(mediaType)) throw unsupported(spec);
+  return check(body.types?.[mediaType] ?? body.schema, request.body, '');
+}
+
+export function typesOf({ body }: RouteSpec): string[] {
+  return [JSON_TYPE, ...Object.keys(body?.types ?? {})];
+}
+
+export function unsupported(spec: RouteSpec | undefined): Problem {
+  const types = spec ? typesOf(spec) : [JSON_TYPE];
+  return new Problem('unsupportedMediaType', `Send the body with Content-Type: ${types.join(' or ')}.`, { headers: { accept: types.join(', ') } });
+}
+
+export function bodyLimitOf({ body }: RouteSpec): number {
+  return body?.bytesMax ?? limits.itemBodyBytesMax;
+}
+
+export function checkQuery(spec: RouteSpec, request: FastifyRequest): unknown {
+  const query = request.query as Record<string, unknown>;
+  if (spec.query) return check(spec.query, query, '?');
+  const unknown = Object.keys(query);
+  if (unknown.length > 0) throw unknownNames(unknown, '?');
+  return query;
+}
+
+/** `place` is what the pointers begin with: nothing for a body, `?` for query parameters. */
+function check(schema: z.ZodType, value: unknown, place: '' | '?'): unknown {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const places = result.error.issues.flatMap((issue) => placesOf(issue, place));
+  throw new Problem('badRequest', sentence(places, place), { errors: places.slice(0, 20) });
+}
+
+function unknownNames(names: readonly string[], place: '' | '?'): Problem {
+  const places = names.map((name) => ({ pointer: `${place}${name}`, code: 'badRequest', detail: `Unknown: there is no such ${place ? 'parameter' : 'member'} here.` }));
+  return new Problem('badRequest', sentence(places, place), { errors: places });
+}
+
+function placesOf(issue: z.core.$ZodIssue, place: '' | '?'): ErrorPlace[] {
+  const tokens = issue.path.map((token) => pointerToken(String(token)));
+  const pointer = place === '?' ? `?${tokens.join('/')}` : tokens.map((token) => `/${token}`).join('');
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((name) => ({
+      pointer: place === '?' ? `?${name}` : `${pointer}/${pointerToken(name)}`,
+      code: 'badRequest',
+      detail: `Unknown: there is no such ${place ? 'parameter' : 'member'} here.`,
+    }));
+  }
+  return [{ pointer, code: 'badRequest', detail: issue.message }];
+}
+
+function sentence(places: readonly ErrorPlace[], place: '' | '?'): string {
+  const [first] = places;
+  const where = first?.pointer === '' ? 'The body' : `${place ? 'Parameter' : 'Member'} ${first?.pointer.replace(/^\?/, '')}`;
+  return `${where}: ${first?.detail}${places.length > 1 ? ` (and ${places.length - 1} more)` : ''}`;
+}

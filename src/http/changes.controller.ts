@@ -1,0 +1,120 @@
+/** The change log over HTTP: pages, the live stream of changes, and attachments to a collection. */
+import { Controller, Inject } from '@nestjs/common';
+import type { z } from 'zod';
+import { Engine } from '../engine/engine.js';
+import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import { describePool } from '../engine/state/commands.js';
+import { formatCursor } from '../engine/state/cursor.js';
+import { checkItemKey, checkName } from '../engine/state/names.js';
+import { cursorOf } from '../engine/watch/watching.js';
+import type { ViewRequest } from '../engine/watch/view.js';
+import { minRevisionOf, poolHeaders, send } from './answers.js';
+import * as schema from './changes.schema.js';
+import { type Call, Route } from './route.js';
+import { SseSink } from './sse.js';
+
+const EVENTS = { description: 'Server-Sent Events; each line of data is one JSON object.', contentType: 'text/event-stream' };
+
+type StreamQuery = z.output<typeof schema.streamQuery>;
+
+@Controller()
+export class ChangesController {
+  constructor(@Inject(Engine) private readonly engine: Engine) {}
+
+  @Route({
+    method: 'GET',
+    path: '/v1/pools/:pool/changes',
+    operationId: 'listChanges',
+    tag: 'changes',
+    summary: 'Read the change log',
+    description: 'With `waitMs` the answer waits until there is something for the view.',
+    query: schema.changesQuery,
+    headers: ['Stargus-Min-Revision'],
+    answers: { 200: { description: 'A page of commits.', schema: schema.changesPage } },
+  })
+  async list(call: Call<z.output<typeof schema.changesQuery>>): Promise<void> {
+    const pool = checkName('pool', call.params['pool'] as string);
+    const { since, limit = limits.changesPageCommitsDefault, waitMs = 0, ...view } = call.query;
+    const minRevision = minRevisionOf(call.request);
+    if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
+    const { socket } = call.request.raw;
+    const asker = {
+      get gone() {
+        return socket.destroyed;
+      },
+      onClose: (listener: () => void) => void call.reply.raw.once('close', listener),
+    };
+    const page = await this.engine.watching.changes(pool, { view: checkView(view), since, limit, waitMs }, asker);
+    const { epoch } = page.replica;
+    const commits = page.commits.map(({ commit: { revision, time, subject }, changes }) => {
+      const head = JSON.stringify({ revision, cursor: formatCursor(epoch, revision), time: new Date(time).toISOString(), subject });
+      return `${head.slice(0, -1)},"changes":[${changes.join(',')}]}`;
+    });
+    const body = `{"commits":[${commits.join(',')}],"cursor":"${cursorOf(page)}","upToDate":${page.upToDate}}`;
+    send(call, { status: 200, headers: poolHeaders(epoch, page.replica.revision), body });
+  }
+
+  @Route({
+    method: 'GET',
+    path: '/v1/pools/:pool/changes/stream',
+    operationId: 'streamChanges',
+    tag: 'changes',
+    summary: 'Be told of changes as they happen',
+    description: 'Resumes after `Last-Event-ID`, which beats `since`; without both it begins now.',
+    query: schema.streamQuery,
+    headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
+    streaming: true,
+    answers: { 200: EVENTS },
+  })
+  stream(call: Call<StreamQuery>): Promise<void> {
+    return this.#stream(call, 'feed', call.query);
+  }
+
+  @Route({
+    method: 'GET',
+    path: '/v1/pools/:pool/collections/:collection/attach',
+    operationId: 'attachCollection',
+    tag: 'changes',
+    summary: 'Be told the state of a collection, then every change',
+    description: 'Resumes after `Last-Event-ID` or `since` with only what was missed.',
+    query: schema.attachQuery,
+    headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
+    streaming: true,
+    answers: { 200: EVENTS },
+  })
+  attach(call: Call<z.output<typeof schema.attachQuery>>): Promise<void> {
+    return this.#stream(call, 'attach', { ...call.query, collection: call.params['collection'] as string });
+  }
+
+  async #stream(call: Call, kind: 'attach' | 'feed', { since, bookmarkMs = limits.bookmarkMsDefault, ...view }: StreamQuery): Promise<void> {
+    const { request, reply } = call;
+    const pool = checkName('pool', call.params['pool'] as string);
+    const checked = checkView(view);
+    const minRevision = minRevisionOf(request);
+    if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
+    const lastEventId = request.headers['last-event-id'];
+    const start = { since, lastEventId: Array.isArray(lastEventId) ? lastEventId[0] : lastEventId };
+    if (this.engine.options.createPools) await this.#ensurePool(call, pool);
+    const opening = await this.engine.watching.open(pool, { kind, view: checked, bookmarkMs, start });
+    if (request.raw.socket.destroyed) return void reply.hijack();
+    const { epoch, revision } = opening.replica;
+    const sink = new SseSink(request, reply, { 'request-id': request.id, ...poolHeaders(epoch, revision) });
+    await opening.begin(sink, (listener) => void reply.raw.once('close', listener));
+  }
+
+  /** Who watches first and writes then finds the pool as if it had been there: where writes make pools, so does watching. */
+  async #ensurePool(call: Call, pool: string): Promise<void> {
+    if (pool.startsWith('_') || (await this.engine.replicas.find(pool))) return;
+    await this.engine.committer.submit(pool, describePool({ subject: call.subject, create: true }));
+  }
+}
+
+function checkView(view: Omit<StreamQuery, 'since' | 'bookmarkMs'>): ViewRequest {
+  if (view.collection !== undefined) checkName('collection', view.collection);
+  if (view.key !== undefined) checkItemKey(view.key);
+  if (view.key !== undefined && (view.prefix ?? view.start ?? view.end) !== undefined) {
+    throw new Problem('badRequest', '`key` names one item; it can’t be combined with `prefix`, `start` or `end`.');
+  }
+  return view;
+}

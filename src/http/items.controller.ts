@@ -1,0 +1,331 @@
+/** Items and their attributes over HTTP: `/v1/pools/{pool}/collections/{collection}/items…`. */
+import { Controller, Inject } from '@nestjs/common';
+import { v7 as uuidv7 } from 'uuid';
+import type { z } from 'zod';
+import { Engine } from '../engine/engine.js';
+import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import { type OpResult, type WriteAnswer, deleteRange, writeItems } from '../engine/state/commands.js';
+import type { Reply } from '../engine/state/committer.js';
+import { getMember, type Json, type JsonObject } from '../engine/state/json.js';
+import { rangeOf } from '../engine/state/key-order.js';
+import type { ItemState } from '../engine/state/model.js';
+import { checkAttributeName, checkItemKey, checkName, checkOwnName } from '../engine/state/names.js';
+import type { Action } from '../engine/state/operations.js';
+import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
+import type { ItemReading } from '../engine/state/reader.js';
+import { etag, idempotencyOf, itemHead, itemPath, minRevisionOf, poolHeaders, preconditionsOf, send, sendWritten, shaped } from './answers.js';
+import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE } from './body.js';
+import * as schema from './items.schema.js';
+import { newPageToken, readPageToken } from './page-token.js';
+import { type Call, Route } from './route.js';
+import { writtenItem, item as itemSchema } from './schemas.js';
+
+const ITEMS = '/v1/pools/:pool/collections/:collection/items';
+const ITEM = `${ITEMS}/:key`;
+const ATTRIBUTE = `${ITEM}/attributes/:name`;
+const CONDITIONAL = ['If-Match', 'If-None-Match', 'Idempotency-Key', 'Prefer'] as const;
+
+type WriteShape = (answer: WriteAnswer) => Reply;
+
+@Controller()
+export class ItemsController {
+  constructor(@Inject(Engine) private readonly engine: Engine) {}
+
+  @Route({
+    method: 'GET',
+    path: ITEMS,
+    operationId: 'listItems',
+    tag: 'items',
+    summary: 'List items in the order of their keys',
+    query: schema.listQuery,
+    headers: ['Stargus-Min-Revision'],
+    answers: { 200: { description: 'A page of items.', schema: schema.itemPage } },
+  })
+  async list(call: Call<z.output<typeof schema.listQuery>>): Promise<void> {
+    const { pool, collection } = readPlace(call);
+    const { prefix, start, end, fields, limit = limits.pageItemsDefault, pageToken } = call.query;
+    const query = [pool, collection, prefix, start, end, fields];
+    const after = readPageToken(pageToken, query);
+    await this.#awaitMinRevision(call, pool);
+    const page = await this.engine.reader.page(pool, collection, { ...rangeOf({ prefix, start, end }), after, limit });
+    const items = page.items.map(({ key, state }) => `${itemHead({ collection, key }, state, fields)}}`).join(',');
+    const { epoch } = page.replica;
+    const headers = poolHeaders(epoch, page.revision);
+    const last = page.more ? page.items.at(-1)?.key : undefined;
+    let next = '';
+    if (last !== undefined) {
+      const token = newPageToken(query, last);
+      next = `,"nextPageToken":${JSON.stringify(token)}`;
+      headers['link'] = `<${nextUrl(call.request.url, token)}>; rel="next"`;
+    }
+    send(call, { status: 200, headers, body: `{"items":[${items}],"revision":${page.revision},"cursor":"${headers['stargus-cursor']}"${next}}` });
+  }
+
+  @Route({
+    method: 'POST',
+    path: ITEMS,
+    operationId: 'createItem',
+    tag: 'items',
+    summary: 'Create an item',
+    body: { schema: schema.createItemBody },
+    headers: ['Idempotency-Key', 'Prefer'],
+    answers: { 201: { description: 'The new item; Location leads to it.', schema: writtenItem } },
+  })
+  async create(call: Call<unknown, z.output<typeof schema.createItemBody>>): Promise<void> {
+    const key = checkItemKey(call.body.key ?? uuidv7());
+    await this.#write(call, key, { op: 'create', attributes: call.body.attributes }, itemShape(call));
+  }
+
+  @Route({
+    method: 'GET',
+    path: ITEM,
+    operationId: 'getItem',
+    tag: 'items',
+    summary: 'Read an item',
+    query: schema.itemQuery,
+    headers: ['If-Match', 'If-None-Match', 'Stargus-Min-Revision'],
+    answers: { 200: { description: 'The item.', schema: itemSchema }, 304: { description: 'The item is still at the revision of If-None-Match.' } },
+  })
+  async get(call: Call<z.output<typeof schema.itemQuery>>): Promise<void> {
+    const { pool, collection, key } = readPlace(call);
+    const { state } = await this.#read(call, pool, collection, key as string);
+    if (!state) throw missing(collection, key as string);
+    if (this.#isUnmodified(call, state)) return;
+    call.reply.header('etag', etag(state.revision));
+    send(call, { status: 200, headers: {}, body: `${itemHead({ collection, key: key as string }, state, call.query.fields)}}` });
+  }
+
+  @Route({
+    method: 'PUT',
+    path: ITEM,
+    operationId: 'putItem',
+    tag: 'items',
+    summary: 'Create an item or replace all its attributes',
+    body: { schema: schema.putItemBody },
+    headers: CONDITIONAL,
+    answers: { 200: { description: 'Replaced.', schema: writtenItem }, 201: { description: 'Created.', schema: writtenItem } },
+  })
+  put(call: Call<unknown, z.output<typeof schema.putItemBody>>): Promise<void> {
+    return this.#write(call, writeKey(call), { op: 'put', attributes: call.body.attributes }, itemShape(call));
+  }
+
+  @Route({
+    method: 'PATCH',
+    path: ITEM,
+    operationId: 'patchItem',
+    tag: 'items',
+    summary: 'Change some of an item’s attributes',
+    description:
+      'A merge patch (RFC 7396, deep; null removes), or with `application/json-patch+json` a JSON Patch (RFC 6902) with paths `/attributes/…`. ' +
+      'Creates the item when it is missing, unless `If-Match: *`.',
+    body: { schema: schema.putItemBody, types: { [MERGE_PATCH_TYPE]: schema.putItemBody, [JSON_PATCH_TYPE]: schema.jsonPatchBody } },
+    headers: CONDITIONAL,
+    answers: { 200: { description: 'Changed.', schema: writtenItem }, 201: { description: 'Created.', schema: writtenItem } },
+  })
+  patch(call: Call<unknown, z.output<typeof schema.putItemBody> | z.output<typeof schema.jsonPatchBody>>): Promise<void> {
+    const action: Action = Array.isArray(call.body) ? { op: 'patch', patch: call.body as JsonObject[] } : { op: 'merge', attributes: call.body.attributes };
+    return this.#write(call, writeKey(call), action, itemShape(call));
+  }
+
+  @Route({
+    method: 'DELETE',
+    path: ITEM,
+    operationId: 'deleteItem',
+    tag: 'items',
+    summary: 'Delete an item',
+    headers: CONDITIONAL,
+    answers: { 200: { description: 'There is no such item now.', schema: schema.deletedItem } },
+  })
+  remove(call: Call): Promise<void> {
+    return this.#write(call, writeKey(call), { op: 'delete' }, ({ results: [result], ...settled }) => ({
+      status: 200,
+      headers: poolHeaders(settled.epoch, settled.revision),
+      body: JSON.stringify({ revision: settled.revision, existed: result?.existed }),
+    }));
+  }
+
+  @Route({
+    method: 'GET',
+    path: ATTRIBUTE,
+    operationId: 'getAttribute',
+    tag: 'attributes',
+    summary: 'Read one attribute',
+    headers: ['If-Match', 'If-None-Match', 'Stargus-Min-Revision'],
+    answers: { 200: { description: 'The attribute.', schema: schema.attributeAnswer }, 304: { description: 'The item is still at the revision of If-None-Match.' } },
+  })
+  async getAttribute(call: Call): Promise<void> {
+    const { pool, collection, key } = readPlace(call);
+    const name = checkAttributeName(call.params['name'] as string);
+    const { state } = await this.#read(call, pool, collection, key as string);
+    const value = state && getMember(state.attributes, name);
+    if (!state || value === undefined) throw missing(collection, key as string, name);
+    if (this.#isUnmodified(call, state)) return;
+    call.reply.header('etag', etag(state.revision));
+    send(call, { status: 200, headers: {}, body: JSON.stringify({ name, value, revision: state.revision }) });
+  }
+
+  @Route({
+    method: 'PUT',
+    path: ATTRIBUTE,
+    operationId: 'putAttribute',
+    tag: 'attributes',
+    summary: 'Set one attribute',
+    description: 'Creates the item when it is missing. The value null removes the attribute.',
+    body: { schema: schema.putAttributeBody },
+    headers: CONDITIONAL,
+    answers: { 200: { description: 'Set.', schema: schema.attributeAnswer }, 201: { description: 'Set, and the item created.', schema: schema.attributeAnswer } },
+  })
+  putAttribute(call: Call<unknown, z.output<typeof schema.putAttributeBody>>): Promise<void> {
+    const attribute = checkAttributeName(call.params['name'] as string);
+    const action: Action = { op: 'set', attribute, value: call.body.value };
+    return this.#write(call, writeKey(call), action, attributeShape(attribute), attribute);
+  }
+
+  @Route({
+    method: 'DELETE',
+    path: ATTRIBUTE,
+    operationId: 'deleteAttribute',
+    tag: 'attributes',
+    summary: 'Remove one attribute',
+    headers: CONDITIONAL,
+    answers: { 200: { description: 'There is no such attribute now.', schema: schema.attributeAnswer } },
+  })
+  removeAttribute(call: Call): Promise<void> {
+    const attribute = checkAttributeName(call.params['name'] as string);
+    return this.#write(call, writeKey(call), { op: 'unset', names: [attribute] }, attributeShape(attribute), attribute);
+  }
+
+  @Route({
+    method: 'POST',
+    path: `${ITEM}/increment`,
+    operationId: 'incrementAttribute',
+    tag: 'attributes',
+    summary: 'Add to a number, atomically',
+    body: { schema: schema.incrementBody },
+    headers: CONDITIONAL,
+    answers: { 200: { description: 'Added.', schema: schema.incrementAnswer } },
+  })
+  increment(call: Call<unknown, z.output<typeof schema.incrementBody>>): Promise<void> {
+    const { attribute } = call.body;
+    return this.#write(call, writeKey(call), { op: 'increment', ...call.body }, (answer) => {
+      const { item, revision, changed } = answer.results[0] as OpResult;
+      const value = getMember((item as ItemState).attributes, attribute);
+      return { status: 200, headers: writeHeaders(answer), body: JSON.stringify({ attribute, value, revision, changed }) };
+    });
+  }
+
+  @Route({
+    method: 'POST',
+    path: '/v1/pools/:pool/collections/:collection/delete',
+    operationId: 'deleteItems',
+    tag: 'items',
+    summary: 'Delete the items under a prefix as one commit',
+    body: { schema: schema.deleteItemsBody },
+    headers: ['Idempotency-Key'],
+    answers: { 200: { description: 'There are no such items now.', schema: schema.deletedItems } },
+  })
+  async removeItems(call: Call<unknown, z.output<typeof schema.deleteItemsBody>>): Promise<void> {
+    const { pool, collection } = writePlace(call);
+    const { prefix, limit, expectCount } = call.body;
+    const shape = ({ revision, epoch, keys }: { revision: number; epoch: string; keys: readonly string[] }): Reply => ({
+      status: 200,
+      headers: poolHeaders(epoch, revision),
+      body: JSON.stringify({ revision, deleted: keys.length, keys }),
+    });
+    const command = deleteRange({ subject: call.subject, collection, range: rangeOf({ prefix }), limit, expectCount });
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+
+  async #write(call: Call, key: string, action: Action, plainShape: WriteShape, attribute?: string): Promise<void> {
+    const { pool, collection } = writePlace(call);
+    const shape = shaped(call, plainShape);
+    const preconditions = preconditionsOf(call.request);
+    const command = writeItems({
+      subject: call.subject,
+      bytes: Number(call.request.headers['content-length'] ?? 0) + 256,
+      ops: [{ collection, key, action, ...(preconditions && { preconditions }), ...(attribute !== undefined && { attribute }) }],
+    });
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+
+  /** Reads an item and sets the headers that tell of the state it was read from. */
+  async #read(call: Call, pool: string, collection: string, key: string): Promise<ItemReading> {
+    await this.#awaitMinRevision(call, pool);
+    const reading = await this.engine.reader.item(pool, { collection, key });
+    const { epoch } = reading.replica;
+    call.reply.header('stargus-revision', String(reading.revision)).header('stargus-cursor', `${epoch}-${reading.revision}`);
+    return reading;
+  }
+
+  async #awaitMinRevision(call: Call, pool: string): Promise<void> {
+    const revision = minRevisionOf(call.request);
+    if (revision !== undefined) await this.engine.reader.awaitRevision(pool, revision);
+  }
+
+  /** Judges the conditions of a read; answers 304 and says so when nothing is new. */
+  #isUnmodified(call: Call, state: ItemState): boolean {
+    const conditions = preconditionsOf(call.request);
+    if (!conditions) return false;
+    checkPreconditions({ ifMatch: conditions.ifMatch }, state.revision);
+    if (!conditions.ifNoneMatch || !tagsMatch(conditions.ifNoneMatch, state.revision)) return false;
+    call.reply.code(304).header('etag', etag(state.revision)).send();
+    return true;
+  }
+}
+
+function readPlace({ params }: Call): { pool: string; collection: string; key: string | undefined } {
+  const key = params['key'];
+  return {
+    pool: checkName('pool', params['pool'] as string),
+    collection: checkName('collection', params['collection'] as string),
+    key: key === undefined ? undefined : checkItemKey(key),
+  };
+}
+
+export function writePlace({ params }: Call): { pool: string; collection: string } {
+  return { pool: checkOwnName('pool', params['pool'] as string), collection: checkOwnName('collection', params['collection'] as string) };
+}
+
+function writeKey({ params }: Call): string {
+  return checkItemKey(params['key'] as string);
+}
+
+function missing(collection: string, key: string, attribute?: string): Problem {
+  const what = attribute === undefined ? '' : `the attribute ${JSON.stringify(attribute)} of `;
+  return new Problem('notFound', `There is no ${what}${attribute === undefined ? '' : 'the '}item ${JSON.stringify(key)} in the collection ${JSON.stringify(collection)}.`);
+}
+
+function writeHeaders({ results: [result], ...settled }: WriteAnswer): Record<string, string> {
+  const headers = poolHeaders(settled.epoch, settled.revision);
+  if (result?.item) headers['etag'] = etag(result.item.revision);
+  return headers;
+}
+
+function itemShape({ params }: Call): WriteShape {
+  return (answer) => {
+    const result = answer.results[0] as OpResult;
+    const { item, changed, status } = result;
+    const headers = writeHeaders(answer);
+    if (status === 201) headers['location'] = itemPath(params['pool'] as string, result);
+    // An item that was missing and still is: a patch that set nothing.
+    const state = item as ItemState;
+    return { status, headers, body: `${itemHead(result, state)},"changed":${JSON.stringify(changed)}}` };
+  };
+}
+
+function attributeShape(name: string): WriteShape {
+  return (answer) => {
+    const { item, changed, revision, status } = answer.results[0] as OpResult;
+    const value: Json = (item && getMember(item.attributes, name)) ?? null;
+    return { status, headers: writeHeaders(answer), body: JSON.stringify({ name, value, revision, changed }) };
+  };
+}
+
+/** The same request with another page token. */
+function nextUrl(url: string, token: string): string {
+  const [path, query = ''] = url.split('?');
+  const parameters = new URLSearchParams(query);
+  parameters.set('pageToken', token);
+  return `${path}?${parameters}`;
+}

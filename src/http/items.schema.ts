@@ -1,0 +1,140 @@
+/** What comes in and goes out at items and attributes. */
+import { z } from 'zod';
+import { limits } from '../engine/limits.js';
+import { attributes, changedNames, fieldsParameter, integerParameter, item, itemKey, jsonObject, jsonValue, name, revision, textParameter, cursor } from './schemas.js';
+
+export const itemQuery = z.strictObject({ fields: fieldsParameter.optional() });
+
+export const listQuery = z.strictObject({
+  prefix: textParameter('Only keys that begin so.').optional(),
+  start: textParameter('Only keys from this one on.').optional(),
+  end: textParameter('Only keys before this one.').optional(),
+  fields: fieldsParameter.optional(),
+  limit: integerParameter(1, limits.pageItemsMax, `Items on a page; ${limits.pageItemsDefault} when absent.`).optional(),
+  pageToken: textParameter('Where the former page ended.').optional(),
+});
+
+export const itemPage = z
+  .object({ items: z.array(item), revision, cursor, nextPageToken: z.string().optional() })
+  .meta({ id: 'ItemPage' });
+
+export const putItemBody = z.strictObject({ attributes }).meta({ id: 'ItemContent' });
+
+export const createItemBody = z
+  .strictObject({ key: itemKey.optional().meta({ description: 'Made by the server, ordered by time, when absent.' }), attributes })
+  .meta({ id: 'NewItem' });
+
+export const jsonPatchBody = z
+  .array(
+    z.looseObject({
+      op: z.enum(['add', 'remove', 'replace', 'move', 'copy', 'test']),
+      path: z.string(),
+      from: z.string().optional(),
+      value: z.unknown().optional(),
+    }),
+  )
+  .max(1000, 'must hold at most 1000 operations');
+
+export const deletedItem = z.object({ revision, existed: z.boolean() }).meta({ id: 'DeletedItem' });
+
+export const attributeAnswer = z
+  .object({ name: z.string(), value: jsonValue, revision, changed: changedNames.optional() })
+  .meta({ id: 'Attribute', description: 'One attribute. `changed` is there after a write; `value` is null after a removal.' });
+
+export const putAttributeBody = z.strictObject({ value: jsonValue }).meta({ id: 'AttributeContent' });
+
+const finite = z.number().meta({ type: 'number', format: 'double' });
+
+export const incrementBody = z
+  .strictObject({ attribute: z.string(), by: finite, min: finite.optional(), max: finite.optional() })
+  .meta({ id: 'Increment', description: 'Adds `by` to a number; a missing attribute counts as 0. Past `min` or `max` it is refused.' });
+
+export const incrementAnswer = z.object({ attribute: z.string(), value: finite, revision, changed: changedNames }).meta({ id: 'Incremented' });
+
+export const deleteItemsBody = z
+  .strictObject({
+    prefix: z.string().meta({ description: 'Keys that begin so; the empty string means all.' }),
+    limit: z
+      .int()
+      .min(1)
+      .max(limits.deleteItemsMax)
+      .optional()
+      .meta({ type: 'integer', format: 'int32', description: 'Delete at most so many, in the order of their keys.' }),
+    expectCount: z
+      .int()
+      .min(0)
+      .max(limits.deleteItemsMax)
+      .optional()
+      .meta({ type: 'integer', format: 'int32', description: 'Delete nothing unless exactly so many match.' }),
+  })
+  .meta({ id: 'DeleteItems' });
+
+export const deletedItems = z
+  .object({ revision, deleted: z.int().meta({ type: 'integer', format: 'int32' }), keys: z.array(itemKey) })
+  .meta({ id: 'DeletedItems' });
+
+const condition = z
+  .strictObject({
+    collection: name,
+    key: itemKey,
+    revision: revision.min(0).optional().meta({ type: 'integer', format: 'int64', description: 'The item’s revision; 0: there is no such item.' }),
+    exists: z.boolean().optional(),
+  })
+  .meta({ id: 'Condition', description: 'Holds when the item is as the members say.' });
+
+const opCondition = condition
+  .partial({ collection: true, key: true })
+  .meta({ id: 'OpCondition', description: 'A condition; without collection and key on the op’s own item.' });
+
+/** One condition or several; a single one is what most write. */
+const opConditions = z
+  .preprocess((value) => (value === undefined || Array.isArray(value) ? value : [value]), z.array(opCondition).max(100).optional());
+
+export const batchOp = z
+  .strictObject({
+    op: z.enum(['put', 'merge', 'delete', 'unset', 'increment', 'append', 'remove', 'create']),
+    collection: name,
+    key: itemKey.optional().meta({ description: 'May be absent for `create`: the server makes one.' }),
+    attributes: jsonObject.optional().meta({ type: 'object', additionalProperties: true, description: 'For `put`, `merge` and `create`.' }),
+    names: z.array(z.string()).max(limits.attributesMax).optional().meta({ description: 'For `unset`.' }),
+    attribute: z.string().optional().meta({ description: 'For `increment`, `append` and `remove`.' }),
+    by: finite.optional().meta({ type: 'number', format: 'double', description: 'For `increment`.' }),
+    min: finite.optional(),
+    max: finite.optional(),
+    value: z.unknown().optional().meta({ description: 'For `append` and `remove`: any JSON value.' }),
+    if: opConditions,
+  })
+  .meta({ id: 'BatchOp' });
+
+export const batchBody = z
+  .strictObject({
+    atomic: z.boolean().default(true).meta({ description: 'All ops or none, as one commit. False: each op for itself.' }),
+    if: z.array(condition).max(limits.batchOpsMax).optional(),
+    ops: z.array(batchOp),
+    dryRun: z.boolean().default(false).meta({ description: 'Judge and answer, but commit nothing.' }),
+  })
+  .meta({ id: 'Batch' });
+
+export const batchAnswer = z
+  .object({
+    revision,
+    cursor,
+    results: z.array(
+      z
+        .object({
+          index: z.int().meta({ type: 'integer', format: 'int32' }),
+          status: z.int().meta({ type: 'integer', format: 'int32' }),
+          collection: name,
+          key: itemKey,
+          revision,
+          changed: changedNames,
+          value: z.number().optional().meta({ type: 'number', format: 'double', description: 'After `increment`.' }),
+          problem: jsonObject.optional().meta({ type: 'object', additionalProperties: true, description: 'Why the op was refused, with `atomic: false`.' }),
+        })
+        .meta({ id: 'OpResult' }),
+    ),
+  })
+  .meta({ id: 'BatchAnswer' });
+
+export type BatchOp = z.output<typeof batchOp>;
+export type Batch = z.output<typeof batchBody>;

@@ -1,0 +1,91 @@
+/**
+ * Binds routes to Fastify. A route goes straight to Fastify and not through Nest's router, whose layers cost a third of
+ * the rate of a small request (docs/decisions/0002); Nest makes the controllers and gives them what they need. Each
+ * request is checked the same way: who asks, query, body; then the controller's method, whose errors become problems.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Problem } from '../engine/errors.js';
+import type { Subject } from '../engine/subject.js';
+import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers } from './body.js';
+import { internalProblem, sendProblem, toProblem } from './problem.js';
+import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
+
+export interface MountOptions {
+  /** Who asks; throws `unauthenticated`. */
+  authenticate(request: FastifyRequest): Subject;
+  /** Hears of every answered request that isn't a stream. */
+  answered(operation: string, status: number, seconds: number, requestId: string): void;
+  /** Hears of errors that are the server's own. */
+  failed(error: unknown, requestId: string): void;
+}
+
+type Controller = Record<string, (call: Call) => unknown>;
+
+export function mount(instance: FastifyInstance, controllers: readonly object[], options: MountOptions): void {
+  registerParsers(instance);
+  const methods = new Map<string, Set<Method>>();
+  for (const controller of controllers) {
+    for (const route of routesOf(controller.constructor as { prototype: object })) {
+      bind(instance, controller as Controller, route, options);
+      const { path, method } = route.spec;
+      methods.set(path, (methods.get(path) ?? new Set()).add(method));
+    }
+  }
+  for (const [path, present] of methods) refuseOthers(instance, path, present);
+}
+
+function bind(instance: FastifyInstance, controller: Controller, { spec, property }: BoundRoute, options: MountOptions): void {
+  const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    try {
+      const subject = spec.public ? NOBODY : options.authenticate(request);
+      const mediaType = mediaTypeOf(request);
+      const query = checkQuery(spec, request);
+      const body = checkBody(spec, request, mediaType);
+      await (controller[property] as (call: Call) => unknown)({ request, reply, params: request.params as Record<string, string>, query, body, mediaType, subject });
+    } catch (error) {
+      answerError(error, spec, request, reply, options);
+    }
+    return reply;
+  };
+  instance.route({
+    method: spec.method,
+    url: spec.path,
+    bodyLimit: bodyLimitOf(spec),
+    exposeHeadRoute: !spec.streaming,
+    handler: handle,
+    errorHandler: (error, request, reply) => answerError(error, spec, request, reply, options),
+    onResponse: (_request, reply, done) => {
+      if (!spec.streaming) options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
+      done();
+    },
+  });
+}
+
+/** Public routes are answered whoever asks. */
+const NOBODY: Subject = { id: 'nobody' };
+
+export function answerError(error: unknown, spec: RouteSpec | undefined, request: FastifyRequest, reply: FastifyReply, options: MountOptions): void {
+  const problem = toProblem(error, spec);
+  if (!problem) options.failed(error, request.id);
+  if (reply.sent || reply.raw.headersSent) {
+    // Too late for a refusal: the connection is cut, so that nobody takes half an answer for a whole one.
+    reply.raw.destroy();
+    return;
+  }
+  sendProblem(request, reply, problem ?? internalProblem());
+}
+
+const ALL: readonly Method[] = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'];
+
+/** The methods that a path doesn't have are answered with those that it has. */
+function refuseOthers(instance: FastifyInstance, path: string, present: ReadonlySet<Method>): void {
+  const allow = [...(present.has('GET') ? ['GET', 'HEAD'] : []), ...ALL.filter((method) => method !== 'GET' && present.has(method)), 'OPTIONS'].join(', ');
+  const others = ALL.filter((method) => !present.has(method));
+  const refuse = (request: FastifyRequest, reply: FastifyReply) => {
+    sendProblem(request, reply, new Problem('methodNotAllowed', `${request.method} is not possible here; ${allow} are.`, { headers: { allow } }));
+  };
+  // A body that nobody reads needs no parser: refused before it is looked at.
+  for (const method of others) instance.route({ method, url: path, exposeHeadRoute: false, onRequest: refuse, handler: refuse });
+  if (!instance.hasRoute({ method: 'HEAD', url: path })) instance.route({ method: 'HEAD', url: path, onRequest: refuse, handler: refuse });
+  instance.route({ method: 'OPTIONS', url: path, handler: (_request, reply) => void reply.code(204).header('allow', allow).send() });
+}

@@ -1,0 +1,52 @@
+/** Problems as RFC 9457 documents: the one place where a refusal becomes an HTTP answer. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type ErrorCode, Problem, errorTable } from '../engine/errors.js';
+import { StoreUnavailable } from '../engine/ports.js';
+import { formatCursor } from '../engine/state/cursor.js';
+import { unsupported } from './body.js';
+import type { RouteSpec } from './route.js';
+
+export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
+
+/** Where a code is explained to a person; served by the documentation's controller. */
+export function problemUrl(code: ErrorCode, origin: string): string {
+  return `${origin}/docs/errors/${code}`;
+}
+
+/** What the error means to the user; undefined for a fault of the server's own, which is told as `internal`. */
+export function toProblem(error: unknown, spec: RouteSpec | undefined): Problem | undefined {
+  if (error instanceof Problem) return error;
+  if (error instanceof StoreUnavailable) return new Problem('unavailable', 'The database does not answer.', { headers: { 'retry-after': '1' } });
+  const { code, statusCode, message } = (error ?? {}) as { code?: string; statusCode?: number; message?: string };
+  switch (code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new Problem('tooLarge', `The body is larger than the ${spec?.body?.bytesMax ?? ''} bytes that this call takes.`.replace('  ', ' '));
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return unsupported(spec);
+    case 'FST_ERR_BAD_URL':
+      return new Problem('badRequest', 'The path is not valid: percent-encoding must be of UTF-8.');
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new Problem('badRequest', 'The body is not as long as Content-Length says.');
+  }
+  if (statusCode === 404) return new Problem('notFound', 'There is no such path. GET /docs shows what there is.');
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return new Problem('badRequest', String(message));
+  return undefined;
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): void {
+  const origin = `${request.protocol}://${request.host}`;
+  const document = { type: problemUrl(problem.code, origin), ...problem.toJSON(), requestId: request.id };
+  if (problem.at) {
+    reply.header('stargus-revision', problem.at.revision).header('stargus-cursor', formatCursor(problem.at.epoch, problem.at.revision));
+  }
+  // What was set for the answer that did not come about doesn't belong to the refusal.
+  reply.removeHeader('etag').removeHeader('location').removeHeader('link');
+  reply
+    .code(problem.status)
+    .headers(problem.extras.headers ?? {})
+    .header('content-type', PROBLEM_TYPE)
+    .header('cache-control', 'no-store')
+    .send(JSON.stringify(document));
+}
+
+export const internalProblem = () => new Problem('internal', errorTable.internal.advice);

@@ -1,0 +1,72 @@
+/**
+ * The connection of a stream of Server-Sent Events. The body ends with the connection instead of being chunked, so that a
+ * frame that is for a thousand readers is one buffer for a thousand sockets, written as it is.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Sink } from '../engine/watch/stream.js';
+
+/** Below this, a reader that was slow is written to again. */
+const LOW_MARK_BYTES = 64 * 1024;
+
+export class SseSink implements Sink {
+  readonly #response: FastifyReply['raw'];
+  #blockedSince: number | undefined;
+  readonly #drained: (() => void)[] = [];
+
+  constructor(request: FastifyRequest, reply: FastifyReply, headers: Record<string, string | number>) {
+    reply.hijack();
+    const response = reply.raw;
+    this.#response = response;
+    // A stream lives long and is written to in small pieces: none of the time-outs of a request fit.
+    request.raw.socket.setNoDelay(true);
+    request.raw.socket.setTimeout(0);
+    response.shouldKeepAlive = false;
+    response.useChunkedEncodingByDefault = false;
+    response.writeHead(200, {
+      ...headers,
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store, no-transform',
+      'x-accel-buffering': 'no',
+      connection: 'close',
+    });
+    response.flushHeaders();
+    response.on('drain', () => this.#release());
+    response.on('close', () => this.#release());
+  }
+
+  write(frames: Buffer | string): void {
+    const response = this.#response;
+    if (response.destroyed || response.writableEnded) return;
+    if (!response.write(frames)) this.#blockedSince ??= Date.now();
+  }
+
+  get buffered(): number {
+    return this.#response.writableLength;
+  }
+
+  blockedMs(now: number): number {
+    return this.#blockedSince === undefined ? 0 : now - this.#blockedSince;
+  }
+
+  drained(): Promise<void> {
+    if (this.closed || this.buffered <= LOW_MARK_BYTES) return Promise.resolve();
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  get closed(): boolean {
+    return this.#response.destroyed || this.#response.writableEnded;
+  }
+
+  end(): void {
+    this.#response.end();
+  }
+
+  destroy(): void {
+    this.#response.destroy();
+  }
+
+  #release(): void {
+    this.#blockedSince = undefined;
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+}

@@ -1,0 +1,117 @@
+/** What operators and tools ask: version and limits, health, metrics, the contract. */
+import { Controller, Inject } from '@nestjs/common';
+import { z } from 'zod';
+import { Engine } from '../engine/engine.js';
+import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import { send } from './answers.js';
+import { type Call, Route } from './route.js';
+
+/** What the process tells of itself; provided by wiring. */
+export abstract class SystemFacts {
+  abstract readonly version: string;
+  /** The OpenAPI document's text. */
+  abstract readonly contract: () => string;
+  abstract readonly metrics: () => Promise<{ contentType: string; text: string }>;
+  /** True once the process has been asked to stop. */
+  abstract readonly stopping: boolean;
+}
+
+const READY_MS = 2000;
+const health = z.object({ status: z.string(), reason: z.string().optional() }).meta({ id: 'Health' });
+const number = z.int().meta({ type: 'integer', format: 'int64' });
+const about = z
+  .object({
+    name: z.string(),
+    version: z.string(),
+    apiVersion: z.string(),
+    features: z.array(z.string()),
+    limits: z.object(Object.fromEntries(Object.keys(limits).map((limit) => [limit, number]))).meta({ id: 'Limits' }),
+  })
+  .meta({ id: 'About' });
+
+const FEATURES = ['state', 'batch', 'idempotency', 'changes', 'attach'];
+
+@Controller()
+export class SystemController {
+  constructor(
+    @Inject(Engine) private readonly engine: Engine,
+    @Inject(SystemFacts) private readonly facts: SystemFacts,
+  ) {}
+
+  @Route({
+    method: 'GET',
+    path: '/v1',
+    operationId: 'getAbout',
+    tag: 'system',
+    summary: 'Version, limits, features',
+    public: true,
+    answers: { 200: { description: 'About this server.', schema: about } },
+  })
+  about(call: Call): void {
+    const body = { name: 'stargus', version: this.facts.version, apiVersion: 'v1', features: FEATURES, limits };
+    send(call, { status: 200, headers: {}, body: JSON.stringify(body) });
+  }
+
+  @Route({
+    method: 'GET',
+    path: '/healthz',
+    operationId: 'getHealth',
+    tag: 'system',
+    summary: 'Whether the process lives',
+    public: true,
+    answers: { 200: { description: 'It lives.', schema: health } },
+  })
+  live(call: Call): void {
+    send(call, { status: 200, headers: { 'cache-control': 'no-store' }, body: '{"status":"ok"}' });
+  }
+
+  @Route({
+    method: 'GET',
+    path: '/readyz',
+    operationId: 'getReadiness',
+    tag: 'system',
+    summary: 'Whether the server can take requests',
+    public: true,
+    answers: { 200: { description: 'It can.', schema: health } },
+  })
+  async ready(call: Call): Promise<void> {
+    if (this.facts.stopping) throw new Problem('unavailable', 'The server is stopping.');
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Problem('unavailable', `The database has not answered within ${READY_MS} ms.`)), READY_MS);
+    });
+    try {
+      await Promise.race([this.engine.store.now(), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+    send(call, { status: 200, headers: { 'cache-control': 'no-store' }, body: '{"status":"ready"}' });
+  }
+
+  @Route({
+    method: 'GET',
+    path: '/metrics',
+    operationId: 'getMetrics',
+    tag: 'system',
+    summary: 'Metrics in Prometheus’s format',
+    answers: { 200: { description: 'Metrics.', contentType: 'text/plain' } },
+  })
+  async metrics({ reply }: Call): Promise<void> {
+    const { contentType, text } = await this.facts.metrics();
+    reply.header('content-type', contentType).header('cache-control', 'no-store').send(text);
+  }
+
+  @Route({
+    method: 'GET',
+    path: '/v1/openapi.json',
+    operationId: 'getContract',
+    tag: 'system',
+    summary: 'This contract, as OpenAPI',
+    public: true,
+    answers: { 200: { description: 'An OpenAPI 3.0 document.', contentType: 'application/json' } },
+  })
+  contract(call: Call): void {
+    send(call, { status: 200, headers: { 'cache-control': 'no-cache' }, body: this.facts.contract() });
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * The program: reads the configuration, starts, and stops in order when it is told to. The version of Node is checked
+ * before anything else is loaded, for the SQLite driver crashes on an older one.
+ */
+const NODE_MAJOR = 24;
+
+async function main(): Promise<void> {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < NODE_MAJOR) {
+    fail(`Stargus needs Node ${NODE_MAJOR} or later; this is ${process.version}. Start it with \`npm start\`, which brings its own.`);
+  }
+  const { ConfigError, helpText, readConfig } = await import('./platform/config.js');
+  const [command, direction] = process.argv.slice(2);
+  if (command === '--help' || command === '-h') return void process.stdout.write(helpText());
+  try {
+    const { config, warnings } = readConfig(process.env);
+    for (const warning of warnings) console.warn(`warning: ${warning}`);
+    if (command === '--version') return await printVersion();
+    if (command === 'migrate') return await migrate(config.STARGUS_DATABASE_URL, direction);
+    if (command !== undefined) fail(`There is no command ${command}; \`stargus --help\` lists them.`);
+    await run(config);
+  } catch (error) {
+    if (error instanceof ConfigError) fail(`The configuration is not right:\n${error.message}`);
+    fail(`Stargus could not start: ${(error as Error).message}`);
+  }
+}
+
+async function run(config: import('./platform/config.js').Config): Promise<void> {
+  const { serve } = await import('./wiring.js');
+  const { hidePassword } = await import('./platform/config.js');
+  const server = await serve(config);
+  const items = `${server.url}/v1/pools/demo/collections/rooms`;
+  if (process.stdout.isTTY || process.env['npm_lifecycle_event'] === 'start') {
+    console.log(`
+Stargus is listening on ${server.url} (database: ${hidePassword(config.STARGUS_DATABASE_URL)}).
+${config.STARGUS_AUTH === 'open' ? 'STARGUS_AUTH=open: every program on this machine may read and write everything.\n' : ''}
+Watch a collection in one terminal:
+  curl -N ${items}/attach
+and set a value in another:
+  curl -X PUT ${items}/items/kitchen -H 'content-type: application/json' -d '{"attributes":{"light":"on"}}'
+
+The API for reading: ${server.url}/docs
+`);
+  }
+  server.logger.info({ url: server.url, database: hidePassword(config.STARGUS_DATABASE_URL), auth: config.STARGUS_AUTH, pid: process.pid }, 'listening');
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    server.logger.info({ signal }, 'stopping');
+    server.stop().then(
+      () => {
+        server.logger.info('stopped');
+        process.exit(0);
+      },
+      (error) => fail(`Stargus did not stop in order: ${(error as Error).message}`),
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+async function migrate(url: string, direction: string | undefined): Promise<void> {
+  const { dataSourceFor } = await import('./store/data-source.js');
+  if (direction !== undefined && direction !== 'up' && direction !== 'down') fail('Usage: stargus migrate [up|down]');
+  const source = await dataSourceFor(url).initialize();
+  try {
+    if (direction === 'down') await source.undoLastMigration({ transaction: 'each' });
+    else for (const { name } of await source.runMigrations({ transaction: 'each' })) console.log(`ran ${name}`);
+    console.log('The tables are as this version wants them.');
+  } finally {
+    await source.destroy();
+  }
+}
+
+async function printVersion(): Promise<void> {
+  const { readFileSync } = await import('node:fs');
+  console.log((JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version);
+}
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(1);
+}
+
+await main();

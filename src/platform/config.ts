@@ -1,0 +1,125 @@
+/**
+ * The configuration: environment variables, checked at start. Each has its name, meaning and default in one table, from
+ * which `stargus --help` is printed; docs/OPERATING.md is checked against it.
+ */
+import { z } from 'zod';
+
+interface Variable<T> {
+  readonly meaning: string;
+  readonly fallback: string;
+  readonly schema: z.ZodType<T, string>;
+}
+
+const integer = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min).max(max));
+
+const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+const duration = z
+  .string()
+  .regex(/^\d+(ms|s|m|h|d)$/, 'must be a number and a unit, such as 90s, 15m, 24h or 7d')
+  .transform((text) => Number.parseInt(text, 10) * UNITS[text.replace(/^\d+/, '') as keyof typeof UNITS]);
+
+const yesNo = z.enum(['0', '1']).transform((text) => text === '1');
+
+function variable<T>(meaning: string, fallback: string, schema: z.ZodType<T, string>): Variable<T> {
+  return { meaning, fallback, schema };
+}
+
+export const variables = {
+  STARGUS_HOST: variable('Address to listen on.', '127.0.0.1', z.string().min(1)),
+  STARGUS_PORT: variable('Port to listen on; 0 takes a free one.', '8080', integer(0, 65535)),
+  STARGUS_DATABASE_URL: variable(
+    'sqlite:<path>, or mysql://user:password@host:port/database.',
+    'sqlite:./data/stargus.db',
+    z.string().regex(/^(sqlite:.+|mysql:\/\/.+\/.+)$/, 'must be sqlite:<path> or mysql://user:password@host:port/database'),
+  ),
+  STARGUS_MIGRATE: variable('1: bring the tables up to date at start. 0: leave that to `npm run migrate`.', '1', yesNo),
+  STARGUS_AUTH: variable('open: everybody may do everything; on a loopback address only. required: every call needs a token.', 'open', z.enum(['open', 'required'])),
+  STARGUS_OPERATOR_KEY: variable(
+    'The operator’s key, sent as a bearer token; needed with STARGUS_AUTH=required.',
+    '',
+    z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters'),
+  ),
+  STARGUS_CREATE_POOLS: variable('1: a pool comes into being on its first write. 0: only by PUT.', '1', yesNo),
+  STARGUS_HISTORY: variable('How long the change log is kept; watchers resume within it.', '24h', duration),
+  STARGUS_HISTORY_COMMITS: variable('How many commits of a pool are kept at most.', '1000000', integer(1, 1_000_000_000)),
+  STARGUS_SWEEP: variable('Time between two sweeps of old commits and stored answers.', '30s', duration),
+  STARGUS_POLL: variable('How often a watched pool is looked at for other nodes’ commits, on MySQL.', '100ms', duration),
+  STARGUS_CACHE_MB: variable('Memory for items that are kept ready, in MiB.', '64', integer(1, 65_536)),
+  STARGUS_STREAM_AGE: variable('After this time a stream ends with `bye` and the client resumes.', '12h', duration),
+  STARGUS_STREAMS: variable('Streams that this node serves at most.', '50000', integer(1, 10_000_000)),
+  STARGUS_LOG_LEVEL: variable('trace, debug, info, warn, error or silent. debug logs every request.', 'info', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])),
+} as const;
+
+type Variables = typeof variables;
+type Values = { readonly [Name in keyof Variables]: z.output<Variables[Name]['schema']> };
+export type Config = Values;
+
+/** What is wrong with the configuration, one line for each variable. */
+export class ConfigError extends Error {}
+
+/** Reads the configuration, or throws ConfigError. Answers warnings about variables that look like ours but aren't. */
+export function readConfig(environment: Record<string, string | undefined>): { config: Config; warnings: string[] } {
+  const errors: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, { fallback, schema }] of Object.entries(variables)) {
+    const text = environment[name] ?? fallback;
+    const result = schema.safeParse(text);
+    if (result.success) values[name] = result.data;
+    else errors.push(`${name}=${shown(name, text)}: ${result.error.issues.map(({ message }) => message).join('; ')}.`);
+  }
+  const config = values as unknown as Config;
+  if (errors.length === 0) errors.push(...contradictions(config));
+  if (errors.length > 0) throw new ConfigError(errors.join('\n'));
+  const known = new Set(Object.keys(variables));
+  const warnings = Object.keys(environment)
+    .filter((name) => name.startsWith('STARGUS_') && !name.startsWith('STARGUS_TEST_') && !known.has(name))
+    .map((name) => `${name} is not a variable of this version; \`stargus --help\` lists them.`);
+  return { config, warnings };
+}
+
+function contradictions(config: Config): string[] {
+  const errors: string[] = [];
+  if (config.STARGUS_AUTH === 'open' && !isLoopback(config.STARGUS_HOST)) {
+    errors.push(
+      `STARGUS_AUTH=open lets everybody do everything, so it is refused on STARGUS_HOST=${config.STARGUS_HOST}, which others can reach. ` +
+        'Set STARGUS_AUTH=required with STARGUS_OPERATOR_KEY, or listen on 127.0.0.1.',
+    );
+  }
+  if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') {
+    errors.push('STARGUS_OPERATOR_KEY: needed with STARGUS_AUTH=required. Set it to a secret of at least 24 characters, such as the output of `openssl rand -hex 32`.');
+  }
+  return errors;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+export function helpText(): string {
+  const lines = Object.entries(variables).map(([name, { meaning, fallback }]) => `  ${name.padEnd(26)}${meaning}${fallback === '' ? '' : ` (${fallback})`}`);
+  return `Stargus: shared, persistent, watchable state over HTTP/JSON and Server-Sent Events.
+
+Usage: stargus            start the server
+       stargus migrate    bring the tables of STARGUS_DATABASE_URL up to date
+       stargus migrate down    take back the newest migration
+       stargus --help | --version
+
+Environment variables (and what holds without them):
+${lines.join('\n')}
+`;
+}
+
+/** Secrets and passwords are never shown. */
+function shown(name: string, text: string): string {
+  return name.includes('KEY') ? '…' : hidePassword(text);
+}
+
+export function hidePassword(url: string): string {
+  return url.replace(/(\/\/[^:/@]*):[^@]*@/, '$1:…@');
+}

@@ -1,0 +1,8 @@
+/** Diagnostics as JSON lines on standard output, by pino. Secrets have no business here: headers and bodies aren't logged. */
+import { type Logger, pino } from 'pino';
+
+export type { Logger };
+
+export function newLogger(level: string): Logger {
+  return pino({ level, base: { name: 'stargus' }, timestamp: pino.stdTimeFunctions.isoTime });
+}

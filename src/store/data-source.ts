@@ -1,0 +1,118 @@
+/**
+ * Opens the database that a URL names: TypeORM's DataSource, its migrations, and the settings on which durability rests.
+ *
+ * A SQLite database belongs to one process at a time, for its replica in memory is taken for the truth. A second file
+ * beside it is held locked for as long as the process lives; the operating system releases the lock however it ends.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { DataSource } from 'typeorm';
+import { Core1763700000001 } from '../../migrations/0001-core.js';
+import { type Database, MysqlDatabase, SqliteDatabase } from './dialect.js';
+import { entitiesFor } from './rows.js';
+
+const migrations = [Core1763700000001];
+
+/** How long a connection to MySQL may take to be made. */
+const CONNECT_MS = 10_000;
+const CONNECTIONS = 16;
+
+export interface OpenOptions {
+  /** `sqlite:<path>` or `mysql://user:password@host:port/database`. */
+  readonly url: string;
+  /** Bring the tables up to date first. */
+  readonly migrate: boolean;
+}
+
+export async function openDatabase({ url, migrate }: OpenOptions): Promise<Database> {
+  return url.startsWith('sqlite:') ? openSqlite(resolve(url.slice('sqlite:'.length)), migrate) : openMysql(url, migrate);
+}
+
+/** A DataSource for the URL, not yet connected; for migrations and for the comparison of tables and entities. */
+export function dataSourceFor(url: string): DataSource {
+  if (url.startsWith('sqlite:')) {
+    return new DataSource({
+      type: 'better-sqlite3',
+      database: resolve(url.slice('sqlite:'.length)),
+      entities: entitiesFor('better-sqlite3'),
+      migrations,
+      prepareDatabase: (connection: Sqlite.Database) => {
+        connection.pragma('journal_mode = WAL');
+        // In WAL the default is NORMAL, which may lose acknowledged commits when the power fails.
+        connection.pragma('synchronous = FULL');
+        connection.pragma('busy_timeout = 5000');
+        connection.pragma('cache_size = -32768');
+      },
+    });
+  }
+  return new DataSource({
+    type: 'mysql',
+    url,
+    entities: entitiesFor('mysql'),
+    migrations,
+    charset: 'utf8mb4',
+    timezone: 'Z',
+    connectTimeout: CONNECT_MS,
+    poolSize: CONNECTIONS,
+    extra: { enableKeepAlive: true },
+  });
+}
+
+async function openSqlite(path: string, migrate: boolean): Promise<Database> {
+  mkdirSync(dirname(path), { recursive: true });
+  const guard = lockOut(path);
+  try {
+    const source = await dataSourceFor(`sqlite:${path}`).initialize();
+    if (migrate) await source.runMigrations({ transaction: 'each' });
+    return new SqliteDatabase(source, path, guard);
+  } catch (error) {
+    guard.close();
+    throw error;
+  }
+}
+
+function lockOut(path: string): Sqlite.Database {
+  const guard = new Sqlite(`${path}.lock`, { timeout: 0 });
+  try {
+    guard.pragma('journal_mode = MEMORY');
+    guard.exec('BEGIN EXCLUSIVE');
+    return guard;
+  } catch (error) {
+    guard.close();
+    if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error;
+    throw new Error(`STARGUS_DATABASE_URL: the SQLite database ${path} is in use by another Stargus process. Stop that one, or use MySQL for several processes.`);
+  }
+}
+
+async function openMysql(url: string, migrate: boolean): Promise<Database> {
+  const source = dataSourceFor(url);
+  await source.initialize();
+  prepareConnections(source);
+  if (migrate) await migrateAlone(source);
+  return new MysqlDatabase(source);
+}
+
+/** Settings of every connection, sent before its first statement. */
+function prepareConnections(source: DataSource): void {
+  const { pool } = source.driver as unknown as { pool: { on(event: string, listener: (connection: { query(sql: string): void }) => void): void } };
+  pool.on('connection', (connection) => {
+    // The pool's row lock orders the commits; gap locks on top would only make unrelated pools wait for each other.
+    connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
+    // Strict, so that nothing is cut to fit; and without NO_BACKSLASH_ESCAPES, which the driver's escaping relies on.
+    connection.query("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'");
+    connection.query('SET SESSION innodb_lock_wait_timeout = 10');
+  });
+}
+
+/** Two nodes that start together must not both run the migrations. */
+async function migrateAlone(source: DataSource): Promise<void> {
+  const runner = source.createQueryRunner();
+  try {
+    await runner.query("SELECT GET_LOCK(CONCAT('stargus-migrate-', LEFT(DATABASE(), 40)), 60)");
+    await source.runMigrations({ transaction: 'each' });
+  } finally {
+    await runner.query("SELECT RELEASE_LOCK(CONCAT('stargus-migrate-', LEFT(DATABASE(), 40)))");
+    await runner.release();
+  }
+}

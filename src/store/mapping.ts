@@ -1,0 +1,116 @@
+/** Rows of the tables as the engine's records, and back. */
+import type { LogRow, PoolHead, StoredAnswer, StoredItem } from '../engine/ports.js';
+import type { Collection } from '../engine/state/model.js';
+import type { Row, Value } from './dialect.js';
+
+export const HEAD = 'p.id AS pool_id, p.name AS pool_name, p.epoch, p.revision AS pool_revision, p.oldest_revision, p.description';
+export const COLLECTION_COLUMNS = ['id', 'pool_id', 'name', 'present', 'items', 'revision'];
+export const ITEM_COLUMNS = ['pool_id', 'collection_id', 'item_key', 'attributes', 'revision', 'created_revision'];
+export const LOG_COLUMNS = [
+  'pool_id',
+  'revision',
+  'ordinal',
+  'collection_id',
+  'item_key',
+  'op',
+  'changed',
+  'before_values',
+  'after_values',
+  'created_revision',
+  'former_revision',
+  'former_created_revision',
+  'subject',
+  'time',
+];
+export const ANSWER_COLUMNS = ['pool', 'subject', 'idempotency_key', 'fingerprint', 'status', 'headers', 'body', 'expires_at'];
+
+/** Item keys are text in SQLite and bytes in MySQL. */
+export function text(value: unknown): string {
+  return typeof value === 'string' ? value : (value as Buffer).toString('utf8');
+}
+
+export function toHead(row: Row): PoolHead {
+  return {
+    id: row['pool_id'] as number,
+    name: row['pool_name'] as string,
+    epoch: row['epoch'] as string,
+    revision: row['pool_revision'] as number,
+    oldestRevision: row['oldest_revision'] as number,
+    description: (row['description'] as string | null) ?? undefined,
+  };
+}
+
+export function toCollection(row: Row): Collection {
+  return {
+    id: row['collection_id'] as number,
+    name: row['name'] as string,
+    present: row['present'] === 1,
+    items: row['items'] as number,
+    revision: row['revision'] as number,
+  };
+}
+
+export function toItem(row: Row): StoredItem {
+  return {
+    collectionId: row['collection_id'] as number,
+    key: text(row['item_key']),
+    json: row['attributes'] as string,
+    revision: row['revision'] as number,
+    createdRevision: row['created_revision'] as number,
+  };
+}
+
+export function toLogRow(row: Row): LogRow {
+  return {
+    revision: row['revision'] as number,
+    ordinal: row['ordinal'] as number,
+    collectionId: row['collection_id'] as number,
+    key: text(row['item_key']),
+    op: row['op'] as LogRow['op'],
+    changed: row['changed'] as string,
+    before: row['before_values'] as string,
+    after: row['after_values'] as string | null,
+    createdRevision: row['created_revision'] as number,
+    formerRevision: row['former_revision'] as number | null,
+    formerCreatedRevision: row['former_created_revision'] as number | null,
+    subject: row['subject'] as string,
+    time: row['time'] as number,
+  };
+}
+
+export function fromLogRow(poolId: number, row: LogRow): Value[] {
+  return [
+    poolId,
+    row.revision,
+    row.ordinal,
+    row.collectionId,
+    row.key,
+    row.op,
+    row.changed,
+    row.before,
+    row.after,
+    row.createdRevision,
+    row.formerRevision,
+    row.formerCreatedRevision,
+    row.subject,
+    row.time,
+  ];
+}
+
+export function toAnswer(row: Row): StoredAnswer {
+  return {
+    pool: row['pool'] as string,
+    subject: row['subject'] as string,
+    idempotencyKey: row['idempotency_key'] as string,
+    fingerprint: row['fingerprint'] as string,
+    status: row['status'] as number,
+    headers: row['headers'] as string,
+    body: row['body'] as string,
+    expiresAt: row['expires_at'] as number,
+  };
+}
+
+export function fromAnswer(answer: StoredAnswer): Value[] {
+  const { pool, subject, idempotencyKey, fingerprint, status, headers, body, expiresAt } = answer;
+  return [pool, subject, idempotencyKey, fingerprint, status, headers, body, expiresAt];
+}

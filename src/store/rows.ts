@@ -1,0 +1,104 @@
+/**
+ * The tables as TypeORM entities: the description that operators and tools read, compared with the migrations by a test.
+ * The hot statements are written by hand in store.ts and don't go through them.
+ */
+import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
+
+type Driver = 'better-sqlite3' | 'mysql';
+
+export function entitiesFor(driver: Driver): EntitySchema[] {
+  const mysql = driver === 'mysql';
+  const text = mysql ? { charset: 'utf8mb4', collation: 'utf8mb4_bin' } : {};
+  const column = (type: string, more: Partial<EntitySchemaColumnOptions> = {}): EntitySchemaColumnOptions => ({ type: type as 'text', ...more });
+  const id = column(mysql ? 'bigint' : 'integer', { primary: true, generated: 'increment' });
+  const number = column('bigint');
+  const small = column('smallint');
+  const name = (length: number, more: Partial<EntitySchemaColumnOptions> = {}) => column('varchar', { length, ...text, ...more });
+  const itemKey = mysql ? column('varbinary', { length: 255 }) : column('text');
+  const long = (type: 'text' | 'mediumtext' | 'longtext', more: Partial<EntitySchemaColumnOptions> = {}) => column(mysql ? type : 'text', { ...text, ...more });
+  const nullable = { nullable: true };
+  const primary = { primary: true };
+
+  return [
+    new EntitySchema({
+      name: 'pool',
+      columns: {
+        id,
+        /** Null once the pool is dropped and its rows wait to be purged. */
+        name: name(128, nullable),
+        epoch: name(47),
+        revision: number,
+        oldest_revision: number,
+        description: long('text', nullable),
+      },
+      indices: [{ name: 'pool_name', unique: true, columns: ['name'] }],
+    }),
+    new EntitySchema({
+      name: 'collection',
+      columns: {
+        id,
+        pool_id: number,
+        name: name(128),
+        /** 0 for one that was dropped and whose name the log still needs. */
+        present: small,
+        items: number,
+        /** The last revision that touched it. */
+        revision: number,
+      },
+      indices: [{ name: 'collection_name', unique: true, columns: ['pool_id', 'name'] }],
+    }),
+    new EntitySchema({
+      name: 'item',
+      withoutRowid: true,
+      columns: {
+        pool_id: { ...number, ...primary },
+        collection_id: { ...number, ...primary },
+        item_key: { ...itemKey, ...primary },
+        /** JSON object. */
+        attributes: long('mediumtext'),
+        revision: number,
+        created_revision: number,
+      },
+    }),
+    new EntitySchema({
+      name: 'commit_log',
+      withoutRowid: true,
+      columns: {
+        pool_id: { ...number, ...primary },
+        revision: { ...number, ...primary },
+        /** Position of the change in its commit, from 0. */
+        ordinal: column(mysql ? 'int' : 'integer', primary),
+        collection_id: number,
+        item_key: itemKey,
+        op: name(8),
+        /** JSON array of the attributes set or removed. */
+        changed: long('mediumtext'),
+        /** JSON object: former values of the changed attributes. */
+        before_values: long('mediumtext'),
+        /** JSON object: all attributes afterwards; null after a deletion. */
+        after_values: long('mediumtext', nullable),
+        created_revision: number,
+        former_revision: column('bigint', nullable),
+        former_created_revision: column('bigint', nullable),
+        subject: name(255),
+        /** Milliseconds since 1970, by the database's clock. */
+        time: number,
+      },
+    }),
+    new EntitySchema({
+      name: 'stored_answer',
+      columns: {
+        /** The pool's name, not its id: the answer to a pool's deletion outlives it. */
+        pool: name(128, primary),
+        subject: name(255, primary),
+        idempotency_key: name(255, primary),
+        fingerprint: name(64),
+        status: small,
+        headers: long('text'),
+        body: long('longtext'),
+        expires_at: number,
+      },
+      indices: [{ name: 'stored_answer_expiry', columns: ['expires_at'] }],
+    }),
+  ];
+}

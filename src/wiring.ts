@@ -1,0 +1,175 @@
+/**
+ * Builds the engine from its ports and the server from the engine: the only place where the layers meet. `serve` answers
+ * a running server that can be stopped in order.
+ */
+import 'reflect-metadata';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import fastifyStatic from '@fastify/static';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { EmbeddedModule, controllers } from './app.module.js';
+import { Engine } from './engine/engine.js';
+import type { Telemetry } from './engine/ports.js';
+import { Authentication } from './http/auth.guard.js';
+import { type MountOptions, answerError, mount } from './http/mount.js';
+import { ProblemFilter } from './http/problem.filter.js';
+import { SystemFacts } from './http/system.controller.js';
+import { Sweeper } from './jobs/sweeper.js';
+import { type Config, isLoopback } from './platform/config.js';
+import { type Logger, newLogger } from './platform/logger.js';
+import { Metrics } from './platform/metrics.js';
+import { openDatabase } from './store/data-source.js';
+import { SqlStore } from './store/store.js';
+
+/** A path as long as this holds the longest names, percent-encoded. */
+const PARAMETER_LENGTH_MAX = 1024;
+/** A request that takes longer than this to arrive is a broken or hostile one. */
+const REQUEST_MS = 60_000;
+/** How long a stop waits for connections that don't end by themselves. */
+const STOP_MS = 3000;
+const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
+const PACKAGE = new URL('../../package.json', import.meta.url);
+
+export interface RunningServer {
+  readonly url: string;
+  readonly logger: Logger;
+  /** No new work, open commits finish, streams get `bye`, everything is closed. */
+  stop(): Promise<void>;
+}
+
+export async function serve(config: Config): Promise<RunningServer> {
+  const logger = newLogger(config.STARGUS_LOG_LEVEL);
+  const store = new SqlStore(await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE }));
+  const metrics: Metrics = new Metrics(() => gaugesOf(engine));
+  const engine = newEngine(config, store, metrics, logger);
+  const authentication = new Authentication({
+    required: config.STARGUS_AUTH === 'required',
+    operatorKey: config.STARGUS_OPERATOR_KEY,
+    isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
+  });
+  const facts = newFacts(metrics);
+  const { app, instance } = await newApp(engine, authentication, facts, logger, metrics);
+  const sweeper = new Sweeper(engine.compaction, config.STARGUS_SWEEP, (error) => logger.warn({ err: error }, 'a sweep failed and is tried again'));
+  try {
+    await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  engine.watching.start();
+  sweeper.start();
+  return {
+    url: await app.getUrl(),
+    logger,
+    async stop() {
+      facts.stopping = true;
+      engine.watching.close();
+      const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
+      instance.server.closeIdleConnections();
+      await Promise.all([engine.committer.close(), sweeper.stop()]);
+      const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
+      await listening;
+      clearTimeout(late);
+      await app.close();
+      await store.close();
+    },
+  };
+}
+
+function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Logger): Engine {
+  const telemetry: Telemetry = {
+    groupCommitted: (_pool, commands, commits, seconds) => metrics.groupCommitted(commands, commits, seconds),
+    groupFailed: (reason) => metrics.groupFailed(reason),
+    framesSent: (frames, bytes) => metrics.framesSent(frames, bytes),
+    watcherEnded: (reason) => metrics.streamEnded(reason),
+    warn: (message, details) => logger.warn(details, message),
+  };
+  return new Engine(
+    store,
+    telemetry,
+    { now: () => Date.now() },
+    {
+      createPools: config.STARGUS_CREATE_POOLS,
+      cacheBytes: config.STARGUS_CACHE_MB * 1024 * 1024,
+      retention: { ageMs: config.STARGUS_HISTORY, commits: config.STARGUS_HISTORY_COMMITS },
+      streamMaxAgeMs: config.STARGUS_STREAM_AGE,
+      pollMs: config.STARGUS_POLL,
+      streamsMax: config.STARGUS_STREAMS,
+    },
+  );
+}
+
+function gaugesOf(engine: Engine) {
+  const { streams, groups, bufferedBytes } = engine.watching.counts;
+  return {
+    streams,
+    watchGroups: groups,
+    bufferedBytes,
+    queuedCommands: engine.committer.depth,
+    pools: engine.replicas.size,
+    cacheBytes: engine.cacheBytes,
+  };
+}
+
+function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
+  let contract: string | undefined;
+  return {
+    version: (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version,
+    contract: () => (contract ??= readFileSync(CONTRACT, 'utf8')),
+    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+    stopping: false,
+  };
+}
+
+async function newApp(engine: Engine, authentication: Authentication, facts: SystemFacts, logger: Logger, metrics: Metrics) {
+  const options: MountOptions = {
+    authenticate: (request) => authentication.authenticate(request),
+    answered: (operation, status, seconds, requestId) => {
+      metrics.requestAnswered(operation, status, seconds);
+      if (logger.isLevelEnabled('debug')) logger.debug({ operation, status, ms: seconds * 1000, requestId }, 'answered');
+    },
+    failed: (error, requestId) => logger.error({ err: error, requestId }, 'a request failed'),
+  };
+  const instance = newFastify(options);
+  await instance.register(fastifyStatic, { root: dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json')), prefix: '/docs/assets/', index: false });
+  const module = EmbeddedModule.with([
+    { provide: Engine, useValue: engine },
+    { provide: Authentication, useValue: authentication },
+    { provide: SystemFacts, useValue: facts },
+  ]);
+  // The adapter adds its own middleware engine to what it didn't make; there is none to run.
+  const adapter = new FastifyAdapter(instance);
+  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, { logger: ['error', 'warn'], bodyParser: false });
+  app.useGlobalFilters(new ProblemFilter(options.failed));
+  mount(instance, controllers.map((controller) => app.get<object>(controller)), options);
+  return { app, instance };
+}
+
+function newFastify(options: MountOptions): FastifyInstance {
+  const prefix = randomBytes(4).toString('hex');
+  let requests = 0;
+  const instance = fastify({
+    logger: false,
+    requestTimeout: REQUEST_MS,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX, ignoreTrailingSlash: false },
+    // A client may name its request, so that its own traces and these meet.
+    genReqId: ({ headers }) => {
+      const given = headers['request-id'];
+      return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : `${prefix}-${(++requests).toString(36)}`;
+    },
+    frameworkErrors: (error, request, reply) => {
+      reply.header('request-id', request.id);
+      answerError(error, undefined, request as FastifyRequest, reply as FastifyReply, options);
+    },
+  });
+  instance.addHook('onRequest', (request, reply, done) => {
+    reply.header('request-id', request.id);
+    done();
+  });
+  return instance;
+}
