@@ -131,7 +131,8 @@ export class Core1763700000001 implements MigrationInterface {
   name = 'Core1763700000001';
 
   async up(runner: QueryRunner): Promise<void> {
-    for (const statement of runner.dataSource.options.type === 'better-sqlite3' ? sqlite : mysql) await runner.query(statement);
+    for (const statement of runner.dataSource.options.type === 'better-sqlite3' ? sqlite : mysql)
+      await runner.query(statement);
   }
 
   async down(runner: QueryRunner): Promise<void> {

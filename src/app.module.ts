@@ -11,11 +11,20 @@ import { ItemsController } from './http/items.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { SystemController } from './http/system.controller.js';
 
-export const controllers = [SystemController, DocsController, PoolsController, CollectionsController, ItemsController, BatchController, ChangesController];
+export const controllers = [
+  SystemController,
+  DocsController,
+  PoolsController,
+  CollectionsController,
+  ItemsController,
+  BatchController,
+  ChangesController,
+];
 
-@Module({})
-export class EmbeddedModule {
-  static with(providers: Provider[]): DynamicModule {
-    return { module: EmbeddedModule, controllers, providers };
-  }
+@Module({ controllers })
+export class EmbeddedModule {}
+
+/** The module with what its controllers are given. */
+export function embedded(providers: Provider[]): DynamicModule {
+  return { module: EmbeddedModule, providers };
 }

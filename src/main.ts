@@ -7,7 +7,9 @@ const NODE_MAJOR = 24;
 async function main(): Promise<void> {
   const major = Number(process.versions.node.split('.')[0]);
   if (major < NODE_MAJOR) {
-    fail(`Stargus needs Node ${NODE_MAJOR} or later; this is ${process.version}. Start it with \`npm start\`, which brings its own.`);
+    fail(
+      `Stargus needs Node ${NODE_MAJOR} or later; this is ${process.version}. Start it with \`npm start\`, which brings its own.`,
+    );
   }
   const { ConfigError, helpText, readConfig } = await import('./platform/config.js');
   const [command, direction] = process.argv.slice(2);
@@ -30,7 +32,7 @@ async function run(config: import('./platform/config.js').Config): Promise<void>
   const { hidePassword } = await import('./platform/config.js');
   const server = await serve(config);
   const items = `${server.url}/v1/pools/demo/collections/rooms`;
-  if (process.stdout.isTTY || process.env['npm_lifecycle_event'] === 'start') {
+  if (process.stdout.isTTY || process.env.npm_lifecycle_event === 'start') {
     console.log(`
 Stargus is listening on ${server.url} (database: ${hidePassword(config.STARGUS_DATABASE_URL)}).
 ${config.STARGUS_AUTH === 'open' ? 'STARGUS_AUTH=open: every program on this machine may read and write everything.\n' : ''}
@@ -42,7 +44,15 @@ and set a value in another:
 The API for reading: ${server.url}/docs
 `);
   }
-  server.logger.info({ url: server.url, database: hidePassword(config.STARGUS_DATABASE_URL), auth: config.STARGUS_AUTH, pid: process.pid }, 'listening');
+  server.logger.info(
+    {
+      url: server.url,
+      database: hidePassword(config.STARGUS_DATABASE_URL),
+      auth: config.STARGUS_AUTH,
+      pid: process.pid,
+    },
+    'listening',
+  );
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) return;
@@ -75,7 +85,9 @@ async function migrate(url: string, direction: string | undefined): Promise<void
 
 async function printVersion(): Promise<void> {
   const { readFileSync } = await import('node:fs');
-  console.log((JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version);
+  console.log(
+    (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version,
+  );
 }
 
 function fail(message: string): never {

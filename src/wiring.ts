@@ -11,11 +11,11 @@ import fastifyStatic from '@fastify/static';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { EmbeddedModule, controllers } from './app.module.js';
+import { controllers, EmbeddedModule } from './app.module.js';
 import { Engine } from './engine/engine.js';
 import type { Telemetry } from './engine/ports.js';
 import { Authentication } from './http/auth.guard.js';
-import { type MountOptions, answerError, mount } from './http/mount.js';
+import { answerError, type MountOptions, mount } from './http/mount.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { SystemFacts } from './http/system.controller.js';
 import { Sweeper } from './jobs/sweeper.js';
@@ -53,7 +53,9 @@ export async function serve(config: Config): Promise<RunningServer> {
   });
   const facts = newFacts(metrics);
   const { app, instance } = await newApp(engine, authentication, facts, logger, metrics);
-  const sweeper = new Sweeper(engine.compaction, config.STARGUS_SWEEP, (error) => logger.warn({ err: error }, 'a sweep failed and is tried again'));
+  const sweeper = new Sweeper(engine.compaction, config.STARGUS_SWEEP, (error) =>
+    logger.warn({ err: error }, 'a sweep failed and is tried again'),
+  );
   try {
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
   } catch (error) {
@@ -125,27 +127,45 @@ function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
   };
 }
 
-async function newApp(engine: Engine, authentication: Authentication, facts: SystemFacts, logger: Logger, metrics: Metrics) {
+async function newApp(
+  engine: Engine,
+  authentication: Authentication,
+  facts: SystemFacts,
+  logger: Logger,
+  metrics: Metrics,
+) {
   const options: MountOptions = {
     authenticate: (request) => authentication.authenticate(request),
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);
-      if (logger.isLevelEnabled('debug')) logger.debug({ operation, status, ms: seconds * 1000, requestId }, 'answered');
+      if (logger.isLevelEnabled('debug'))
+        logger.debug({ operation, status, ms: seconds * 1000, requestId }, 'answered');
     },
     failed: (error, requestId) => logger.error({ err: error, requestId }, 'a request failed'),
   };
   const instance = newFastify(options);
-  await instance.register(fastifyStatic, { root: dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json')), prefix: '/docs/assets/', index: false });
-  const module = EmbeddedModule.with([
+  await instance.register(fastifyStatic, {
+    root: dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json')),
+    prefix: '/docs/assets/',
+    index: false,
+  });
+  const module = embedded([
     { provide: Engine, useValue: engine },
     { provide: Authentication, useValue: authentication },
     { provide: SystemFacts, useValue: facts },
   ]);
   // The adapter adds its own middleware engine to what it didn't make; there is none to run.
   const adapter = new FastifyAdapter(instance);
-  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, { logger: ['error', 'warn'], bodyParser: false });
+  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
+    logger: ['error', 'warn'],
+    bodyParser: false,
+  });
   app.useGlobalFilters(new ProblemFilter(options.failed));
-  mount(instance, controllers.map((controller) => app.get<object>(controller)), options);
+  mount(
+    instance,
+    controllers.map((controller) => app.get<object>(controller)),
+    options,
+  );
   return { app, instance };
 }
 
@@ -160,7 +180,9 @@ function newFastify(options: MountOptions): FastifyInstance {
     // A client may name its request, so that its own traces and these meet.
     genReqId: ({ headers }) => {
       const given = headers['request-id'];
-      return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : `${prefix}-${(++requests).toString(36)}`;
+      return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given)
+        ? given
+        : `${prefix}-${(++requests).toString(36)}`;
     },
     frameworkErrors: (error, request, reply) => {
       reply.header('request-id', request.id);

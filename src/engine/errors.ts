@@ -12,25 +12,105 @@ interface ErrorRow {
 }
 
 export const errorTable = {
-  badRequest: row(400, 'The request is malformed', false, 'Read `detail` and `errors`: each names the member or parameter and what is expected there.'),
-  invalidName: row(400, 'A name breaks the naming rules', false, 'Names of pools and collections match [A-Za-z0-9_][A-Za-z0-9_.~-]{0,127}; a leading _ is kept for the system. Item keys are 1 to 255 bytes of UTF-8 and attribute names 1 to 128, both without control characters.'),
-  invalidFilter: row(400, 'A filter is malformed or too large', false, 'Read `errors`: the pointer leads to the place in the filter.'),
-  invalidCursor: row(400, 'A cursor or page token is not one of this server', false, 'Use cursors and page tokens exactly as an answer gave them, with the same query. Without one, begin anew.'),
-  numberOutOfRange: row(400, 'A number cannot be held exactly', false, 'Numbers are IEEE doubles. Send large integers and decimals of high precision as strings.'),
-  unauthenticated: row(401, 'Authentication is required', false, 'Send a valid access token in the Authorization header.'),
-  forbidden: row(403, 'The policy does not allow this', false, 'Ask who administers the pool for the right that `detail` names.'),
-  notFound: row(404, 'There is no such thing', false, 'Check the path. Pools and collections come into being on their first write.'),
-  methodNotAllowed: row(405, 'The resource does not support this method', false, 'The Allow header lists the methods that it does support.'),
+  badRequest: row(
+    400,
+    'The request is malformed',
+    false,
+    'Read `detail` and `errors`: each names the member or parameter and what is expected there.',
+  ),
+  invalidName: row(
+    400,
+    'A name breaks the naming rules',
+    false,
+    'Names of pools and collections match [A-Za-z0-9_][A-Za-z0-9_.~-]{0,127}; a leading _ is kept for the system. Item keys are 1 to 255 bytes of UTF-8 and attribute names 1 to 128, both without control characters.',
+  ),
+  invalidFilter: row(
+    400,
+    'A filter is malformed or too large',
+    false,
+    'Read `errors`: the pointer leads to the place in the filter.',
+  ),
+  invalidCursor: row(
+    400,
+    'A cursor or page token is not one of this server',
+    false,
+    'Use cursors and page tokens exactly as an answer gave them, with the same query. Without one, begin anew.',
+  ),
+  numberOutOfRange: row(
+    400,
+    'A number cannot be held exactly',
+    false,
+    'Numbers are IEEE doubles. Send large integers and decimals of high precision as strings.',
+  ),
+  unauthenticated: row(
+    401,
+    'Authentication is required',
+    false,
+    'Send a valid access token in the Authorization header.',
+  ),
+  forbidden: row(
+    403,
+    'The policy does not allow this',
+    false,
+    'Ask who administers the pool for the right that `detail` names.',
+  ),
+  notFound: row(
+    404,
+    'There is no such thing',
+    false,
+    'Check the path. Pools and collections come into being on their first write.',
+  ),
+  methodNotAllowed: row(
+    405,
+    'The resource does not support this method',
+    false,
+    'The Allow header lists the methods that it does support.',
+  ),
   conflict: row(409, 'The request conflicts with the present state', false, 'Read the present state and decide anew.'),
-  cursorExpired: row(410, 'The cursor is older than the retained history', false, 'Begin anew: attach without a cursor for a fresh snapshot, or read changes with since=start.'),
-  preconditionFailed: row(412, 'A precondition does not hold', false, 'Read the item again, decide again, and send the new ETag.'),
-  tooLarge: row(413, 'The request or what it makes is too large', false, 'Split the request; `detail` names the limit.'),
-  unsupportedMediaType: row(415, 'The media type is not supported here', false, 'Send the Content-Type that `detail` names.'),
+  cursorExpired: row(
+    410,
+    'The cursor is older than the retained history',
+    false,
+    'Begin anew: attach without a cursor for a fresh snapshot, or read changes with since=start.',
+  ),
+  preconditionFailed: row(
+    412,
+    'A precondition does not hold',
+    false,
+    'Read the item again, decide again, and send the new ETag.',
+  ),
+  tooLarge: row(
+    413,
+    'The request or what it makes is too large',
+    false,
+    'Split the request; `detail` names the limit.',
+  ),
+  unsupportedMediaType: row(
+    415,
+    'The media type is not supported here',
+    false,
+    'Send the Content-Type that `detail` names.',
+  ),
   invalid: row(422, 'The request is well-formed but cannot be carried out', false, 'Read `detail` and `errors`.'),
-  idempotencyKeyReused: row(422, 'The Idempotency-Key was used for another request', false, 'Use a new key for each new request, and the same key only to repeat the same request.'),
+  idempotencyKeyReused: row(
+    422,
+    'The Idempotency-Key was used for another request',
+    false,
+    'Use a new key for each new request, and the same key only to repeat the same request.',
+  ),
   tooManyRequests: row(429, 'Too many requests', true, 'Wait for as long as Retry-After says.'),
-  unavailable: row(503, 'The service cannot answer now', true, 'Repeat the request after Retry-After seconds; give writes an Idempotency-Key, so that a repetition cannot apply twice.'),
-  internal: row(500, 'The server met an unexpected error', true, 'Repeat the request later; give the requestId to the operator if it persists.'),
+  unavailable: row(
+    503,
+    'The service cannot answer now',
+    true,
+    'Repeat the request after Retry-After seconds; give writes an Idempotency-Key, so that a repetition cannot apply twice.',
+  ),
+  internal: row(
+    500,
+    'The server met an unexpected error',
+    true,
+    'Repeat the request later; give the requestId to the operator if it persists.',
+  ),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof errorTable;
@@ -84,7 +164,7 @@ export class Problem extends Error {
       detail: this.detail,
       retryable: this.retryable,
     };
-    if (this.extras.errors) document['errors'] = this.extras.errors;
+    if (this.extras.errors) document.errors = this.extras.errors;
     return Object.assign(document, this.extras.members);
   }
 }

@@ -137,7 +137,10 @@ export interface Store {
   /** The items at the places that exist, and the pool, all at one moment. */
   items(poolId: number, places: readonly ItemPlace[]): Promise<{ head: PoolHead | undefined; items: StoredItem[] }>;
   /** A page of items in the order of their keys, and the pool, all at one moment. */
-  range(poolId: number, request: RangeRequest): Promise<{ head: PoolHead | undefined; items: StoredItem[]; more: boolean }>;
+  range(
+    poolId: number,
+    request: RangeRequest,
+  ): Promise<{ head: PoolHead | undefined; items: StoredItem[]; more: boolean }>;
   /** A page of the log. Rows older than `head.oldestRevision` may be missing: the caller compares. */
   log(request: LogRequest): Promise<LogPage>;
 
@@ -172,7 +175,11 @@ export interface StoreTransaction {
   range(poolId: number, request: RangeRequest): Promise<{ items: StoredItem[]; more: boolean }>;
   log(request: LogRequest): Promise<LogPage>;
   /** The unexpired answers under the keys. */
-  answers(pool: string, keys: readonly { subject: string; idempotencyKey: string }[], now: number): Promise<StoredAnswer[]>;
+  answers(
+    pool: string,
+    keys: readonly { subject: string; idempotencyKey: string }[],
+    now: number,
+  ): Promise<StoredAnswer[]>;
   append(group: GroupWrite): Promise<void>;
   keepAnswers(answers: readonly StoredAnswer[]): Promise<void>;
 }

@@ -48,7 +48,7 @@ export function sendWritten<Answer>(call: Call, submitted: Submitted<Answer>, sh
 
 /** `Prefer: return=minimal` leaves the body away; everything else of Prefer is a wish that isn't granted. */
 export function shaped<Answer>({ request }: Call, shape: (answer: Answer) => Reply): (answer: Answer) => Reply {
-  const prefer = request.headers['prefer'];
+  const prefer = request.headers.prefer;
   if (prefer === undefined || !/(^|[,;\s])return\s*=\s*"?minimal"?/i.test(String(prefer))) return shape;
   return (answer) => {
     const reply = shape(answer);
@@ -57,14 +57,27 @@ export function shaped<Answer>({ request }: Call, shape: (answer: Answer) => Rep
 }
 
 /** The request's Idempotency-Key with a digest of what makes it the same request. */
-export function idempotencyOf<Answer>({ request, mediaType }: Call, shape: (answer: Answer) => Reply): Idempotency<Answer> | undefined {
+export function idempotencyOf<Answer>(
+  { request, mediaType }: Call,
+  shape: (answer: Answer) => Reply,
+): Idempotency<Answer> | undefined {
   const key = request.headers['idempotency-key'];
   if (key === undefined) return undefined;
   if (typeof key !== 'string' || !/^[\x20-\x7e]{1,255}$/.test(key)) {
-    throw new Problem('badRequest', `Idempotency-Key must be 1 to ${limits.idempotencyKeyLengthMax} printable ASCII characters.`);
+    throw new Problem(
+      'badRequest',
+      `Idempotency-Key must be 1 to ${limits.idempotencyKeyLengthMax} printable ASCII characters.`,
+    );
   }
   const digest = createHash('sha256');
-  for (const part of [request.method, request.url, mediaType, request.headers['if-match'], request.headers['if-none-match']]) digest.update(`${part ?? ''}\n`);
+  for (const part of [
+    request.method,
+    request.url,
+    mediaType,
+    request.headers['if-match'],
+    request.headers['if-none-match'],
+  ])
+    digest.update(`${part ?? ''}\n`);
   return { key, fingerprint: digest.update(rawBody(request)).digest('hex'), shape };
 }
 
@@ -84,6 +97,7 @@ export function minRevisionOf(request: FastifyRequest): number | undefined {
   const header = request.headers['stargus-min-revision'];
   if (header === undefined) return undefined;
   const revision = typeof header === 'string' && /^\d{1,16}$/.test(header) ? Number(header) : Number.NaN;
-  if (!Number.isSafeInteger(revision)) throw new Problem('badRequest', 'Stargus-Min-Revision must be a revision, a whole number below 2^53.');
+  if (!Number.isSafeInteger(revision))
+    throw new Problem('badRequest', 'Stargus-Min-Revision must be a revision, a whole number below 2^53.');
   return revision;
 }

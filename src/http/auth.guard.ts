@@ -6,7 +6,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
-import { type Subject, anonymous } from '../engine/subject.js';
+import { anonymous, type Subject } from '../engine/subject.js';
 
 export interface AuthenticationOptions {
   readonly required: boolean;
@@ -40,7 +40,10 @@ export class Authentication {
       return anonymous;
     }
     if (this.#isOperator(request.headers.authorization)) return operator;
-    const detail = request.headers.authorization === undefined ? 'Send the operator’s key as a bearer token: Authorization: Bearer <key>.' : 'The token is not valid here.';
+    const detail =
+      request.headers.authorization === undefined
+        ? 'Send the operator’s key as a bearer token: Authorization: Bearer <key>.'
+        : 'The token is not valid here.';
     throw new Problem('unauthenticated', detail, { headers: { 'www-authenticate': 'Bearer realm="stargus"' } });
   }
 
@@ -56,7 +59,10 @@ export class Authentication {
       if (own || this.#hosts.size < HOSTS_MAX) this.#hosts.set(host, own);
     }
     if (!own) {
-      throw new Problem('forbidden', `This server is open to its own machine only, and is not known as ${JSON.stringify(host.slice(0, 100))}. Use 127.0.0.1 or localhost, or set STARGUS_AUTH=required.`);
+      throw new Problem(
+        'forbidden',
+        `This server is open to its own machine only, and is not known as ${JSON.stringify(host.slice(0, 100))}. Use 127.0.0.1 or localhost, or set STARGUS_AUTH=required.`,
+      );
     }
   }
 }

@@ -7,7 +7,7 @@ import { limits } from '../engine/limits.js';
 import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/committer.js';
 import { formatCursor } from '../engine/state/cursor.js';
-import { type Json, getMember } from '../engine/state/json.js';
+import { getMember, type Json } from '../engine/state/json.js';
 import { checkItemKey, checkName, checkOwnName } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import type { Condition } from '../engine/state/preconditions.js';
@@ -25,13 +25,14 @@ export class BatchController {
     operationId: 'runBatch',
     tag: 'items',
     summary: 'Apply several operations as one commit',
-    description: 'Atomic by default: one revision, all or nothing; the first op that fails is named by its index in `errors`.',
+    description:
+      'Atomic by default: one revision, all or nothing; the first op that fails is named by its index in `errors`.',
     body: { schema: schema.batchBody, bytesMax: limits.batchBodyBytesMax },
     headers: ['Idempotency-Key'],
     answers: { 200: { description: 'What became of each op.', schema: schema.batchAnswer } },
   })
   async run(call: Call<unknown, schema.Batch>): Promise<void> {
-    const pool = checkOwnName('pool', call.params['pool'] as string);
+    const pool = checkOwnName('pool', call.params.pool as string);
     const { ops, if: conditions = [], atomic, dryRun } = call.body;
     if (ops.length > limits.batchOpsMax) {
       const detail = `A batch holds at most ${limits.batchOpsMax} ops, not ${ops.length}.`;
@@ -92,7 +93,8 @@ function toAction(op: schema.BatchOp): Action {
       throw new Problem('badRequest', `The op ${op.op} takes no member \`${member}\`.`);
     }
   }
-  for (const member of members) if (!OPTIONAL.has(member) && op[member as keyof typeof op] === undefined) wanting(member);
+  for (const member of members)
+    if (!OPTIONAL.has(member) && op[member as keyof typeof op] === undefined) wanting(member);
   return op as unknown as Action;
 }
 
@@ -101,7 +103,7 @@ function wanting(member: string): never {
 }
 
 function shapeOf(ops: readonly schema.BatchOp[]): (answer: WriteAnswer) => Reply {
-  const valueOf = ({ index, item, problem }: OpResult): Json | undefined => {
+  const sumOf = ({ index, item, problem }: OpResult): Json | undefined => {
     const op = ops[index];
     return op?.op === 'increment' && item && !problem ? getMember(item.attributes, op.attribute as string) : undefined;
   };
@@ -118,7 +120,7 @@ function shapeOf(ops: readonly schema.BatchOp[]): (answer: WriteAnswer) => Reply
         key: result.key,
         revision: result.revision,
         changed: result.changed,
-        value: valueOf(result),
+        value: sumOf(result),
         problem: result.problem?.toJSON(),
       })),
     }),

@@ -17,17 +17,21 @@ export const JSON_PATCH_TYPE = 'application/json-patch+json';
 /** Replaces Fastify's parsers by one that keeps numbers exact, refuses what isn't UTF-8, and keeps the bytes. */
 export function registerParsers(instance: FastifyInstance): void {
   instance.removeAllContentTypeParsers();
-  instance.addContentTypeParser([JSON_TYPE, MERGE_PATCH_TYPE, JSON_PATCH_TYPE], { parseAs: 'buffer' }, (request, payload, done) => {
-    const bytes = payload as Buffer;
-    (request as WithRaw)[RAW] = bytes;
-    if (bytes.length === 0) return done(null, undefined);
-    if (!isUtf8(bytes)) return done(new Problem('badRequest', 'The body is not valid UTF-8.'));
-    try {
-      done(null, parseJson(bytes.toString('utf8')));
-    } catch (error) {
-      done(error as Error);
-    }
-  });
+  instance.addContentTypeParser(
+    [JSON_TYPE, MERGE_PATCH_TYPE, JSON_PATCH_TYPE],
+    { parseAs: 'buffer' },
+    (request, payload, done) => {
+      const bytes = payload as Buffer;
+      (request as WithRaw)[RAW] = bytes;
+      if (bytes.length === 0) return done(null, undefined);
+      if (!isUtf8(bytes)) return done(new Problem('badRequest', 'The body is not valid UTF-8.'));
+      try {
+        done(null, parseJson(bytes.toString('utf8')));
+      } catch (error) {
+        done(error as Error);
+      }
+    },
+  );
 }
 
 export function rawBody(request: FastifyRequest): Buffer {
@@ -62,7 +66,9 @@ export function typesOf({ body }: RouteSpec): string[] {
 
 export function unsupported(spec: RouteSpec | undefined): Problem {
   const types = spec ? typesOf(spec) : [JSON_TYPE];
-  return new Problem('unsupportedMediaType', `Send the body with Content-Type: ${types.join(' or ')}.`, { headers: { accept: types.join(', ') } });
+  return new Problem('unsupportedMediaType', `Send the body with Content-Type: ${types.join(' or ')}.`, {
+    headers: { accept: types.join(', ') },
+  });
 }
 
 export function bodyLimitOf({ body }: RouteSpec): number {
@@ -86,7 +92,11 @@ function check(schema: z.ZodType, value: unknown, place: '' | '?'): unknown {
 }
 
 function unknownNames(names: readonly string[], place: '' | '?'): Problem {
-  const places = names.map((name) => ({ pointer: `${place}${name}`, code: 'badRequest', detail: `Unknown: there is no such ${place ? 'parameter' : 'member'} here.` }));
+  const places = names.map((name) => ({
+    pointer: `${place}${name}`,
+    code: 'badRequest',
+    detail: `Unknown: there is no such ${place ? 'parameter' : 'member'} here.`,
+  }));
   return new Problem('badRequest', sentence(places, place), { errors: places });
 }
 
@@ -105,6 +115,7 @@ function placesOf(issue: z.core.$ZodIssue, place: '' | '?'): ErrorPlace[] {
 
 function sentence(places: readonly ErrorPlace[], place: '' | '?'): string {
   const [first] = places;
-  const where = first?.pointer === '' ? 'The body' : `${place ? 'Parameter' : 'Member'} ${first?.pointer.replace(/^\?/, '')}`;
+  const where =
+    first?.pointer === '' ? 'The body' : `${place ? 'Parameter' : 'Member'} ${first?.pointer.replace(/^\?/, '')}`;
   return `${where}: ${first?.detail}${places.length > 1 ? ` (and ${places.length - 1} more)` : ''}`;
 }

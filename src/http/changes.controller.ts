@@ -7,14 +7,17 @@ import { limits } from '../engine/limits.js';
 import { describePool } from '../engine/state/commands.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkItemKey, checkName } from '../engine/state/names.js';
-import { cursorOf } from '../engine/watch/watching.js';
 import type { ViewRequest } from '../engine/watch/view.js';
+import { cursorOf } from '../engine/watch/watching.js';
 import { minRevisionOf, poolHeaders, send } from './answers.js';
 import * as schema from './changes.schema.js';
 import { type Call, Route } from './route.js';
 import { SseSink } from './sse.js';
 
-const EVENTS = { description: 'Server-Sent Events; each line of data is one JSON object.', contentType: 'text/event-stream' };
+const EVENTS = {
+  description: 'Server-Sent Events; each line of data is one JSON object.',
+  contentType: 'text/event-stream',
+};
 
 type StreamQuery = z.output<typeof schema.streamQuery>;
 
@@ -34,7 +37,7 @@ export class ChangesController {
     answers: { 200: { description: 'A page of commits.', schema: schema.changesPage } },
   })
   async list(call: Call<z.output<typeof schema.changesQuery>>): Promise<void> {
-    const pool = checkName('pool', call.params['pool'] as string);
+    const pool = checkName('pool', call.params.pool as string);
     const { since, limit = limits.changesPageCommitsDefault, waitMs = 0, ...view } = call.query;
     const minRevision = minRevisionOf(call.request);
     if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
@@ -48,7 +51,12 @@ export class ChangesController {
     const page = await this.engine.watching.changes(pool, { view: checkView(view), since, limit, waitMs }, asker);
     const { epoch } = page.replica;
     const commits = page.commits.map(({ commit: { revision, time, subject }, changes }) => {
-      const head = JSON.stringify({ revision, cursor: formatCursor(epoch, revision), time: new Date(time).toISOString(), subject });
+      const head = JSON.stringify({
+        revision,
+        cursor: formatCursor(epoch, revision),
+        time: new Date(time).toISOString(),
+        subject,
+      });
       return `${head.slice(0, -1)},"changes":[${changes.join(',')}]}`;
     });
     const body = `{"commits":[${commits.join(',')}],"cursor":"${cursorOf(page)}","upToDate":${page.upToDate}}`;
@@ -84,12 +92,16 @@ export class ChangesController {
     answers: { 200: EVENTS },
   })
   attach(call: Call<z.output<typeof schema.attachQuery>>): Promise<void> {
-    return this.#stream(call, 'attach', { ...call.query, collection: call.params['collection'] as string });
+    return this.#stream(call, 'attach', { ...call.query, collection: call.params.collection as string });
   }
 
-  async #stream(call: Call, kind: 'attach' | 'feed', { since, bookmarkMs = limits.bookmarkMsDefault, ...view }: StreamQuery): Promise<void> {
+  async #stream(
+    call: Call,
+    kind: 'attach' | 'feed',
+    { since, bookmarkMs = limits.bookmarkMsDefault, ...view }: StreamQuery,
+  ): Promise<void> {
     const { request, reply } = call;
-    const pool = checkName('pool', call.params['pool'] as string);
+    const pool = checkName('pool', call.params.pool as string);
     const checked = checkView(view);
     const minRevision = minRevisionOf(request);
     if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);

@@ -1,7 +1,17 @@
 /** What comes in and goes out at the change log and at streams. */
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
-import { attributes, changedNames, cursor, fieldsParameter, integerParameter, itemKey, name, revision, textParameter } from './schemas.js';
+import {
+  attributes,
+  changedNames,
+  cursor,
+  fieldsParameter,
+  integerParameter,
+  itemKey,
+  name,
+  revision,
+  textParameter,
+} from './schemas.js';
 
 const view = {
   prefix: textParameter('Only keys that begin so.').optional(),
@@ -9,21 +19,29 @@ const view = {
   end: textParameter('Only keys before this one.').optional(),
   key: textParameter('Only this item.').optional(),
   fields: fieldsParameter.optional(),
-  values: z
-    .enum(['changed', 'full', 'none'], 'must be changed, full or none')
-    .default('changed')
-    .meta({ description: 'Which attributes a change carries: those that changed, all of them with their former values, or none.' }),
+  values: z.enum(['changed', 'full', 'none'], 'must be changed, full or none').default('changed').meta({
+    description:
+      'Which attributes a change carries: those that changed, all of them with their former values, or none.',
+  }),
 };
 
 const collection = textParameter('Only this collection.').optional();
 const since = textParameter('A cursor, `start` for the beginning of what is retained, or `now`.').optional();
-const bookmarkMs = integerParameter(limits.bookmarkMsMin, limits.bookmarkMsMax, `A bookmark follows within this time when the pool moved; ${limits.bookmarkMsDefault} when absent.`).optional();
+const bookmarkMs = integerParameter(
+  limits.bookmarkMsMin,
+  limits.bookmarkMsMax,
+  `A bookmark follows within this time when the pool moved; ${limits.bookmarkMsDefault} when absent.`,
+).optional();
 
 export const changesQuery = z.strictObject({
   ...view,
   collection,
   since,
-  limit: integerParameter(1, limits.changesPageCommitsMax, `Commits on a page; ${limits.changesPageCommitsDefault} when absent.`).optional(),
+  limit: integerParameter(
+    1,
+    limits.changesPageCommitsMax,
+    `Commits on a page; ${limits.changesPageCommitsDefault} when absent.`,
+  ).optional(),
   waitMs: integerParameter(0, limits.changesWaitMsMax, 'Wait so long for a change when there is none yet.').optional(),
 });
 
@@ -38,16 +56,33 @@ export const change = z
     changed: changedNames,
     removed: z.array(z.string()).meta({ description: 'Those of `changed` that were removed.' }),
     attributes: attributes.optional(),
-    previous: attributes.optional().meta({ type: 'object', additionalProperties: true, description: 'With `values=full`: the former values of what changed.' }),
-    reason: z.string().optional().meta({ 'x-extensible-enum': ['entered', 'left', 'expired', 'denied'] }),
+    previous: attributes.optional().meta({
+      type: 'object',
+      additionalProperties: true,
+      description: 'With `values=full`: the former values of what changed.',
+    }),
+    reason: z
+      .string()
+      .optional()
+      .meta({ 'x-extensible-enum': ['entered', 'left', 'expired', 'denied'] }),
     view: z.string().optional(),
   })
   .meta({ id: 'Change' });
 
 export const commit = z
-  .object({ revision, cursor, time: z.string().meta({ format: 'date-time' }), subject: z.string(), changes: z.array(change) })
+  .object({
+    revision,
+    cursor,
+    time: z.string().meta({ format: 'date-time' }),
+    subject: z.string(),
+    changes: z.array(change),
+  })
   .meta({ id: 'Commit', description: 'All changes of one revision, seen together or not at all.' });
 
 export const changesPage = z
-  .object({ commits: z.array(commit), cursor, upToDate: z.boolean().meta({ description: 'False: more can be had at once from the cursor on.' }) })
+  .object({
+    commits: z.array(commit),
+    cursor,
+    upToDate: z.boolean().meta({ description: 'False: more can be had at once from the cursor on.' }),
+  })
   .meta({ id: 'ChangesPage' });

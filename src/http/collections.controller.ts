@@ -35,14 +35,16 @@ export class CollectionsController {
     answers: { 200: { description: 'A page of collections.', schema: schema.collectionPage } },
   })
   async list(call: Call<z.output<typeof schema.pageQuery>>): Promise<void> {
-    const pool = checkName('pool', call.params['pool'] as string);
+    const pool = checkName('pool', call.params.pool as string);
     const { limit = PAGE_DEFAULT, pageToken } = call.query;
     const after = readPageToken(pageToken, ['collections', pool]);
     await this.#awaitMinRevision(call, pool);
     // Each collection has one entry in the dictionary, so a page of the dictionary is a page of collections.
     const page = await this.engine.reader.page(pool, DICTIONARY, { after, limit });
     const { epoch } = page.replica;
-    const collections = page.items.map(({ key, state }) => describe(page.replica.collections.get(key) as Collection, state.attributes));
+    const collections = page.items.map(({ key, state }) =>
+      describe(page.replica.collections.get(key) as Collection, state.attributes),
+    );
     const nextPageToken = page.more ? newPageToken(['collections', pool], page.items.at(-1)?.key as string) : undefined;
     const body = { collections, revision: page.revision, cursor: formatCursor(epoch, page.revision), nextPageToken };
     send(call, { status: 200, headers: poolHeaders(epoch, page.revision), body: JSON.stringify(body) });
@@ -58,15 +60,18 @@ export class CollectionsController {
     answers: { 200: { description: 'The collection.', schema: schema.collection } },
   })
   async get(call: Call): Promise<void> {
-    const pool = checkName('pool', call.params['pool'] as string);
-    const name = checkName('collection', call.params['collection'] as string);
+    const pool = checkName('pool', call.params.pool as string);
+    const name = checkName('collection', call.params.collection as string);
     await this.#awaitMinRevision(call, pool);
     const { replica, revision, state } = await this.engine.reader.item(pool, { collection: DICTIONARY, key: name });
     const headers = poolHeaders(replica.epoch, revision);
     const collection = replica.collection(name);
     if (!collection || !(state || isSystemName(name))) {
       call.reply.headers(headers);
-      throw new Problem('notFound', `There is no collection ${JSON.stringify(name)}. It comes into being with its first item, or by PUT.`);
+      throw new Problem(
+        'notFound',
+        `There is no collection ${JSON.stringify(name)}. It comes into being with its first item, or by PUT.`,
+      );
     }
     send(call, { status: 200, headers, body: JSON.stringify(describe(collection, state?.attributes ?? {})) });
   }
@@ -79,7 +84,10 @@ export class CollectionsController {
     summary: 'Create a collection, or replace what is said about it',
     body: { schema: schema.collectionBody, optional: true },
     headers: ['Idempotency-Key', 'Prefer'],
-    answers: { 200: { description: 'It was there.', schema: schema.collection }, 201: { description: 'Created.', schema: schema.collection } },
+    answers: {
+      200: { description: 'It was there.', schema: schema.collection },
+      201: { description: 'Created.', schema: schema.collection },
+    },
   })
   put(call: Call<unknown, z.output<typeof schema.collectionBody>>): Promise<void> {
     return this.#write(call, true);
@@ -113,22 +121,31 @@ export class CollectionsController {
   async remove(call: Call<z.output<typeof schema.dropCollectionQuery>>): Promise<void> {
     const { pool, collection } = writePlace(call);
     const command = dropCollection({ subject: call.subject, collection, ifEmpty: call.query.ifEmpty ?? false });
-    const shape = shaped(call, ({ epoch, revision, existed }: { epoch: string; revision: number; existed: boolean }): Reply => ({
-      status: 200,
-      headers: poolHeaders(epoch, revision),
-      body: JSON.stringify({ collection, revision, existed }),
-    }));
+    const shape = shaped(
+      call,
+      ({ epoch, revision, existed }: { epoch: string; revision: number; existed: boolean }): Reply => ({
+        status: 200,
+        headers: poolHeaders(epoch, revision),
+        body: JSON.stringify({ collection, revision, existed }),
+      }),
+    );
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 
   async #write(call: Call<unknown, z.output<typeof schema.collectionBody>>, replace: boolean): Promise<void> {
     const { pool, collection } = writePlace(call);
     const command = describeCollection({ subject: call.subject, collection, entry: call.body, replace });
-    const shape = shaped(call, (answer: CollectionAnswer): Reply => ({
-      status: answer.created ? 201 : 200,
-      headers: { ...poolHeaders(answer.epoch, answer.revision), ...(answer.created && { location: `/v1/pools/${pool}/collections/${collection}` }) },
-      body: JSON.stringify(describe(answer.collection, answer.entry)),
-    }));
+    const shape = shaped(
+      call,
+      (answer: CollectionAnswer): Reply => ({
+        status: answer.created ? 201 : 200,
+        headers: {
+          ...poolHeaders(answer.epoch, answer.revision),
+          ...(answer.created && { location: `/v1/pools/${pool}/collections/${collection}` }),
+        },
+        body: JSON.stringify(describe(answer.collection, answer.entry)),
+      }),
+    );
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 
@@ -138,7 +155,10 @@ export class CollectionsController {
   }
 }
 
-function describe({ name, items, revision }: Pick<Collection, 'name' | 'items' | 'revision'>, entry: Attributes): z.input<typeof schema.collection> {
+function describe(
+  { name, items, revision }: Pick<Collection, 'name' | 'items' | 'revision'>,
+  entry: Attributes,
+): z.input<typeof schema.collection> {
   const { description, options = {} } = entry as { description?: string; options?: Attributes };
   return { collection: name, items, revision, description, options };
 }

@@ -1,6 +1,6 @@
 /** Documentation for people, served by the server itself: the contract for reading, and what each error code means. */
 import { Controller } from '@nestjs/common';
-import { Problem, errorTable } from '../engine/errors.js';
+import { errorTable, Problem } from '../engine/errors.js';
 import { type Call, Route } from './route.js';
 
 const HTML = 'text/html; charset=utf-8';
@@ -55,11 +55,17 @@ export class DocsController {
     answers: { 200: { description: 'A page.', contentType: 'text/html' } },
   })
   error(call: Call): void {
-    const code = call.params['code'] as string;
+    const code = call.params.code as string;
     if (!Object.hasOwn(errorTable, code)) throw new Problem('notFound', 'There is no such error code.');
     const { status, title, retryable, advice } = errorTable[code as keyof typeof errorTable];
     const again = retryable ? 'The same request may succeed later.' : 'The same request would be refused again.';
-    sendPage(call, page(code, `<main><h1><code>${code}</code></h1><p><strong>${status}: ${title}.</strong></p><p>${advice}</p><p>${again}</p><p><a href="/docs">The API</a></p></main>`));
+    sendPage(
+      call,
+      page(
+        code,
+        `<main><h1><code>${code}</code></h1><p><strong>${status}: ${title}.</strong></p><p>${advice}</p><p>${again}</p><p><a href="/docs">The API</a></p></main>`,
+      ),
+    );
   }
 }
 

@@ -5,7 +5,7 @@ import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import { type OpResult, type WriteAnswer, deleteRange, writeItems } from '../engine/state/commands.js';
+import { deleteRange, type OpResult, type WriteAnswer, writeItems } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/committer.js';
 import { getMember, type Json, type JsonObject } from '../engine/state/json.js';
 import { rangeOf } from '../engine/state/key-order.js';
@@ -14,12 +14,23 @@ import { checkAttributeName, checkItemKey, checkName, checkOwnName } from '../en
 import type { Action } from '../engine/state/operations.js';
 import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
 import type { ItemReading } from '../engine/state/reader.js';
-import { etag, idempotencyOf, itemHead, itemPath, minRevisionOf, poolHeaders, preconditionsOf, send, sendWritten, shaped } from './answers.js';
+import {
+  etag,
+  idempotencyOf,
+  itemHead,
+  itemPath,
+  minRevisionOf,
+  poolHeaders,
+  preconditionsOf,
+  send,
+  sendWritten,
+  shaped,
+} from './answers.js';
 import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE } from './body.js';
 import * as schema from './items.schema.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import { type Call, Route } from './route.js';
-import { writtenItem, item as itemSchema } from './schemas.js';
+import { item as itemSchema, writtenItem } from './schemas.js';
 
 const ITEMS = '/v1/pools/:pool/collections/:collection/items';
 const ITEM = `${ITEMS}/:key`;
@@ -57,9 +68,13 @@ export class ItemsController {
     if (last !== undefined) {
       const token = newPageToken(query, last);
       next = `,"nextPageToken":${JSON.stringify(token)}`;
-      headers['link'] = `<${nextUrl(call.request.url, token)}>; rel="next"`;
+      headers.link = `<${nextUrl(call.request.url, token)}>; rel="next"`;
     }
-    send(call, { status: 200, headers, body: `{"items":[${items}],"revision":${page.revision},"cursor":"${headers['stargus-cursor']}"${next}}` });
+    send(call, {
+      status: 200,
+      headers,
+      body: `{"items":[${items}],"revision":${page.revision},"cursor":"${headers['stargus-cursor']}"${next}}`,
+    });
   }
 
   @Route({
@@ -85,7 +100,10 @@ export class ItemsController {
     summary: 'Read an item',
     query: schema.itemQuery,
     headers: ['If-Match', 'If-None-Match', 'Stargus-Min-Revision'],
-    answers: { 200: { description: 'The item.', schema: itemSchema }, 304: { description: 'The item is still at the revision of If-None-Match.' } },
+    answers: {
+      200: { description: 'The item.', schema: itemSchema },
+      304: { description: 'The item is still at the revision of If-None-Match.' },
+    },
   })
   async get(call: Call<z.output<typeof schema.itemQuery>>): Promise<void> {
     const { pool, collection, key } = readPlace(call);
@@ -93,7 +111,11 @@ export class ItemsController {
     if (!state) throw missing(collection, key as string);
     if (this.#isUnmodified(call, state)) return;
     call.reply.header('etag', etag(state.revision));
-    send(call, { status: 200, headers: {}, body: `${itemHead({ collection, key: key as string }, state, call.query.fields)}}` });
+    send(call, {
+      status: 200,
+      headers: {},
+      body: `${itemHead({ collection, key: key as string }, state, call.query.fields)}}`,
+    });
   }
 
   @Route({
@@ -104,7 +126,10 @@ export class ItemsController {
     summary: 'Create an item or replace all its attributes',
     body: { schema: schema.putItemBody },
     headers: CONDITIONAL,
-    answers: { 200: { description: 'Replaced.', schema: writtenItem }, 201: { description: 'Created.', schema: writtenItem } },
+    answers: {
+      200: { description: 'Replaced.', schema: writtenItem },
+      201: { description: 'Created.', schema: writtenItem },
+    },
   })
   put(call: Call<unknown, z.output<typeof schema.putItemBody>>): Promise<void> {
     return this.#write(call, writeKey(call), { op: 'put', attributes: call.body.attributes }, itemShape(call));
@@ -119,12 +144,22 @@ export class ItemsController {
     description:
       'A merge patch (RFC 7396, deep; null removes), or with `application/json-patch+json` a JSON Patch (RFC 6902) with paths `/attributes/…`. ' +
       'Creates the item when it is missing, unless `If-Match: *`.',
-    body: { schema: schema.putItemBody, types: { [MERGE_PATCH_TYPE]: schema.putItemBody, [JSON_PATCH_TYPE]: schema.jsonPatchBody } },
+    body: {
+      schema: schema.putItemBody,
+      types: { [MERGE_PATCH_TYPE]: schema.putItemBody, [JSON_PATCH_TYPE]: schema.jsonPatchBody },
+    },
     headers: CONDITIONAL,
-    answers: { 200: { description: 'Changed.', schema: writtenItem }, 201: { description: 'Created.', schema: writtenItem } },
+    answers: {
+      200: { description: 'Changed.', schema: writtenItem },
+      201: { description: 'Created.', schema: writtenItem },
+    },
   })
-  patch(call: Call<unknown, z.output<typeof schema.putItemBody> | z.output<typeof schema.jsonPatchBody>>): Promise<void> {
-    const action: Action = Array.isArray(call.body) ? { op: 'patch', patch: call.body as JsonObject[] } : { op: 'merge', attributes: call.body.attributes };
+  patch(
+    call: Call<unknown, z.output<typeof schema.putItemBody> | z.output<typeof schema.jsonPatchBody>>,
+  ): Promise<void> {
+    const action: Action = Array.isArray(call.body)
+      ? { op: 'patch', patch: call.body as JsonObject[] }
+      : { op: 'merge', attributes: call.body.attributes };
     return this.#write(call, writeKey(call), action, itemShape(call));
   }
 
@@ -152,11 +187,14 @@ export class ItemsController {
     tag: 'attributes',
     summary: 'Read one attribute',
     headers: ['If-Match', 'If-None-Match', 'Stargus-Min-Revision'],
-    answers: { 200: { description: 'The attribute.', schema: schema.attributeAnswer }, 304: { description: 'The item is still at the revision of If-None-Match.' } },
+    answers: {
+      200: { description: 'The attribute.', schema: schema.attributeAnswer },
+      304: { description: 'The item is still at the revision of If-None-Match.' },
+    },
   })
   async getAttribute(call: Call): Promise<void> {
     const { pool, collection, key } = readPlace(call);
-    const name = checkAttributeName(call.params['name'] as string);
+    const name = checkAttributeName(call.params.name as string);
     const { state } = await this.#read(call, pool, collection, key as string);
     const value = state && getMember(state.attributes, name);
     if (!state || value === undefined) throw missing(collection, key as string, name);
@@ -174,10 +212,13 @@ export class ItemsController {
     description: 'Creates the item when it is missing. The value null removes the attribute.',
     body: { schema: schema.putAttributeBody },
     headers: CONDITIONAL,
-    answers: { 200: { description: 'Set.', schema: schema.attributeAnswer }, 201: { description: 'Set, and the item created.', schema: schema.attributeAnswer } },
+    answers: {
+      200: { description: 'Set.', schema: schema.attributeAnswer },
+      201: { description: 'Set, and the item created.', schema: schema.attributeAnswer },
+    },
   })
   putAttribute(call: Call<unknown, z.output<typeof schema.putAttributeBody>>): Promise<void> {
-    const attribute = checkAttributeName(call.params['name'] as string);
+    const attribute = checkAttributeName(call.params.name as string);
     const action: Action = { op: 'set', attribute, value: call.body.value };
     return this.#write(call, writeKey(call), action, attributeShape(attribute), attribute);
   }
@@ -192,7 +233,7 @@ export class ItemsController {
     answers: { 200: { description: 'There is no such attribute now.', schema: schema.attributeAnswer } },
   })
   removeAttribute(call: Call): Promise<void> {
-    const attribute = checkAttributeName(call.params['name'] as string);
+    const attribute = checkAttributeName(call.params.name as string);
     return this.#write(call, writeKey(call), { op: 'unset', names: [attribute] }, attributeShape(attribute), attribute);
   }
 
@@ -211,7 +252,11 @@ export class ItemsController {
     return this.#write(call, writeKey(call), { op: 'increment', ...call.body }, (answer) => {
       const { item, revision, changed } = answer.results[0] as OpResult;
       const value = getMember((item as ItemState).attributes, attribute);
-      return { status: 200, headers: writeHeaders(answer), body: JSON.stringify({ attribute, value, revision, changed }) };
+      return {
+        status: 200,
+        headers: writeHeaders(answer),
+        body: JSON.stringify({ attribute, value, revision, changed }),
+      };
     });
   }
 
@@ -244,7 +289,15 @@ export class ItemsController {
     const command = writeItems({
       subject: call.subject,
       bytes: Number(call.request.headers['content-length'] ?? 0) + 256,
-      ops: [{ collection, key, action, ...(preconditions && { preconditions }), ...(attribute !== undefined && { attribute }) }],
+      ops: [
+        {
+          collection,
+          key,
+          action,
+          ...(preconditions && { preconditions }),
+          ...(attribute !== undefined && { attribute }),
+        },
+      ],
     });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
@@ -254,7 +307,9 @@ export class ItemsController {
     await this.#awaitMinRevision(call, pool);
     const reading = await this.engine.reader.item(pool, { collection, key });
     const { epoch } = reading.replica;
-    call.reply.header('stargus-revision', String(reading.revision)).header('stargus-cursor', `${epoch}-${reading.revision}`);
+    call.reply
+      .header('stargus-revision', String(reading.revision))
+      .header('stargus-cursor', `${epoch}-${reading.revision}`);
     return reading;
   }
 
@@ -275,30 +330,36 @@ export class ItemsController {
 }
 
 function readPlace({ params }: Call): { pool: string; collection: string; key: string | undefined } {
-  const key = params['key'];
+  const key = params.key;
   return {
-    pool: checkName('pool', params['pool'] as string),
-    collection: checkName('collection', params['collection'] as string),
+    pool: checkName('pool', params.pool as string),
+    collection: checkName('collection', params.collection as string),
     key: key === undefined ? undefined : checkItemKey(key),
   };
 }
 
 export function writePlace({ params }: Call): { pool: string; collection: string } {
-  return { pool: checkOwnName('pool', params['pool'] as string), collection: checkOwnName('collection', params['collection'] as string) };
+  return {
+    pool: checkOwnName('pool', params.pool as string),
+    collection: checkOwnName('collection', params.collection as string),
+  };
 }
 
 function writeKey({ params }: Call): string {
-  return checkItemKey(params['key'] as string);
+  return checkItemKey(params.key as string);
 }
 
 function missing(collection: string, key: string, attribute?: string): Problem {
   const what = attribute === undefined ? '' : `the attribute ${JSON.stringify(attribute)} of `;
-  return new Problem('notFound', `There is no ${what}${attribute === undefined ? '' : 'the '}item ${JSON.stringify(key)} in the collection ${JSON.stringify(collection)}.`);
+  return new Problem(
+    'notFound',
+    `There is no ${what}${attribute === undefined ? '' : 'the '}item ${JSON.stringify(key)} in the collection ${JSON.stringify(collection)}.`,
+  );
 }
 
 function writeHeaders({ results: [result], ...settled }: WriteAnswer): Record<string, string> {
   const headers = poolHeaders(settled.epoch, settled.revision);
-  if (result?.item) headers['etag'] = etag(result.item.revision);
+  if (result?.item) headers.etag = etag(result.item.revision);
   return headers;
 }
 
@@ -307,7 +368,7 @@ function itemShape({ params }: Call): WriteShape {
     const result = answer.results[0] as OpResult;
     const { item, changed, status } = result;
     const headers = writeHeaders(answer);
-    if (status === 201) headers['location'] = itemPath(params['pool'] as string, result);
+    if (status === 201) headers.location = itemPath(params.pool as string, result);
     // An item that was missing and still is: a patch that set nothing.
     const state = item as ItemState;
     return { status, headers, body: `${itemHead(result, state)},"changed":${JSON.stringify(changed)}}` };

@@ -1,7 +1,20 @@
 /** What comes in and goes out at items and attributes. */
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
-import { attributes, changedNames, fieldsParameter, integerParameter, item, itemKey, jsonObject, jsonValue, name, revision, textParameter, cursor } from './schemas.js';
+import {
+  attributes,
+  changedNames,
+  cursor,
+  fieldsParameter,
+  integerParameter,
+  item,
+  itemKey,
+  jsonObject,
+  jsonValue,
+  name,
+  revision,
+  textParameter,
+} from './schemas.js';
 
 export const itemQuery = z.strictObject({ fields: fieldsParameter.optional() });
 
@@ -10,7 +23,11 @@ export const listQuery = z.strictObject({
   start: textParameter('Only keys from this one on.').optional(),
   end: textParameter('Only keys before this one.').optional(),
   fields: fieldsParameter.optional(),
-  limit: integerParameter(1, limits.pageItemsMax, `Items on a page; ${limits.pageItemsDefault} when absent.`).optional(),
+  limit: integerParameter(
+    1,
+    limits.pageItemsMax,
+    `Items on a page; ${limits.pageItemsDefault} when absent.`,
+  ).optional(),
   pageToken: textParameter('Where the former page ended.').optional(),
 });
 
@@ -21,7 +38,10 @@ export const itemPage = z
 export const putItemBody = z.strictObject({ attributes }).meta({ id: 'ItemContent' });
 
 export const createItemBody = z
-  .strictObject({ key: itemKey.optional().meta({ description: 'Made by the server, ordered by time, when absent.' }), attributes })
+  .strictObject({
+    key: itemKey.optional().meta({ description: 'Made by the server, ordered by time, when absent.' }),
+    attributes,
+  })
   .meta({ id: 'NewItem' });
 
 export const jsonPatchBody = z
@@ -39,7 +59,10 @@ export const deletedItem = z.object({ revision, existed: z.boolean() }).meta({ i
 
 export const attributeAnswer = z
   .object({ name: z.string(), value: jsonValue, revision, changed: changedNames.optional() })
-  .meta({ id: 'Attribute', description: 'One attribute. `changed` is there after a write; `value` is null after a removal.' });
+  .meta({
+    id: 'Attribute',
+    description: 'One attribute. `changed` is there after a write; `value` is null after a removal.',
+  });
 
 export const putAttributeBody = z.strictObject({ value: jsonValue }).meta({ id: 'AttributeContent' });
 
@@ -47,9 +70,14 @@ const finite = z.number().meta({ type: 'number', format: 'double' });
 
 export const incrementBody = z
   .strictObject({ attribute: z.string(), by: finite, min: finite.optional(), max: finite.optional() })
-  .meta({ id: 'Increment', description: 'Adds `by` to a number; a missing attribute counts as 0. Past `min` or `max` it is refused.' });
+  .meta({
+    id: 'Increment',
+    description: 'Adds `by` to a number; a missing attribute counts as 0. Past `min` or `max` it is refused.',
+  });
 
-export const incrementAnswer = z.object({ attribute: z.string(), value: finite, revision, changed: changedNames }).meta({ id: 'Incremented' });
+export const incrementAnswer = z
+  .object({ attribute: z.string(), value: finite, revision, changed: changedNames })
+  .meta({ id: 'Incremented' });
 
 export const deleteItemsBody = z
   .strictObject({
@@ -77,7 +105,10 @@ const condition = z
   .strictObject({
     collection: name,
     key: itemKey,
-    revision: revision.min(0).optional().meta({ type: 'integer', format: 'int64', description: 'The item’s revision; 0: there is no such item.' }),
+    revision: revision
+      .min(0)
+      .optional()
+      .meta({ type: 'integer', format: 'int64', description: 'The item’s revision; 0: there is no such item.' }),
     exists: z.boolean().optional(),
   })
   .meta({ id: 'Condition', description: 'Holds when the item is as the members say.' });
@@ -87,15 +118,19 @@ const opCondition = condition
   .meta({ id: 'OpCondition', description: 'A condition; without collection and key on the op’s own item.' });
 
 /** One condition or several; a single one is what most write. */
-const opConditions = z
-  .preprocess((value) => (value === undefined || Array.isArray(value) ? value : [value]), z.array(opCondition).max(100).optional());
+const opConditions = z.preprocess(
+  (value) => (value === undefined || Array.isArray(value) ? value : [value]),
+  z.array(opCondition).max(100).optional(),
+);
 
 export const batchOp = z
   .strictObject({
     op: z.enum(['put', 'merge', 'delete', 'unset', 'increment', 'append', 'remove', 'create']),
     collection: name,
     key: itemKey.optional().meta({ description: 'May be absent for `create`: the server makes one.' }),
-    attributes: jsonObject.optional().meta({ type: 'object', additionalProperties: true, description: 'For `put`, `merge` and `create`.' }),
+    attributes: jsonObject
+      .optional()
+      .meta({ type: 'object', additionalProperties: true, description: 'For `put`, `merge` and `create`.' }),
     names: z.array(z.string()).max(limits.attributesMax).optional().meta({ description: 'For `unset`.' }),
     attribute: z.string().optional().meta({ description: 'For `increment`, `append` and `remove`.' }),
     by: finite.optional().meta({ type: 'number', format: 'double', description: 'For `increment`.' }),
@@ -108,7 +143,10 @@ export const batchOp = z
 
 export const batchBody = z
   .strictObject({
-    atomic: z.boolean().default(true).meta({ description: 'All ops or none, as one commit. False: each op for itself.' }),
+    atomic: z
+      .boolean()
+      .default(true)
+      .meta({ description: 'All ops or none, as one commit. False: each op for itself.' }),
     if: z.array(condition).max(limits.batchOpsMax).optional(),
     ops: z.array(batchOp),
     dryRun: z.boolean().default(false).meta({ description: 'Judge and answer, but commit nothing.' }),
@@ -129,7 +167,11 @@ export const batchAnswer = z
           revision,
           changed: changedNames,
           value: z.number().optional().meta({ type: 'number', format: 'double', description: 'After `increment`.' }),
-          problem: jsonObject.optional().meta({ type: 'object', additionalProperties: true, description: 'Why the op was refused, with `atomic: false`.' }),
+          problem: jsonObject.optional().meta({
+            type: 'object',
+            additionalProperties: true,
+            description: 'Why the op was refused, with `atomic: false`.',
+          }),
         })
         .meta({ id: 'OpResult' }),
     ),

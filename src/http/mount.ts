@@ -34,14 +34,27 @@ export function mount(instance: FastifyInstance, controllers: readonly object[],
   for (const [path, present] of methods) refuseOthers(instance, path, present);
 }
 
-function bind(instance: FastifyInstance, controller: Controller, { spec, property }: BoundRoute, options: MountOptions): void {
+function bind(
+  instance: FastifyInstance,
+  controller: Controller,
+  { spec, property }: BoundRoute,
+  options: MountOptions,
+): void {
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     try {
       const subject = spec.public ? NOBODY : options.authenticate(request);
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
-      await (controller[property] as (call: Call) => unknown)({ request, reply, params: request.params as Record<string, string>, query, body, mediaType, subject });
+      await (controller[property] as (call: Call) => unknown)({
+        request,
+        reply,
+        params: request.params as Record<string, string>,
+        query,
+        body,
+        mediaType,
+        subject,
+      });
     } catch (error) {
       answerError(error, spec, request, reply, options);
     }
@@ -55,7 +68,8 @@ function bind(instance: FastifyInstance, controller: Controller, { spec, propert
     handler: handle,
     errorHandler: (error, request, reply) => answerError(error, spec, request, reply, options),
     onResponse: (_request, reply, done) => {
-      if (!spec.streaming) options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
+      if (!spec.streaming)
+        options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
       done();
     },
   });
@@ -64,7 +78,13 @@ function bind(instance: FastifyInstance, controller: Controller, { spec, propert
 /** Public routes are answered whoever asks. */
 const NOBODY: Subject = { id: 'nobody' };
 
-export function answerError(error: unknown, spec: RouteSpec | undefined, request: FastifyRequest, reply: FastifyReply, options: MountOptions): void {
+export function answerError(
+  error: unknown,
+  spec: RouteSpec | undefined,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  options: MountOptions,
+): void {
   const problem = toProblem(error, spec);
   if (!problem) options.failed(error, request.id);
   if (reply.sent || reply.raw.headersSent) {
@@ -79,13 +99,27 @@ const ALL: readonly Method[] = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'];
 
 /** The methods that a path doesn't have are answered with those that it has. */
 function refuseOthers(instance: FastifyInstance, path: string, present: ReadonlySet<Method>): void {
-  const allow = [...(present.has('GET') ? ['GET', 'HEAD'] : []), ...ALL.filter((method) => method !== 'GET' && present.has(method)), 'OPTIONS'].join(', ');
+  const allow = [
+    ...(present.has('GET') ? ['GET', 'HEAD'] : []),
+    ...ALL.filter((method) => method !== 'GET' && present.has(method)),
+    'OPTIONS',
+  ].join(', ');
   const others = ALL.filter((method) => !present.has(method));
   const refuse = (request: FastifyRequest, reply: FastifyReply) => {
-    sendProblem(request, reply, new Problem('methodNotAllowed', `${request.method} is not possible here; ${allow} are.`, { headers: { allow } }));
+    sendProblem(
+      request,
+      reply,
+      new Problem('methodNotAllowed', `${request.method} is not possible here; ${allow} are.`, { headers: { allow } }),
+    );
   };
   // A body that nobody reads needs no parser: refused before it is looked at.
-  for (const method of others) instance.route({ method, url: path, exposeHeadRoute: false, onRequest: refuse, handler: refuse });
-  if (!instance.hasRoute({ method: 'HEAD', url: path })) instance.route({ method: 'HEAD', url: path, onRequest: refuse, handler: refuse });
-  instance.route({ method: 'OPTIONS', url: path, handler: (_request, reply) => void reply.code(204).header('allow', allow).send() });
+  for (const method of others)
+    instance.route({ method, url: path, exposeHeadRoute: false, onRequest: refuse, handler: refuse });
+  if (!instance.hasRoute({ method: 'HEAD', url: path }))
+    instance.route({ method: 'HEAD', url: path, onRequest: refuse, handler: refuse });
+  instance.route({
+    method: 'OPTIONS',
+    url: path,
+    handler: (_request, reply) => void reply.code(204).header('allow', allow).send(),
+  });
 }

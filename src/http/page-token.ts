@@ -22,7 +22,10 @@ export function readPageToken(token: string | undefined, query: readonly unknown
     throw new Problem('invalidCursor', '`pageToken` is not one that this server gave out.');
   }
   if (parsed[0] !== digest(query)) {
-    throw new Problem('invalidCursor', '`pageToken` belongs to another query. Repeat the query that it came from, with the same parameters.');
+    throw new Problem(
+      'invalidCursor',
+      '`pageToken` belongs to another query. Repeat the query that it came from, with the same parameters.',
+    );
   }
   return parsed[1];
 }

@@ -2,9 +2,9 @@
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
+import { isSystemName } from '../engine/state/collections.js';
 import { describePool, dropPool } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/committer.js';
-import { isSystemName } from '../engine/state/collections.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Replica } from '../engine/state/replica.js';
@@ -53,15 +53,23 @@ export class PoolsController {
     answers: { 200: { description: 'The pool.', schema: schema.pool } },
   })
   async get(call: Call): Promise<void> {
-    const pool = checkName('pool', call.params['pool'] as string);
+    const pool = checkName('pool', call.params.pool as string);
     if (!this.authentication.knows(call.request)) {
       // The same answer whether there is such a pool or not.
-      return send(call, { status: 200, headers: {}, body: JSON.stringify({ pool, authentication: this.authentication.described }) });
+      return send(call, {
+        status: 200,
+        headers: {},
+        body: JSON.stringify({ pool, authentication: this.authentication.described }),
+      });
     }
     const minRevision = minRevisionOf(call.request);
     if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
     const replica = await this.engine.reader.current(pool);
-    send(call, { status: 200, headers: poolHeaders(replica.epoch, replica.revision), body: JSON.stringify(this.#describe(replica, countsOf(replica))) });
+    send(call, {
+      status: 200,
+      headers: poolHeaders(replica.epoch, replica.revision),
+      body: JSON.stringify(this.#describe(replica, countsOf(replica))),
+    });
   }
 
   @Route({
@@ -72,7 +80,10 @@ export class PoolsController {
     summary: 'Create a pool, or replace its description',
     body: { schema: schema.poolBody, optional: true },
     headers: ['Idempotency-Key', 'Prefer'],
-    answers: { 200: { description: 'It was there.', schema: schema.pool }, 201: { description: 'Created.', schema: schema.pool } },
+    answers: {
+      200: { description: 'It was there.', schema: schema.pool },
+      201: { description: 'Created.', schema: schema.pool },
+    },
   })
   put(call: Call<unknown, z.output<typeof schema.poolBody>>): Promise<void> {
     return this.#write(call, true);
@@ -102,26 +113,36 @@ export class PoolsController {
     answers: { 200: { description: 'There is no such pool now.', schema: schema.droppedPool } },
   })
   async remove(call: Call): Promise<void> {
-    const pool = checkOwnName('pool', call.params['pool'] as string);
-    const shape = shaped(call, ({ existed }: { existed: boolean }): Reply => ({ status: 200, headers: {}, body: JSON.stringify({ pool, existed }) }));
+    const pool = checkOwnName('pool', call.params.pool as string);
+    const shape = shaped(
+      call,
+      ({ existed }: { existed: boolean }): Reply => ({
+        status: 200,
+        headers: {},
+        body: JSON.stringify({ pool, existed }),
+      }),
+    );
     sendWritten(call, await this.engine.committer.submit(pool, dropPool(call), idempotencyOf(call, shape)), shape);
   }
 
   async #write(call: Call<unknown, z.output<typeof schema.poolBody>>, create: boolean): Promise<void> {
-    const pool = checkOwnName('pool', call.params['pool'] as string);
+    const pool = checkOwnName('pool', call.params.pool as string);
     const command = describePool({ subject: call.subject, description: call.body.description, create });
-    const shape = shaped(call, (answer: { epoch: string; revision: number; created: boolean; description: string | undefined }): Reply => {
-      const { epoch, revision, created, description } = answer;
-      // What else there is to tell of a pool that was there is read before and doesn't belong to this commit.
-      const known = this.engine.replicas.known(pool);
-      const counts = known && !created ? countsOf(known) : { collections: 0, items: 0 };
-      const oldestRevision = known && !created ? known.oldestRevision : 1;
-      return {
-        status: created ? 201 : 200,
-        headers: { ...poolHeaders(epoch, revision), ...(created && { location: `/v1/pools/${pool}` }) },
-        body: JSON.stringify(this.#describe({ name: pool, epoch, revision, oldestRevision, description }, counts)),
-      };
-    });
+    const shape = shaped(
+      call,
+      (answer: { epoch: string; revision: number; created: boolean; description: string | undefined }): Reply => {
+        const { epoch, revision, created, description } = answer;
+        // What else there is to tell of a pool that was there is read before and doesn't belong to this commit.
+        const known = this.engine.replicas.known(pool);
+        const counts = known && !created ? countsOf(known) : { collections: 0, items: 0 };
+        const oldestRevision = known && !created ? known.oldestRevision : 1;
+        return {
+          status: created ? 201 : 200,
+          headers: { ...poolHeaders(epoch, revision), ...(created && { location: `/v1/pools/${pool}` }) },
+          body: JSON.stringify(this.#describe({ name: pool, epoch, revision, oldestRevision, description }, counts)),
+        };
+      },
+    );
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 
@@ -131,7 +152,16 @@ export class PoolsController {
   ): z.input<typeof schema.pool> & { pool: string } {
     const { name, epoch, revision, oldestRevision, description } = pool;
     const { described } = this.authentication;
-    return { pool: name, epoch, revision, oldestRevision, cursor: formatCursor(epoch, revision), ...counts, description, authentication: described };
+    return {
+      pool: name,
+      epoch,
+      revision,
+      oldestRevision,
+      cursor: formatCursor(epoch, revision),
+      ...counts,
+      description,
+      authentication: described,
+    };
   }
 }
 

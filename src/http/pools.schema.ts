@@ -1,7 +1,16 @@
 /** What comes in and goes out at pools and collections. */
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
-import { count, cursor, integerParameter, jsonObject, name, booleanParameter, revision, textParameter } from './schemas.js';
+import {
+  booleanParameter,
+  count,
+  cursor,
+  integerParameter,
+  jsonObject,
+  name,
+  revision,
+  textParameter,
+} from './schemas.js';
 
 const description = z
   .string()
@@ -11,12 +20,18 @@ const description = z
   .meta({ type: 'string', nullable: true, description: 'Words for people; null removes them.' });
 
 const options = jsonObject
-  .refine((value) => JSON.stringify(value).length <= limits.optionsBytesMax, `must be at most ${limits.optionsBytesMax} bytes of JSON`)
+  .refine(
+    (value) => JSON.stringify(value).length <= limits.optionsBytesMax,
+    `must be at most ${limits.optionsBytesMax} bytes of JSON`,
+  )
   .optional()
   .meta({ type: 'object', additionalProperties: true, description: 'Kept for the application.' });
 
 const authentication = z
-  .object({ required: z.boolean(), schemes: z.array(z.string()).meta({ description: 'How to authenticate, `bearer` for a bearer token.' }) })
+  .object({
+    required: z.boolean(),
+    schemes: z.array(z.string()).meta({ description: 'How to authenticate, `bearer` for a bearer token.' }),
+  })
   .meta({ id: 'Authentication', description: 'What a client must know to log in.' });
 
 export const pool = z
@@ -25,23 +40,34 @@ export const pool = z
     authentication,
     epoch: z.string().optional(),
     revision: revision.optional(),
-    oldestRevision: revision.optional().meta({ type: 'integer', format: 'int64', description: 'The oldest revision in the log.' }),
+    oldestRevision: revision
+      .optional()
+      .meta({ type: 'integer', format: 'int64', description: 'The oldest revision in the log.' }),
     cursor: cursor.optional(),
     collections: count.optional(),
     items: count.optional(),
     description: z.string().optional(),
   })
-  .meta({ id: 'Pool', description: 'A pool; without a token, where one is required, only its name and how to log in.' });
+  .meta({
+    id: 'Pool',
+    description: 'A pool; without a token, where one is required, only its name and how to log in.',
+  });
 
 export const poolBody = z.strictObject({ description }).meta({ id: 'PoolContent' });
-export const poolPage = z.object({ pools: z.array(pool), nextPageToken: z.string().optional() }).meta({ id: 'PoolPage' });
+export const poolPage = z
+  .object({ pools: z.array(pool), nextPageToken: z.string().optional() })
+  .meta({ id: 'PoolPage' });
 export const droppedPool = z.object({ pool: name, existed: z.boolean() }).meta({ id: 'DroppedPool' });
 
 export const collection = z
   .object({
     collection: name,
     items: count,
-    revision: revision.meta({ type: 'integer', format: 'int64', description: 'The last revision that touched the collection.' }),
+    revision: revision.meta({
+      type: 'integer',
+      format: 'int64',
+      description: 'The last revision that touched the collection.',
+    }),
     description: z.string().optional(),
     options: jsonObject.meta({ type: 'object', additionalProperties: true }),
   })
@@ -51,8 +77,12 @@ export const collectionBody = z.strictObject({ description, options }).meta({ id
 export const collectionPage = z
   .object({ collections: z.array(collection), revision, cursor, nextPageToken: z.string().optional() })
   .meta({ id: 'CollectionPage' });
-export const droppedCollection = z.object({ collection: name, revision, existed: z.boolean() }).meta({ id: 'DroppedCollection' });
-export const dropCollectionQuery = z.strictObject({ ifEmpty: booleanParameter('true: refuse with 409 unless the collection is empty.').optional() });
+export const droppedCollection = z
+  .object({ collection: name, revision, existed: z.boolean() })
+  .meta({ id: 'DroppedCollection' });
+export const dropCollectionQuery = z.strictObject({
+  ifEmpty: booleanParameter('true: refuse with 409 unless the collection is empty.').optional(),
+});
 
 export const pageQuery = z.strictObject({
   limit: integerParameter(1, 1000, 'Entries on a page; 100 when absent.').optional(),

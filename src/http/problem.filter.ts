@@ -11,7 +11,8 @@ export class ProblemFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const reply = http.getResponse<FastifyReply>();
-    const error = exception instanceof HttpException ? Object.assign(exception, { statusCode: exception.getStatus() }) : exception;
+    const error =
+      exception instanceof HttpException ? Object.assign(exception, { statusCode: exception.getStatus() }) : exception;
     const problem = toProblem(error, undefined);
     if (!problem) this.failed(exception, request.id);
     if (!reply.sent) sendProblem(request, reply, problem ?? internalProblem());

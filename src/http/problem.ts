@@ -1,9 +1,9 @@
 /** Problems as RFC 9457 documents: the one place where a refusal becomes an HTTP answer. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { type ErrorCode, Problem, errorTable } from '../engine/errors.js';
+import { type ErrorCode, errorTable, Problem } from '../engine/errors.js';
 import { StoreUnavailable } from '../engine/ports.js';
 import { formatCursor } from '../engine/state/cursor.js';
-import { unsupported } from './body.js';
+import { bodyLimitOf, unsupported } from './body.js';
 import type { RouteSpec } from './route.js';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
@@ -16,20 +16,22 @@ export function problemUrl(code: ErrorCode, origin: string): string {
 /** What the error means to the user; undefined for a fault of the server's own, which is told as `internal`. */
 export function toProblem(error: unknown, spec: RouteSpec | undefined): Problem | undefined {
   if (error instanceof Problem) return error;
-  if (error instanceof StoreUnavailable) return new Problem('unavailable', 'The database does not answer.', { headers: { 'retry-after': '1' } });
+  if (error instanceof StoreUnavailable)
+    return new Problem('unavailable', 'The database does not answer.', { headers: { 'retry-after': '1' } });
   const { code, statusCode, message } = (error ?? {}) as { code?: string; statusCode?: number; message?: string };
-  switch (code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new Problem('tooLarge', `The body is larger than the ${spec?.body?.bytesMax ?? ''} bytes that this call takes.`.replace('  ', ' '));
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return unsupported(spec);
-    case 'FST_ERR_BAD_URL':
-      return new Problem('badRequest', 'The path is not valid: percent-encoding must be of UTF-8.');
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new Problem('badRequest', 'The body is not as long as Content-Length says.');
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return unsupported(spec);
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return new Problem(
+      'tooLarge',
+      `The body is larger than the ${spec ? bodyLimitOf(spec) : 0} bytes that this call takes.`,
+    );
+  }
+  if (code === 'FST_ERR_BAD_URL') {
+    return new Problem('badRequest', 'The path is not valid: percent-encoding must be of UTF-8.');
   }
   if (statusCode === 404) return new Problem('notFound', 'There is no such path. GET /docs shows what there is.');
-  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) return new Problem('badRequest', String(message));
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
+    return new Problem('badRequest', String(message));
   return undefined;
 }
 
@@ -37,7 +39,9 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   const origin = `${request.protocol}://${request.host}`;
   const document = { type: problemUrl(problem.code, origin), ...problem.toJSON(), requestId: request.id };
   if (problem.at) {
-    reply.header('stargus-revision', problem.at.revision).header('stargus-cursor', formatCursor(problem.at.epoch, problem.at.revision));
+    reply
+      .header('stargus-revision', problem.at.revision)
+      .header('stargus-cursor', formatCursor(problem.at.epoch, problem.at.revision));
   }
   // What was set for the answer that did not come about doesn't belong to the refusal.
   reply.removeHeader('etag').removeHeader('location').removeHeader('link');

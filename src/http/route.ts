@@ -44,7 +44,13 @@ export interface AnswerSpec {
   readonly contentType?: string;
 }
 
-export type HeaderName = 'If-Match' | 'If-None-Match' | 'Idempotency-Key' | 'Prefer' | 'Stargus-Min-Revision' | 'Last-Event-ID';
+export type HeaderName =
+  | 'If-Match'
+  | 'If-None-Match'
+  | 'Idempotency-Key'
+  | 'Prefer'
+  | 'Stargus-Min-Revision'
+  | 'Last-Event-ID';
 
 /** One request, checked against its route. */
 export interface Call<Query = unknown, Body = unknown> {

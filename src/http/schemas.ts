@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
-import { type Json, type JsonObject, isObject } from '../engine/state/json.js';
+import { isObject, type Json, type JsonObject } from '../engine/state/json.js';
 import { checkAttributeName } from '../engine/state/names.js';
 
 /** A JSON object taken as it is: a zod record would lose members such as `__proto__`. */
@@ -13,21 +13,34 @@ export const jsonObject = z
   .meta({ type: 'object', additionalProperties: true });
 
 /** A JSON value of any type, null included; it must be there. */
-export const jsonValue = z.custom<Json>((value) => value !== undefined, 'is missing').meta({ description: 'Any JSON value.' });
+export const jsonValue = z
+  .custom<Json>((value) => value !== undefined, 'is missing')
+  .meta({ description: 'Any JSON value.' });
 
-export const revision = z.int().meta({ type: 'integer', format: 'int64', minimum: 0, description: 'A position in the order of the pool’s commits.' });
+export const revision = z.int().meta({
+  type: 'integer',
+  format: 'int64',
+  minimum: 0,
+  description: 'A position in the order of the pool’s commits.',
+});
 export const count = z.int().meta({ type: 'integer', format: 'int64', minimum: 0 });
 export const cursor = z.string().meta({ description: 'A cursor `<epoch>-<revision>`, opaque to clients.' });
 export const name = z.string();
 export const itemKey = z.string();
 
-export const attributes = jsonObject.meta({ type: 'object', additionalProperties: true, description: 'Named JSON values. A top-level null means absent.' });
+export const attributes = jsonObject.meta({
+  type: 'object',
+  additionalProperties: true,
+  description: 'Named JSON values. A top-level null means absent.',
+});
 
 export const item = z
   .object({ collection: name, key: itemKey, revision, createdRevision: revision, attributes })
   .meta({ id: 'Item', description: 'An item: named attributes under a key of a collection.' });
 
-export const changedNames = z.array(z.string()).meta({ description: 'The names of the attributes that were set or removed.' });
+export const changedNames = z
+  .array(z.string())
+  .meta({ description: 'The names of the attributes that were set or removed.' });
 
 export const writtenItem = z
   .object({ collection: name, key: itemKey, revision, createdRevision: revision, attributes, changed: changedNames })

@@ -79,7 +79,10 @@ export class SystemController {
     if (this.facts.stopping) throw new Problem('unavailable', 'The server is stopping.');
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Problem('unavailable', `The database has not answered within ${READY_MS} ms.`)), READY_MS);
+      timer = setTimeout(
+        () => reject(new Problem('unavailable', `The database has not answered within ${READY_MS} ms.`)),
+        READY_MS,
+      );
     });
     try {
       await Promise.race([this.engine.store.now(), late]);

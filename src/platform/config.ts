@@ -11,11 +11,7 @@ interface Variable<T> {
 }
 
 const integer = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, 'must be a whole number')
-    .transform(Number)
-    .pipe(z.number().min(min).max(max));
+  z.string().regex(/^\d+$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max));
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -36,10 +32,16 @@ export const variables = {
   STARGUS_DATABASE_URL: variable(
     'sqlite:<path>, or mysql://user:password@host:port/database.',
     'sqlite:./data/stargus.db',
-    z.string().regex(/^(sqlite:.+|mysql:\/\/.+\/.+)$/, 'must be sqlite:<path> or mysql://user:password@host:port/database'),
+    z
+      .string()
+      .regex(/^(sqlite:.+|mysql:\/\/.+\/.+)$/, 'must be sqlite:<path> or mysql://user:password@host:port/database'),
   ),
   STARGUS_MIGRATE: variable('1: bring the tables up to date at start. 0: leave that to `npm run migrate`.', '1', yesNo),
-  STARGUS_AUTH: variable('open: everybody may do everything; on a loopback address only. required: every call needs a token.', 'open', z.enum(['open', 'required'])),
+  STARGUS_AUTH: variable(
+    'open: everybody may do everything; on a loopback address only. required: every call needs a token.',
+    'open',
+    z.enum(['open', 'required']),
+  ),
   STARGUS_OPERATOR_KEY: variable(
     'The operator’s key, sent as a bearer token; needed with STARGUS_AUTH=required.',
     '',
@@ -47,13 +49,25 @@ export const variables = {
   ),
   STARGUS_CREATE_POOLS: variable('1: a pool comes into being on its first write. 0: only by PUT.', '1', yesNo),
   STARGUS_HISTORY: variable('How long the change log is kept; watchers resume within it.', '24h', duration),
-  STARGUS_HISTORY_COMMITS: variable('How many commits of a pool are kept at most.', '1000000', integer(1, 1_000_000_000)),
+  STARGUS_HISTORY_COMMITS: variable(
+    'How many commits of a pool are kept at most.',
+    '1000000',
+    integer(1, 1_000_000_000),
+  ),
   STARGUS_SWEEP: variable('Time between two sweeps of old commits and stored answers.', '30s', duration),
-  STARGUS_POLL: variable('How often a watched pool is looked at for other nodes’ commits, on MySQL.', '100ms', duration),
+  STARGUS_POLL: variable(
+    'How often a watched pool is looked at for other nodes’ commits, on MySQL.',
+    '100ms',
+    duration,
+  ),
   STARGUS_CACHE_MB: variable('Memory for items that are kept ready, in MiB.', '64', integer(1, 65_536)),
   STARGUS_STREAM_AGE: variable('After this time a stream ends with `bye` and the client resumes.', '12h', duration),
   STARGUS_STREAMS: variable('Streams that this node serves at most.', '50000', integer(1, 10_000_000)),
-  STARGUS_LOG_LEVEL: variable('trace, debug, info, warn, error or silent. debug logs every request.', 'info', z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])),
+  STARGUS_LOG_LEVEL: variable(
+    'trace, debug, info, warn, error or silent. debug logs every request.',
+    'info',
+    z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
+  ),
 } as const;
 
 type Variables = typeof variables;
@@ -92,7 +106,9 @@ function contradictions(config: Config): string[] {
     );
   }
   if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') {
-    errors.push('STARGUS_OPERATOR_KEY: needed with STARGUS_AUTH=required. Set it to a secret of at least 24 characters, such as the output of `openssl rand -hex 32`.');
+    errors.push(
+      'STARGUS_OPERATOR_KEY: needed with STARGUS_AUTH=required. Set it to a secret of at least 24 characters, such as the output of `openssl rand -hex 32`.',
+    );
   }
   return errors;
 }
@@ -102,7 +118,9 @@ export function isLoopback(host: string): boolean {
 }
 
 export function helpText(): string {
-  const lines = Object.entries(variables).map(([name, { meaning, fallback }]) => `  ${name.padEnd(26)}${meaning}${fallback === '' ? '' : ` (${fallback})`}`);
+  const lines = Object.entries(variables).map(
+    ([name, { meaning, fallback }]) => `  ${name.padEnd(26)}${meaning}${fallback === '' ? '' : ` (${fallback})`}`,
+  );
   return `Stargus: shared, persistent, watchable state over HTTP/JSON and Server-Sent Events.
 
 Usage: stargus            start the server

@@ -1,5 +1,5 @@
 /** What operators measure, in Prometheus's format, by prom-client. docs/OPERATING.md explains each metric. */
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 export interface Gauges {
   streams: number;
@@ -15,9 +15,21 @@ const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 export class Metrics {
   readonly registry = new Registry();
   readonly #commits = this.#counter('stargus_commits_total', 'Commits made by this node.');
-  readonly #groupSize = this.#histogram('stargus_commit_group_size', 'Commands that one transaction took.', [1, 2, 4, 8, 16, 32, 64, 128, 256]);
-  readonly #groupSeconds = this.#histogram('stargus_commit_group_seconds', 'Time from taking a group of commands to its being durable and told.', SECONDS);
-  readonly #groupFailures = this.#counter('stargus_commit_group_failures_total', 'Groups that were retried or failed.', ['reason']);
+  readonly #groupSize = this.#histogram(
+    'stargus_commit_group_size',
+    'Commands that one transaction took.',
+    [1, 2, 4, 8, 16, 32, 64, 128, 256],
+  );
+  readonly #groupSeconds = this.#histogram(
+    'stargus_commit_group_seconds',
+    'Time from taking a group of commands to its being durable and told.',
+    SECONDS,
+  );
+  readonly #groupFailures = this.#counter(
+    'stargus_commit_group_failures_total',
+    'Groups that were retried or failed.',
+    ['reason'],
+  );
   readonly #frames = this.#counter('stargus_watch_frames_total', 'Writes of frames to streams.');
   readonly #frameBytes = this.#counter('stargus_watch_bytes_total', 'Bytes of frames written to streams.');
   readonly #streamEnds = this.#counter('stargus_streams_ended_total', 'Streams that ended.', ['reason']);
@@ -33,7 +45,11 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry });
     this.#gauge('stargus_streams', 'Open streams.', () => gauges().streams);
     this.#gauge('stargus_watch_groups', 'Groups of streams with equal views.', () => gauges().watchGroups);
-    this.#gauge('stargus_stream_buffered_bytes', 'Bytes that streams have not taken yet.', () => gauges().bufferedBytes);
+    this.#gauge(
+      'stargus_stream_buffered_bytes',
+      'Bytes that streams have not taken yet.',
+      () => gauges().bufferedBytes,
+    );
     this.#gauge('stargus_queued_commands', 'Writes that wait for their group.', () => gauges().queuedCommands);
     this.#gauge('stargus_pools_ready', 'Pools whose state this node keeps ready.', () => gauges().pools);
     this.#gauge('stargus_cache_bytes', 'Memory taken by items that are kept ready.', () => gauges().cacheBytes);

@@ -26,7 +26,9 @@ export interface OpenOptions {
 }
 
 export async function openDatabase({ url, migrate }: OpenOptions): Promise<Database> {
-  return url.startsWith('sqlite:') ? openSqlite(resolve(url.slice('sqlite:'.length)), migrate) : openMysql(url, migrate);
+  return url.startsWith('sqlite:')
+    ? openSqlite(resolve(url.slice('sqlite:'.length)), migrate)
+    : openMysql(url, migrate);
 }
 
 /** A DataSource for the URL, not yet connected; for migrations and for the comparison of tables and entities. */
@@ -53,6 +55,9 @@ export function dataSourceFor(url: string): DataSource {
     migrations,
     charset: 'utf8mb4',
     timezone: 'Z',
+    // Revisions and times are BIGINT and below 2^53: as numbers, not as the strings that TypeORM asks for by default.
+    supportBigNumbers: true,
+    bigNumberStrings: false,
     connectTimeout: CONNECT_MS,
     poolSize: CONNECTIONS,
     extra: { enableKeepAlive: true },
@@ -81,7 +86,9 @@ function lockOut(path: string): Sqlite.Database {
   } catch (error) {
     guard.close();
     if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error;
-    throw new Error(`STARGUS_DATABASE_URL: the SQLite database ${path} is in use by another Stargus process. Stop that one, or use MySQL for several processes.`);
+    throw new Error(
+      `STARGUS_DATABASE_URL: the SQLite database ${path} is in use by another Stargus process. Stop that one, or use MySQL for several processes.`,
+    );
   }
 }
 
@@ -95,7 +102,9 @@ async function openMysql(url: string, migrate: boolean): Promise<Database> {
 
 /** Settings of every connection, sent before its first statement. */
 function prepareConnections(source: DataSource): void {
-  const { pool } = source.driver as unknown as { pool: { on(event: string, listener: (connection: { query(sql: string): void }) => void): void } };
+  const { pool } = source.driver as unknown as {
+    pool: { on(event: string, listener: (connection: { query(sql: string): void }) => void): void };
+  };
   pool.on('connection', (connection) => {
     // The pool's row lock orders the commits; gap locks on top would only make unrelated pools wait for each other.
     connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');

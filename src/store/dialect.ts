@@ -18,7 +18,12 @@ export interface Session {
   /** Answers how many rows were affected. */
   run(sql: string, parameters: readonly Value[]): Promise<number>;
   /** Inserts rows; with `update`, rows whose key exists get the named columns replaced instead. */
-  insert(table: string, columns: readonly string[], rows: readonly (readonly Value[])[], update?: Upsert): Promise<void>;
+  insert(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly Value[])[],
+    update?: Upsert,
+  ): Promise<void>;
   /** Inserts one row and answers its generated id. */
   insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number>;
   /** The rows whose `columns` equal one of the tuples. `select` is the statement up to and without WHERE. */
@@ -83,16 +88,27 @@ class SqliteSession implements Session {
     return settle(() => this.#prepare(sql).run(...parameters).changes);
   }
 
-  insert(table: string, columns: readonly string[], rows: readonly (readonly Value[])[], update?: Upsert): Promise<void> {
-    const conflict = update ? ` ON CONFLICT (${update.key.join(', ')}) DO UPDATE SET ${update.columns.map((c) => `${c} = excluded.${c}`).join(', ')}` : '';
-    const statement = this.#prepare(`INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})${conflict}`);
+  insert(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly Value[])[],
+    update?: Upsert,
+  ): Promise<void> {
+    const conflict = update
+      ? ` ON CONFLICT (${update.key.join(', ')}) DO UPDATE SET ${update.columns.map((c) => `${c} = excluded.${c}`).join(', ')}`
+      : '';
+    const statement = this.#prepare(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})${conflict}`,
+    );
     return settle(() => {
       for (const row of rows) statement.run(...row);
     });
   }
 
   insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number> {
-    const statement = this.#prepare(`INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`);
+    const statement = this.#prepare(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+    );
     return settle(() => Number(statement.run(...row).lastInsertRowid));
   }
 
@@ -183,7 +199,12 @@ export class SqliteDatabase implements Database {
     this.guard.close();
   }
 
-  async #between<T>(connection: Sqlite.Database, begin: string, work: (session: Session) => Promise<T>, session: Session): Promise<T> {
+  async #between<T>(
+    connection: Sqlite.Database,
+    begin: string,
+    work: (session: Session) => Promise<T>,
+    session: Session,
+  ): Promise<T> {
     try {
       connection.exec(begin);
       const result = await work(session);
@@ -221,13 +242,23 @@ class MysqlSession implements Session {
     return ((await this.runner.query(sql, parameters as unknown[])) as { affectedRows: number }).affectedRows;
   }
 
-  async insert(table: string, columns: readonly string[], rows: readonly (readonly Value[])[], update?: Upsert): Promise<void> {
-    const duplicate = update ? ` ON DUPLICATE KEY UPDATE ${update.columns.map((c) => `${c} = VALUES(${c})`).join(', ')}` : '';
-    for (const chunk of chunks(rows)) await this.run(`INSERT INTO ${table} (${columns.join(', ')}) VALUES ?${duplicate}`, [chunk]);
+  async insert(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly Value[])[],
+    update?: Upsert,
+  ): Promise<void> {
+    const duplicate = update
+      ? ` ON DUPLICATE KEY UPDATE ${update.columns.map((c) => `${c} = VALUES(${c})`).join(', ')}`
+      : '';
+    for (const chunk of chunks(rows))
+      await this.run(`INSERT INTO ${table} (${columns.join(', ')}) VALUES ?${duplicate}`, [chunk]);
   }
 
   async insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number> {
-    const result = (await this.runner.query(`INSERT INTO ${table} (${columns.join(', ')}) VALUES ?`, [[row]])) as { insertId: number };
+    const result = (await this.runner.query(`INSERT INTO ${table} (${columns.join(', ')}) VALUES ?`, [[row]])) as {
+      insertId: number;
+    };
     return result.insertId;
   }
 
@@ -255,7 +286,10 @@ class MysqlSession implements Session {
 }
 
 /** Tuples that share all but the last value become one `IN` each: a range scan that every version plans well. */
-function anyOf(columns: readonly string[], tuples: readonly (readonly Value[])[]): { where: string; parameters: unknown[] } {
+function anyOf(
+  columns: readonly string[],
+  tuples: readonly (readonly Value[])[],
+): { where: string; parameters: unknown[] } {
   const groups = new Map<string, { first: readonly Value[]; last: Value[] }>();
   for (const tuple of tuples) {
     const first = tuple.slice(0, -1);
@@ -339,7 +373,9 @@ export class MysqlDatabase implements Database {
     try {
       return await work(runner, new MysqlSession(runner));
     } catch (error) {
-      throw codeOf(error) === '' || error instanceof OutcomeUnknown || error instanceof RetryTransaction ? error : new StoreUnavailable(error);
+      throw codeOf(error) === '' || error instanceof OutcomeUnknown || error instanceof RetryTransaction
+        ? error
+        : new StoreUnavailable(error);
     } finally {
       await runner.release();
     }

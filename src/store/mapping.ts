@@ -3,7 +3,8 @@ import type { LogRow, PoolHead, StoredAnswer, StoredItem } from '../engine/ports
 import type { Collection } from '../engine/state/model.js';
 import type { Row, Value } from './dialect.js';
 
-export const HEAD = 'p.id AS pool_id, p.name AS pool_name, p.epoch, p.revision AS pool_revision, p.oldest_revision, p.description';
+export const HEAD =
+  'p.id AS pool_id, p.name AS pool_name, p.epoch, p.revision AS pool_revision, p.oldest_revision, p.description';
 export const COLLECTION_COLUMNS = ['id', 'pool_id', 'name', 'present', 'items', 'revision'];
 export const ITEM_COLUMNS = ['pool_id', 'collection_id', 'item_key', 'attributes', 'revision', 'created_revision'];
 export const LOG_COLUMNS = [
@@ -22,7 +23,16 @@ export const LOG_COLUMNS = [
   'subject',
   'time',
 ];
-export const ANSWER_COLUMNS = ['pool', 'subject', 'idempotency_key', 'fingerprint', 'status', 'headers', 'body', 'expires_at'];
+export const ANSWER_COLUMNS = [
+  'pool',
+  'subject',
+  'idempotency_key',
+  'fingerprint',
+  'status',
+  'headers',
+  'body',
+  'expires_at',
+];
 
 /** Item keys are text in SQLite and bytes in MySQL. */
 export function text(value: unknown): string {
@@ -31,50 +41,50 @@ export function text(value: unknown): string {
 
 export function toHead(row: Row): PoolHead {
   return {
-    id: row['pool_id'] as number,
-    name: row['pool_name'] as string,
-    epoch: row['epoch'] as string,
-    revision: row['pool_revision'] as number,
-    oldestRevision: row['oldest_revision'] as number,
-    description: (row['description'] as string | null) ?? undefined,
+    id: row.pool_id as number,
+    name: row.pool_name as string,
+    epoch: row.epoch as string,
+    revision: row.pool_revision as number,
+    oldestRevision: row.oldest_revision as number,
+    description: (row.description as string | null) ?? undefined,
   };
 }
 
 export function toCollection(row: Row): Collection {
   return {
-    id: row['collection_id'] as number,
-    name: row['name'] as string,
-    present: row['present'] === 1,
-    items: row['items'] as number,
-    revision: row['revision'] as number,
+    id: row.collection_id as number,
+    name: row.name as string,
+    present: row.present === 1,
+    items: row.items as number,
+    revision: row.revision as number,
   };
 }
 
 export function toItem(row: Row): StoredItem {
   return {
-    collectionId: row['collection_id'] as number,
-    key: text(row['item_key']),
-    json: row['attributes'] as string,
-    revision: row['revision'] as number,
-    createdRevision: row['created_revision'] as number,
+    collectionId: row.collection_id as number,
+    key: text(row.item_key),
+    json: row.attributes as string,
+    revision: row.revision as number,
+    createdRevision: row.created_revision as number,
   };
 }
 
 export function toLogRow(row: Row): LogRow {
   return {
-    revision: row['revision'] as number,
-    ordinal: row['ordinal'] as number,
-    collectionId: row['collection_id'] as number,
-    key: text(row['item_key']),
-    op: row['op'] as LogRow['op'],
-    changed: row['changed'] as string,
-    before: row['before_values'] as string,
-    after: row['after_values'] as string | null,
-    createdRevision: row['created_revision'] as number,
-    formerRevision: row['former_revision'] as number | null,
-    formerCreatedRevision: row['former_created_revision'] as number | null,
-    subject: row['subject'] as string,
-    time: row['time'] as number,
+    revision: row.revision as number,
+    ordinal: row.ordinal as number,
+    collectionId: row.collection_id as number,
+    key: text(row.item_key),
+    op: row.op as LogRow['op'],
+    changed: row.changed as string,
+    before: row.before_values as string,
+    after: row.after_values as string | null,
+    createdRevision: row.created_revision as number,
+    formerRevision: row.former_revision as number | null,
+    formerCreatedRevision: row.former_created_revision as number | null,
+    subject: row.subject as string,
+    time: row.time as number,
   };
 }
 
@@ -99,14 +109,14 @@ export function fromLogRow(poolId: number, row: LogRow): Value[] {
 
 export function toAnswer(row: Row): StoredAnswer {
   return {
-    pool: row['pool'] as string,
-    subject: row['subject'] as string,
-    idempotencyKey: row['idempotency_key'] as string,
-    fingerprint: row['fingerprint'] as string,
-    status: row['status'] as number,
-    headers: row['headers'] as string,
-    body: row['body'] as string,
-    expiresAt: row['expires_at'] as number,
+    pool: row.pool as string,
+    subject: row.subject as string,
+    idempotencyKey: row.idempotency_key as string,
+    fingerprint: row.fingerprint as string,
+    status: row.status as number,
+    headers: row.headers as string,
+    body: row.body as string,
+    expiresAt: row.expires_at as number,
   };
 }
 

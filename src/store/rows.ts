@@ -9,13 +9,18 @@ type Driver = 'better-sqlite3' | 'mysql';
 export function entitiesFor(driver: Driver): EntitySchema[] {
   const mysql = driver === 'mysql';
   const text = mysql ? { charset: 'utf8mb4', collation: 'utf8mb4_bin' } : {};
-  const column = (type: string, more: Partial<EntitySchemaColumnOptions> = {}): EntitySchemaColumnOptions => ({ type: type as 'text', ...more });
+  const column = (type: string, more: Partial<EntitySchemaColumnOptions> = {}): EntitySchemaColumnOptions => ({
+    type: type as 'text',
+    ...more,
+  });
   const id = column(mysql ? 'bigint' : 'integer', { primary: true, generated: 'increment' });
   const number = column('bigint');
   const small = column('smallint');
-  const name = (length: number, more: Partial<EntitySchemaColumnOptions> = {}) => column('varchar', { length, ...text, ...more });
+  const name = (length: number, more: Partial<EntitySchemaColumnOptions> = {}) =>
+    column('varchar', { length, ...text, ...more });
   const itemKey = mysql ? column('varbinary', { length: 255 }) : column('text');
-  const long = (type: 'text' | 'mediumtext' | 'longtext', more: Partial<EntitySchemaColumnOptions> = {}) => column(mysql ? type : 'text', { ...text, ...more });
+  const long = (type: 'text' | 'mediumtext' | 'longtext', more: Partial<EntitySchemaColumnOptions> = {}) =>
+    column(mysql ? type : 'text', { ...text, ...more });
   const nullable = { nullable: true };
   const primary = { primary: true };
 

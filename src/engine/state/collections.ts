@@ -13,7 +13,11 @@ export function isSystemName(name: string): boolean {
 }
 
 /** The collections that the changes of one commit touch, as they are afterwards. An unknown one has the id 0. */
-export function tallyCollections(known: { get(name: string): Collection | undefined }, changes: readonly Change[], revision: number): Collection[] {
+export function tallyCollections(
+  known: { get(name: string): Collection | undefined },
+  changes: readonly Change[],
+  revision: number,
+): Collection[] {
   const touched = new Map<string, Collection>();
   const at = (name: string): Collection =>
     touched.get(name) ?? known.get(name) ?? { id: 0, name, present: isSystemName(name), items: 0, revision: 0 };

@@ -14,7 +14,7 @@ import { getMember } from './json.js';
 import type { KeyRange } from './key-order.js';
 import type { Attributes, Collection, ItemRef, ItemState } from './model.js';
 import { type Action, apply, checkAction } from './operations.js';
-import { type Condition, type Preconditions, checkCondition, checkPreconditions } from './preconditions.js';
+import { type Condition, checkCondition, checkPreconditions, type Preconditions } from './preconditions.js';
 
 export interface Command<Answer> {
   readonly subject: Subject;
@@ -134,9 +134,13 @@ export interface DeleteAnswer extends Settled {
 }
 
 /** Deletes the items of a range as one commit. */
-export function deleteRange(
-  request: { subject: Subject; collection: string; range: KeyRange; limit?: number | undefined; expectCount?: number | undefined },
-): Command<DeleteAnswer> {
+export function deleteRange(request: {
+  subject: Subject;
+  collection: string;
+  range: KeyRange;
+  limit?: number | undefined;
+  expectCount?: number | undefined;
+}): Command<DeleteAnswer> {
   const { subject, collection, range, expectCount } = request;
   const limit = request.limit ?? limits.deleteItemsMax;
   let found: ItemRef[] = [];
@@ -177,7 +181,12 @@ export interface CollectionEntry {
 }
 
 /** Makes a collection or changes what is said about it. `replace` forgets what the entry doesn't name. */
-export function describeCollection(request: { subject: Subject; collection: string; entry: CollectionEntry; replace: boolean }): Command<CollectionAnswer> {
+export function describeCollection(request: {
+  subject: Subject;
+  collection: string;
+  entry: CollectionEntry;
+  replace: boolean;
+}): Command<CollectionAnswer> {
   const ref = { collection: DICTIONARY, key: request.collection };
   return {
     subject: request.subject,
@@ -185,10 +194,13 @@ export function describeCollection(request: { subject: Subject; collection: stri
     touches: [ref],
     decide(draft) {
       const created = draft.collection(request.collection) === undefined;
-      if (created && !request.replace) throw new Problem('notFound', `There is no collection ${JSON.stringify(request.collection)}.`);
+      if (created && !request.replace)
+        throw new Problem('notFound', `There is no collection ${JSON.stringify(request.collection)}.`);
       draft.createCollection(request.collection);
       const present = draft.item(ref);
-      const action: Action = request.replace ? { op: 'put', attributes: asAttributes(request.entry) } : { op: 'merge', attributes: asAttributes(request.entry) };
+      const action: Action = request.replace
+        ? { op: 'put', attributes: asAttributes(request.entry) }
+        : { op: 'merge', attributes: asAttributes(request.entry) };
       draft.write(ref, apply(action, present?.attributes));
       return (settled) => ({
         ...settled,
@@ -202,13 +214,17 @@ export function describeCollection(request: { subject: Subject; collection: stri
 
 function asAttributes({ description, options }: CollectionEntry): Attributes {
   const attributes: Attributes = {};
-  if (description !== undefined) attributes['description'] = description;
-  if (options !== undefined) attributes['options'] = options as Json;
+  if (description !== undefined) attributes.description = description;
+  if (options !== undefined) attributes.options = options as Json;
   return attributes;
 }
 
 /** Drops a collection with its items as one commit. */
-export function dropCollection(request: { subject: Subject; collection: string; ifEmpty: boolean }): Command<Settled & { existed: boolean }> {
+export function dropCollection(request: {
+  subject: Subject;
+  collection: string;
+  ifEmpty: boolean;
+}): Command<Settled & { existed: boolean }> {
   const { subject, collection, ifEmpty } = request;
   const ref = { collection: DICTIONARY, key: collection };
   let found: ItemRef[] = [];
@@ -218,9 +234,13 @@ export function dropCollection(request: { subject: Subject; collection: string; 
     touches: [ref],
     async explore(explorer) {
       const { items, more } = await explorer.range(collection, {}, ifEmpty ? 1 : limits.dropCollectionItemsMax);
-      if (ifEmpty && items.length > 0) throw new Problem('conflict', `The collection ${JSON.stringify(collection)} is not empty.`);
+      if (ifEmpty && items.length > 0)
+        throw new Problem('conflict', `The collection ${JSON.stringify(collection)} is not empty.`);
       if (more) {
-        throw new Problem('invalid', `The collection holds more than ${limits.dropCollectionItemsMax} items. Delete them first in steps: POST …/delete with {"prefix":"","limit":${limits.deleteItemsMax}}.`);
+        throw new Problem(
+          'invalid',
+          `The collection holds more than ${limits.dropCollectionItemsMax} items. Delete them first in steps: POST …/delete with {"prefix":"","limit":${limits.deleteItemsMax}}.`,
+        );
       }
       found = items.map(({ key }) => ({ collection, key }));
     },
@@ -241,7 +261,11 @@ export interface PoolAnswer extends Settled {
 }
 
 /** Makes a pool, or changes what is said about it. */
-export function describePool(request: { subject: Subject; description?: string | null | undefined; create: boolean }): Command<PoolAnswer> {
+export function describePool(request: {
+  subject: Subject;
+  description?: string | null | undefined;
+  create: boolean;
+}): Command<PoolAnswer> {
   return {
     subject: request.subject,
     bytes: 1024,

@@ -9,9 +9,19 @@
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { OutcomeUnknown, type PoolContent, type PoolHead, RetryTransaction, type Store, type StoreTransaction, type StoredAnswer, type StoredItem, type Telemetry } from '../ports.js';
-import type { Command, Settled } from './commands.js';
+import {
+  OutcomeUnknown,
+  type PoolContent,
+  type PoolHead,
+  RetryTransaction,
+  type Store,
+  type StoredAnswer,
+  type StoredItem,
+  type StoreTransaction,
+  type Telemetry,
+} from '../ports.js';
 import { isSystemName } from './collections.js';
+import type { Command, Settled } from './commands.js';
 import { newEpoch } from './cursor.js';
 import { Draft, GroupState, refId } from './draft.js';
 import { type Change, type Collection, type Commit, type ItemRef, ItemState } from './model.js';
@@ -32,7 +42,9 @@ export interface Idempotency<Answer> {
   shape(answer: Answer): Reply;
 }
 
-export type Submitted<Answer> = { readonly answer: Answer; readonly replayed?: undefined } | { readonly replayed: Reply };
+export type Submitted<Answer> =
+  | { readonly answer: Answer; readonly replayed?: undefined }
+  | { readonly replayed: Reply };
 
 interface Waiting {
   readonly command: Command<unknown>;
@@ -79,7 +91,11 @@ export class Committer {
   ) {}
 
   /** Judges and commits the command. Resolves when the commit is durable; rejects with a Problem and without a trace. */
-  submit<Answer>(pool: string, command: Command<Answer>, idempotency?: Idempotency<Answer>): Promise<Submitted<Answer>> {
+  submit<Answer>(
+    pool: string,
+    command: Command<Answer>,
+    idempotency?: Idempotency<Answer>,
+  ): Promise<Submitted<Answer>> {
     if (this.#closing) return Promise.reject(new Problem('unavailable', 'The server is stopping.'));
     let queue = this.#queues.get(pool);
     if (!queue) {
@@ -88,7 +104,9 @@ export class Committer {
     }
     if (queue.waiting.length >= limits.queueCommandsMax || queue.bytes + command.bytes > limits.queueBytesMax) {
       this.telemetry.groupFailed('queueFull');
-      return Promise.reject(new Problem('unavailable', 'Too many writes wait for this pool.', { headers: { 'retry-after': '1' } }));
+      return Promise.reject(
+        new Problem('unavailable', 'Too many writes wait for this pool.', { headers: { 'retry-after': '1' } }),
+      );
     }
     const { waiting } = queue;
     const promise = new Promise<Submitted<Answer>>((resolve, reject) => {
@@ -162,7 +180,13 @@ export class Committer {
   async #judge(pool: string, group: readonly Waiting[], tx: StoreTransaction): Promise<Judged> {
     const { head, now } = await tx.lockPool(pool);
     const replica = head && (await this.replicas.locked(head, tx));
-    const state = new GroupState(head !== undefined, head?.epoch ?? newEpoch(), head?.revision ?? 0, replica?.collections ?? new Map(), head?.description);
+    const state = new GroupState(
+      head !== undefined,
+      head?.epoch ?? newEpoch(),
+      head?.revision ?? 0,
+      replica?.collections ?? new Map(),
+      head?.description,
+    );
     const answers = await this.#storedAnswers(pool, group, tx, now);
     await loadItems(group, state, replica, tx);
 
@@ -179,7 +203,8 @@ export class Committer {
         }
         if (command.explore) await command.explore(explorerOf(state, replica, tx));
         const { answer, changes } = decide(command, state, this.options);
-        if (changes.length > 0) commits.push({ revision: state.revision, time: now, subject: command.subject.id, changes });
+        if (changes.length > 0)
+          commits.push({ revision: state.revision, time: now, subject: command.subject.id, changes });
         if (idempotency && !command.dryRun) {
           const stored = toStored(pool, command.subject.id, idempotency, answer, now);
           answers.set(answerId as string, stored);
@@ -214,10 +239,12 @@ export class Committer {
     }
     const touched: Collection[] = [];
     for (const collection of state.collections.values()) {
-      touched.push(collection.id > 0 ? collection : { ...collection, id: await tx.createCollection(head.id, collection.name) });
+      touched.push(
+        collection.id > 0 ? collection : { ...collection, id: await tx.createCollection(head.id, collection.name) },
+      );
     }
     const ids = new Map(touched.map(({ name, id }) => [name, id]));
-    const idOf = (name: string) => ids.get(name) ?? (replica?.collections.get(name) as Collection).id;
+    const idOf = (name: string) => ids.get(name) ?? (replica?.collections.get(name)?.id as number);
     if (commits.length > 0) {
       const { upserts, deletions } = finalStates(commits, idOf);
       const log = commits.flatMap((commit) => rowsOf(commit, idOf));
@@ -232,8 +259,15 @@ export class Committer {
     };
   }
 
-  async #storedAnswers(pool: string, group: readonly Waiting[], tx: StoreTransaction, now: number): Promise<Map<string, StoredAnswer>> {
-    const keys = group.flatMap(({ command, idempotency }) => (idempotency ? [{ subject: command.subject.id, idempotencyKey: idempotency.key }] : []));
+  async #storedAnswers(
+    pool: string,
+    group: readonly Waiting[],
+    tx: StoreTransaction,
+    now: number,
+  ): Promise<Map<string, StoredAnswer>> {
+    const keys = group.flatMap(({ command, idempotency }) =>
+      idempotency ? [{ subject: command.subject.id, idempotencyKey: idempotency.key }] : [],
+    );
     const answers = keys.length > 0 ? await tx.answers(pool, keys, now) : [];
     return new Map(answers.map((answer) => [`${answer.subject}\n${answer.idempotencyKey}`, answer]));
   }
@@ -242,11 +276,16 @@ export class Committer {
   #publish({ created, commits, replica: present, newCollections, dropped, described }: Judged): void {
     const replica = created ? this.replicas.adopt(created) : present;
     if (!replica) return;
-    if (dropped) return this.replicas.drop(replica);
+    if (dropped) {
+      this.replicas.drop(replica);
+      return;
+    }
     if (described) replica.description = described.description;
     // Under their ids, but still without content: `advance` counts what the commits bring.
     replica.setCollections(
-      newCollections.filter(({ name }) => !replica.collections.has(name)).map((collection) => ({ ...collection, present: isSystemName(collection.name), items: 0, revision: 0 })),
+      newCollections
+        .filter(({ name }) => !replica.collections.has(name))
+        .map((collection) => ({ ...collection, present: isSystemName(collection.name), items: 0, revision: 0 })),
     );
     // A reader may have seen the new revision in the database first and brought the replica forward already.
     replica.advance(commits.filter(({ revision }) => revision > replica.revision));
@@ -255,7 +294,9 @@ export class Committer {
   #explain(error: unknown): unknown {
     const unknown = error instanceof OutcomeUnknown;
     this.telemetry.groupFailed(unknown ? 'outcomeUnknown' : 'failed');
-    this.telemetry.warn('A group of writes failed', { error: String(error instanceof Error ? (error.stack ?? error.message) : error) });
+    this.telemetry.warn('A group of writes failed', {
+      error: String(error instanceof Error ? (error.stack ?? error.message) : error),
+    });
     const detail = unknown
       ? 'The connection to the database broke during the commit: the write may or may not have been applied.'
       : 'The database did not take the write; nothing was applied.';
@@ -268,7 +309,11 @@ function takeGroup(queue: Queue): Waiting[] {
   let count = 0;
   let bytes = 0;
   for (const { command } of queue.waiting) {
-    if (count > 0 && (command.explore || count >= limits.groupCommandsMax || bytes + command.bytes > limits.groupBytesMax)) break;
+    if (
+      count > 0 &&
+      (command.explore || count >= limits.groupCommandsMax || bytes + command.bytes > limits.groupBytesMax)
+    )
+      break;
     count++;
     bytes += command.bytes;
     if (command.explore) break;
@@ -278,7 +323,12 @@ function takeGroup(queue: Queue): Waiting[] {
 }
 
 /** Fills the state with every item that the group's commands name: remembered ones, and one read for all others. */
-async function loadItems(group: readonly Waiting[], state: GroupState, replica: Replica | undefined, tx: StoreTransaction): Promise<void> {
+async function loadItems(
+  group: readonly Waiting[],
+  state: GroupState,
+  replica: Replica | undefined,
+  tx: StoreTransaction,
+): Promise<void> {
   const missing = new Map<string, ItemRef>();
   for (const { command } of group) {
     for (const ref of command.touches) {
@@ -291,7 +341,10 @@ async function loadItems(group: readonly Waiting[], state: GroupState, replica: 
     }
   }
   if (!replica || missing.size === 0) return;
-  const places = [...missing.values()].map(({ collection, key }) => ({ collectionId: (replica.collections.get(collection) as Collection).id, key }));
+  const places = [...missing.values()].map(({ collection, key }) => ({
+    collectionId: (replica.collections.get(collection) as Collection).id,
+    key,
+  }));
   const found = new Map((await tx.items(replica.id, places)).map((item) => [`${item.collectionId}/${item.key}`, item]));
   for (const [id, ref] of missing) {
     const item = found.get(`${(replica.collections.get(ref.collection) as Collection).id}/${ref.key}`);
@@ -311,9 +364,17 @@ function explorerOf(state: GroupState, replica: Replica | undefined, tx: StoreTr
     async range(collection: string, range: { start?: string | undefined; end?: string | undefined }, limit: number) {
       const stored = replica?.collections.get(collection);
       if (!replica || !stored) return { items: [], more: false };
-      const page = await tx.range(replica.id, { collectionId: stored.id, ...range, limit, bytesMax: limits.commitBytesMax });
+      const page = await tx.range(replica.id, {
+        collectionId: stored.id,
+        ...range,
+        limit,
+        bytesMax: limits.commitBytesMax,
+      });
       if (page.more && page.items.length < limit) {
-        throw new Problem('tooLarge', `The items that match are more than ${limits.commitBytesMax} bytes; give a smaller \`limit\`.`);
+        throw new Problem(
+          'tooLarge',
+          `The items that match are more than ${limits.commitBytesMax} bytes; give a smaller \`limit\`.`,
+        );
       }
       for (const item of page.items) state.items.set(refId({ collection, key: item.key }), stateOf(item));
       return page;
@@ -321,11 +382,18 @@ function explorerOf(state: GroupState, replica: Replica | undefined, tx: StoreTr
   };
 }
 
-function decide(command: Command<unknown>, state: GroupState, options: CommitterOptions): { answer: unknown; changes: Change[] } {
+function decide(
+  command: Command<unknown>,
+  state: GroupState,
+  options: CommitterOptions,
+): { answer: unknown; changes: Change[] } {
   const draft = new Draft(state);
   const finish = command.decide(draft);
   if (!state.exists && !draft.createsPool && !draft.dropsPool && !options.createPools) {
-    throw new Problem('notFound', 'There is no such pool, and this server does not make pools on their first write. Make it with PUT.');
+    throw new Problem(
+      'notFound',
+      'There is no such pool, and this server does not make pools on their first write. Make it with PUT.',
+    );
   }
   const changes = draft.accept(command.dryRun ?? false);
   const committed = changes.length > 0 && !command.dryRun;
@@ -335,15 +403,33 @@ function decide(command: Command<unknown>, state: GroupState, options: Committer
 
 function replay(stored: StoredAnswer, fingerprint: string): Reply {
   if (stored.fingerprint !== fingerprint) {
-    throw new Problem('idempotencyKeyReused', 'The Idempotency-Key was used for another request within the last 24 hours.');
+    throw new Problem(
+      'idempotencyKeyReused',
+      'The Idempotency-Key was used for another request within the last 24 hours.',
+    );
   }
   return { status: stored.status, headers: JSON.parse(stored.headers) as Record<string, string>, body: stored.body };
 }
 
-function toStored(pool: string, subject: string, idempotency: Idempotency<unknown>, answer: unknown, now: number): StoredAnswer {
+function toStored(
+  pool: string,
+  subject: string,
+  idempotency: Idempotency<unknown>,
+  answer: unknown,
+  now: number,
+): StoredAnswer {
   const { status, headers, body } = idempotency.shape(answer);
   const { key, fingerprint } = idempotency;
-  return { pool, subject, idempotencyKey: key, fingerprint, status, headers: JSON.stringify(headers), body, expiresAt: now + limits.storedAnswerMs };
+  return {
+    pool,
+    subject,
+    idempotencyKey: key,
+    fingerprint,
+    status,
+    headers: JSON.stringify(headers),
+    body,
+    expiresAt: now + limits.storedAnswerMs,
+  };
 }
 
 /** What the items are after all commits of the group: an item that changed twice is stored once. */
@@ -354,7 +440,14 @@ function finalStates(commits: readonly Commit[], idOf: (name: string) => number)
   const deletions: { collectionId: number; key: string }[] = [];
   for (const { collection, key, after } of last.values()) {
     const collectionId = idOf(collection);
-    if (after) upserts.push({ collectionId, key, json: after.json, revision: after.revision, createdRevision: after.createdRevision });
+    if (after)
+      upserts.push({
+        collectionId,
+        key,
+        json: after.json,
+        revision: after.revision,
+        createdRevision: after.createdRevision,
+      });
     else deletions.push({ collectionId, key });
   }
   return { upserts, deletions };

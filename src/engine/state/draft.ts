@@ -5,7 +5,7 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { DICTIONARY, isSystemName, tallyCollections } from './collections.js';
-import { type Attributes, type Change, type Collection, type ItemRef, ItemState, changeBetween } from './model.js';
+import { type Attributes, type Change, type Collection, changeBetween, type ItemRef, ItemState } from './model.js';
 import { encodeAttributes } from './operations.js';
 
 /** One string for an item of a pool. A collection's name holds no slash. */
@@ -77,7 +77,12 @@ export class Draft {
     const before = this.item(ref);
     let after: ItemState | undefined;
     if (attributes !== undefined) {
-      after = new ItemState(encodeAttributes(attributes), this.nextRevision, before?.createdRevision ?? this.nextRevision, attributes);
+      after = new ItemState(
+        encodeAttributes(attributes),
+        this.nextRevision,
+        before?.createdRevision ?? this.nextRevision,
+        attributes,
+      );
     }
     const change = changeBetween(ref, before, after);
     if (!change) return undefined;
@@ -138,7 +143,10 @@ export class Draft {
   #checkCollections(touched: readonly Collection[]): void {
     const fresh = touched.filter(({ name }) => !this.group.get(name)).length;
     if (fresh > 0 && this.group.collectionCount + fresh > limits.collectionsPerPoolMax) {
-      throw new Problem('invalid', `A pool holds at most ${limits.collectionsPerPoolMax} collections, dropped ones included.`);
+      throw new Problem(
+        'invalid',
+        `A pool holds at most ${limits.collectionsPerPoolMax} collections, dropped ones included.`,
+      );
     }
   }
 
@@ -147,7 +155,10 @@ export class Draft {
     let bytes = 0;
     for (const { after, key } of changes) bytes += (after?.json.length ?? 0) + key.length;
     if (bytes > limits.commitBytesMax) {
-      throw new Problem('tooLarge', `One commit holds at most ${limits.commitBytesMax} bytes of items; split the request.`);
+      throw new Problem(
+        'tooLarge',
+        `One commit holds at most ${limits.commitBytesMax} bytes of items; split the request.`,
+      );
     }
   }
 }

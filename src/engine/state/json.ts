@@ -72,10 +72,15 @@ export function jsonEqual(a: Json | undefined, b: Json | undefined): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   if (Array.isArray(a) || Array.isArray(b)) {
-    return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, i) => jsonEqual(value, b[i]));
+    return (
+      Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((value, i) => jsonEqual(value, b[i]))
+    );
   }
   const names = Object.keys(a);
-  return names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && jsonEqual(a[name], b[name]));
+  return (
+    names.length === Object.keys(b).length &&
+    names.every((name) => Object.hasOwn(b, name) && jsonEqual(a[name], b[name]))
+  );
 }
 
 /** Levels of arrays and objects in a value; a scalar has none. Stops counting past `max`. */
@@ -138,12 +143,17 @@ function audit(text: string): void {
       case '"': {
         const string = JSON.parse(token) as string;
         if (top && nameNext) top.name = string;
-        if (!string.isWellFormed()) refuse('badRequest', 'The string holds a lone surrogate, which is no character.', pointer());
+        if (!string.isWellFormed())
+          refuse('badRequest', 'The string holds a lone surrogate, which is no character.', pointer());
         break;
       }
       default:
         if (!isExact(token)) {
-          refuse('numberOutOfRange', `The number ${token.slice(0, 40)} can't be held exactly by a double; send it as a string.`, pointer());
+          refuse(
+            'numberOutOfRange',
+            `The number ${token.slice(0, 40)} can't be held exactly by a double; send it as a string.`,
+            pointer(),
+          );
         }
     }
   }

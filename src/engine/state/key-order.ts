@@ -36,7 +36,11 @@ export interface KeyRange {
 }
 
 /** What a prefix and a range have in common. */
-export function rangeOf(where: { prefix?: string | undefined; start?: string | undefined; end?: string | undefined }): KeyRange {
+export function rangeOf(where: {
+  prefix?: string | undefined;
+  start?: string | undefined;
+  end?: string | undefined;
+}): KeyRange {
   let { start, end } = where;
   if (where.prefix !== undefined && where.prefix !== '') {
     const last = prefixEnd(where.prefix);

@@ -1,5 +1,5 @@
 /** The data model: items, changes and commits, as values that are never altered once made. */
-import { type Json, type JsonObject, getMember, jsonEqual, pickMembers } from './json.js';
+import { getMember, type Json, type JsonObject, jsonEqual, pickMembers } from './json.js';
 
 export type Attributes = JsonObject;
 
@@ -79,7 +79,11 @@ export function diffNames(before: Attributes, after: Attributes): { changed: str
 const NOTHING: Attributes = Object.freeze({});
 
 /** The change between two states of an item, or undefined where they are the same. */
-export function changeBetween(ref: ItemRef, before: ItemState | undefined, after: ItemState | undefined): Change | undefined {
+export function changeBetween(
+  ref: ItemRef,
+  before: ItemState | undefined,
+  after: ItemState | undefined,
+): Change | undefined {
   if (before === after || (before === undefined && after === undefined)) return undefined;
   const former = before && { revision: before.revision, createdRevision: before.createdRevision };
   const { changed, removed } = diffNames(before?.attributes ?? NOTHING, after?.attributes ?? NOTHING);
@@ -100,7 +104,10 @@ export function changeBetween(ref: ItemRef, before: ItemState | undefined, after
 export function stateBefore(change: Change): ItemState | undefined {
   if (!change.former) return undefined;
   const attributes: Attributes = change.after
-    ? pickMembers(change.after.attributes, Object.keys(change.after.attributes).filter((name) => !change.changed.includes(name)))
+    ? pickMembers(
+        change.after.attributes,
+        Object.keys(change.after.attributes).filter((name) => !change.changed.includes(name)),
+      )
     : {};
   Object.defineProperties(attributes, Object.getOwnPropertyDescriptors(change.before));
   return new ItemState(JSON.stringify(attributes), change.former.revision, change.former.createdRevision, attributes);

@@ -2,10 +2,21 @@
  * What each operation makes of an item's attributes. Pure: the present attributes and the operation's arguments in, the
  * next attributes out, or a Problem. Called by `decide` inside the commit.
  */
-import { type Operation as PatchOperation, applyPatch } from 'rfc6902';
+import { applyPatch, type Operation as PatchOperation } from 'rfc6902';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { type Json, type JsonObject, checkNesting, copyMembers, getMember, isObject, jsonEqual, mergePatch, pointerToken, setMember } from './json.js';
+import {
+  checkNesting,
+  copyMembers,
+  getMember,
+  isObject,
+  type Json,
+  type JsonObject,
+  jsonEqual,
+  mergePatch,
+  pointerToken,
+  setMember,
+} from './json.js';
 import type { Attributes } from './model.js';
 import { checkAttributeName } from './names.js';
 
@@ -18,7 +29,13 @@ export type Action =
   | { readonly op: 'delete' }
   | { readonly op: 'unset'; readonly names: readonly string[] }
   | { readonly op: 'set'; readonly attribute: string; readonly value: Json }
-  | { readonly op: 'increment'; readonly attribute: string; readonly by: number; readonly min?: number | undefined; readonly max?: number | undefined }
+  | {
+      readonly op: 'increment';
+      readonly attribute: string;
+      readonly by: number;
+      readonly min?: number | undefined;
+      readonly max?: number | undefined;
+    }
   | { readonly op: 'append'; readonly attribute: string; readonly value: Json }
   | { readonly op: 'remove'; readonly attribute: string; readonly value: Json };
 
@@ -45,7 +62,9 @@ export function apply(action: Action, present: Attributes | undefined): Attribut
     case 'unset':
       return present && without(present, action.names);
     case 'set':
-      return action.value === null ? present && without(present, [action.attribute]) : withMember(now, action.attribute, action.value);
+      return action.value === null
+        ? present && without(present, [action.attribute])
+        : withMember(now, action.attribute, action.value);
     case 'increment':
       return withMember(now, action.attribute, increment(getMember(now, action.attribute), action));
     case 'append':
@@ -78,7 +97,9 @@ export function checkAction(action: Action): void {
     case 'increment':
       checkAttributeName(action.attribute);
       if (action.min !== undefined && action.max !== undefined && action.min > action.max) {
-        throw new Problem('badRequest', '`min` must not be greater than `max`.', { errors: [{ pointer: '/min', code: 'badRequest', detail: 'greater than max' }] });
+        throw new Problem('badRequest', '`min` must not be greater than `max`.', {
+          errors: [{ pointer: '/min', code: 'badRequest', detail: 'greater than max' }],
+        });
       }
       return;
     case 'patch':
@@ -103,14 +124,20 @@ export function encodeAttributes(attributes: Attributes): string {
   const json = JSON.stringify(attributes);
   // Only a text near the limit needs its bytes counted: a UTF-16 unit is at most three bytes.
   if (json.length * 3 > limits.itemBytesMax && Buffer.byteLength(json) > limits.itemBytesMax) {
-    throw new Problem('tooLarge', `The item's attributes are ${Buffer.byteLength(json)} bytes of JSON; at most ${limits.itemBytesMax} are allowed.`);
+    throw new Problem(
+      'tooLarge',
+      `The item's attributes are ${Buffer.byteLength(json)} bytes of JSON; at most ${limits.itemBytesMax} are allowed.`,
+    );
   }
   return json;
 }
 
 function checkCount(count: number): void {
   if (count > limits.attributesMax) {
-    throw new Problem('invalid', `The item would have ${count} attributes; at most ${limits.attributesMax} are allowed.`);
+    throw new Problem(
+      'invalid',
+      `The item would have ${count} attributes; at most ${limits.attributesMax} are allowed.`,
+    );
   }
 }
 
@@ -140,14 +167,23 @@ function arrayAt(attributes: Attributes, name: string): Json[] {
 
 function increment(present: Json | undefined, { attribute, by, min, max }: Action & { op: 'increment' }): number {
   const value = present ?? 0;
-  if (typeof value !== 'number') throw new Problem('invalid', `The attribute ${JSON.stringify(attribute)} is not a number.`);
+  if (typeof value !== 'number')
+    throw new Problem('invalid', `The attribute ${JSON.stringify(attribute)} is not a number.`);
   const sum = value + by;
-  const exact = !Number.isInteger(value) || !Number.isInteger(by) || Number.isSafeInteger(sum) || BigInt(value) + BigInt(by) === BigInt(sum);
+  const exact =
+    !Number.isInteger(value) ||
+    !Number.isInteger(by) ||
+    Number.isSafeInteger(sum) ||
+    BigInt(value) + BigInt(by) === BigInt(sum);
   if (!Number.isFinite(sum) || !exact) {
     throw new Problem('numberOutOfRange', `${value} + ${by} can't be held exactly by a double.`);
   }
   if ((min !== undefined && sum < min) || (max !== undefined && sum > max)) {
-    throw new Problem('conflict', `${value} + ${by} is past the bound of ${min !== undefined && sum < min ? min : max}.`, { members: { value } });
+    throw new Problem(
+      'conflict',
+      `${value} + ${by} is past the bound of ${min !== undefined && sum < min ? min : max}.`,
+      { members: { value } },
+    );
   }
   return sum;
 }
@@ -163,7 +199,7 @@ function applyJsonPatch(present: Attributes, patch: readonly JsonObject[]): Attr
     const detail = `Operation ${index} of the JSON Patch can't be applied: ${failure.detail}`;
     throw new Problem(failure.code, detail, { errors: [{ pointer: `/${index}`, index, code: failure.code, detail }] });
   }
-  const next = document['attributes'];
+  const next = document.attributes;
   if (!isObject(next) || Object.keys(document).length !== 1) {
     throw new Problem('invalid', 'The JSON Patch must leave `/attributes` an object and add nothing beside it.');
   }
@@ -172,21 +208,28 @@ function applyJsonPatch(present: Attributes, patch: readonly JsonObject[]): Attr
   return attributes;
 }
 
-function applyOne(document: JsonObject, operation: JsonObject): { code: 'badRequest' | 'conflict'; detail: string } | undefined {
+function applyOne(
+  document: JsonObject,
+  operation: JsonObject,
+): { code: 'badRequest' | 'conflict'; detail: string } | undefined {
   for (const member of ['path', 'from']) {
     const pointer = operation[member];
     if (typeof pointer !== 'string') continue;
-    if (pointer !== '' && !pointer.startsWith('/')) return { code: 'badRequest', detail: `\`${member}\` is not a JSON Pointer.` };
+    if (pointer !== '' && !pointer.startsWith('/'))
+      return { code: 'badRequest', detail: `\`${member}\` is not a JSON Pointer.` };
     const name = pointer.split('/').find((token) => UNREACHABLE.has(token));
     if (name) return { code: 'badRequest', detail: `a JSON Patch can't reach the name ${name}; use a merge patch.` };
   }
   try {
     const [failure] = applyPatch(document, [cloneBare(operation) as unknown as PatchOperation]);
     if (!failure) return undefined;
-    return { code: failure.name === 'InvalidOperationError' ? 'badRequest' : 'conflict', detail: `${failure.message}.` };
+    return {
+      code: failure.name === 'InvalidOperationError' ? 'badRequest' : 'conflict',
+      detail: `${failure.message}.`,
+    };
   } catch {
     // The library assumes that a parent is an object or an array; what it throws at a string or number is this.
-    return { code: 'conflict', detail: `there is nothing to ${operation['op']} at ${operation['path']}.` };
+    return { code: 'conflict', detail: `there is nothing to ${operation.op} at ${operation.path}.` };
   }
 }
 

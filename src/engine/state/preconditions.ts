@@ -45,17 +45,23 @@ export function tagsMatch(tags: TagList, revision: number | undefined): boolean 
 export function checkPreconditions({ ifMatch, ifNoneMatch }: Preconditions, revision: number | undefined): void {
   const present = revision === undefined ? 'it does not exist' : `its ETag is "${revision}"`;
   if (ifMatch !== undefined && !tagsMatch(ifMatch, revision)) {
-    throw new Problem('preconditionFailed', `If-Match does not hold: ${present}.`, { members: { currentRevision: revision ?? null } });
+    throw new Problem('preconditionFailed', `If-Match does not hold: ${present}.`, {
+      members: { currentRevision: revision ?? null },
+    });
   }
   if (ifNoneMatch !== undefined && tagsMatch(ifNoneMatch, revision)) {
-    throw new Problem('preconditionFailed', `If-None-Match does not hold: ${present}.`, { members: { currentRevision: revision ?? null } });
+    throw new Problem('preconditionFailed', `If-None-Match does not hold: ${present}.`, {
+      members: { currentRevision: revision ?? null },
+    });
   }
 }
 
 /** Refuses with `preconditionFailed` when the condition doesn't hold. `pointer` leads to it in the request. */
 export function checkCondition(condition: Condition, item: ItemState | undefined, pointer: string): void {
   const { collection, key, revision, exists } = condition;
-  const holds = (exists === undefined || exists === (item !== undefined)) && (revision === undefined || revision === (item?.revision ?? 0));
+  const holds =
+    (exists === undefined || exists === (item !== undefined)) &&
+    (revision === undefined || revision === (item?.revision ?? 0));
   if (holds) return;
   const present = item ? `is at revision ${item.revision}` : 'does not exist';
   const detail = `The condition on ${collection}/${key} does not hold: the item ${present}.`;

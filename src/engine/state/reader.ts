@@ -56,13 +56,26 @@ export class Reader {
   }
 
   /** A page of a collection's items in the order of their keys. */
-  async page(pool: string, collection: string, request: KeyRange & { after?: string | undefined; limit: number }): Promise<ItemPage> {
+  async page(
+    pool: string,
+    collection: string,
+    request: KeyRange & { after?: string | undefined; limit: number },
+  ): Promise<ItemPage> {
     const replica = await this.current(pool);
     const stored = replica.collections.get(collection);
     if (!stored) return { replica, revision: replica.revision, items: [], more: false };
-    const { head, items, more } = await this.store.range(replica.id, { ...request, collectionId: stored.id, bytesMax: limits.pageBytesMax });
+    const { head, items, more } = await this.store.range(replica.id, {
+      ...request,
+      collectionId: stored.id,
+      bytesMax: limits.pageBytesMax,
+    });
     if (!head) throw this.#gone(replica);
-    return { replica, revision: head.revision, items: items.map((item) => ({ key: item.key, state: stateOf(item) })), more };
+    return {
+      replica,
+      revision: head.revision,
+      items: items.map((item) => ({ key: item.key, state: stateOf(item) })),
+      more,
+    };
   }
 
   /** Waits until a state with the revision can be read, at most `minRevisionWaitMs`; then refuses with `unavailable`. */
@@ -70,7 +83,11 @@ export class Reader {
     const deadline = performance.now() + limits.minRevisionWaitMs;
     while ((await this.current(pool)).revision < revision) {
       if (performance.now() > deadline) {
-        throw new Problem('unavailable', `The pool has not reached revision ${revision} within ${limits.minRevisionWaitMs} ms.`, { headers: { 'retry-after': '1' } });
+        throw new Problem(
+          'unavailable',
+          `The pool has not reached revision ${revision} within ${limits.minRevisionWaitMs} ms.`,
+          { headers: { 'retry-after': '1' } },
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -142,7 +159,8 @@ export class Reader {
       const remembered = ref && replica.remembered(ref);
       if (!ref || remembered) resolve({ replica, revision: replica.revision, state: remembered?.state });
       else if (read) resolve({ replica, revision: head.revision, state: found.get(read) });
-      else if (!replica.collections.has(ref.collection)) resolve({ replica, revision: replica.revision, state: undefined });
+      else if (!replica.collections.has(ref.collection))
+        resolve({ replica, revision: replica.revision, state: undefined });
       // Its collection became known, or it was forgotten, while this batch was under way.
       else again.push(wanted);
     }

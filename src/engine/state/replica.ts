@@ -151,7 +151,10 @@ export class Replica {
     this.#ringBytes += commitBytes(commit);
     if (this.#ring.length < limits.ringCommitsMax + RING_SLACK && this.#ringBytes <= limits.ringBytesMax) return;
     let surplus = 0;
-    while (this.#ring.length - surplus > limits.ringCommitsMax || (this.#ringBytes > limits.ringBytesMax && surplus < this.#ring.length)) {
+    while (
+      this.#ring.length - surplus > limits.ringCommitsMax ||
+      (this.#ringBytes > limits.ringBytesMax && surplus < this.#ring.length)
+    ) {
       this.#ringBytes -= commitBytes(this.#ring[surplus] as Commit);
       surplus++;
     }
@@ -187,10 +190,17 @@ function changeOf(row: LogRow, collection: string): Change {
     key: row.key,
     op: row.op,
     changed,
-    removed: after ? (row.op === 'add' ? [] : changed.filter((attribute) => !Object.hasOwn(after.attributes, attribute))) : changed,
+    removed: after
+      ? row.op === 'add'
+        ? []
+        : changed.filter((attribute) => !Object.hasOwn(after.attributes, attribute))
+      : changed,
     before: JSON.parse(row.before) as Attributes,
     after,
-    former: row.formerRevision === null ? undefined : { revision: row.formerRevision, createdRevision: row.formerCreatedRevision as number },
+    former:
+      row.formerRevision === null
+        ? undefined
+        : { revision: row.formerRevision, createdRevision: row.formerCreatedRevision as number },
   };
 }
 

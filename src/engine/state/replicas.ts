@@ -5,10 +5,10 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { LogPage, LogRequest, PoolContent, PoolHead, Store, StoreTransaction } from '../ports.js';
-import type { ItemCache } from './item-cache.js';
 import { isSystemName } from './collections.js';
+import type { ItemCache } from './item-cache.js';
 import type { Commit } from './model.js';
-import { Replica, commitsOf } from './replica.js';
+import { commitsOf, Replica } from './replica.js';
 
 /** Where a pool's content and log are read: the store, or a transaction that holds the pool's lock. */
 interface Source {
@@ -60,7 +60,11 @@ export class Replicas {
   /** The same, but refuses with `notFound`. */
   async get(name: string): Promise<Replica> {
     const replica = await this.find(name);
-    if (!replica) throw new Problem('notFound', `There is no pool ${JSON.stringify(name)}. It comes into being on its first write, or by PUT.`);
+    if (!replica)
+      throw new Problem(
+        'notFound',
+        `There is no pool ${JSON.stringify(name)}. It comes into being on its first write, or by PUT.`,
+      );
     return replica;
   }
 
@@ -98,7 +102,7 @@ export class Replicas {
   /** Brings the replica at least to where the database was when this was called. */
   async refresh(replica: Replica): Promise<void> {
     const running = this.#refreshing.get(replica);
-    if (running) await running.catch(() => undefined);
+    if (running !== undefined) await running.catch(() => undefined);
     // One that began before this call may have read the database before it; a second one surely reads it after.
     let next = this.#refreshing.get(replica);
     if (!next) {
@@ -116,7 +120,10 @@ export class Replicas {
   async #readForward(replica: Replica): Promise<void> {
     const head = await this.store.poolById(replica.id);
     if (!head) return this.drop(replica);
-    await this.#bringTo(replica, head, { content: () => this.store.pool(replica.name), log: (request) => this.store.log(request) });
+    await this.#bringTo(replica, head, {
+      content: () => this.store.pool(replica.name),
+      log: (request) => this.store.log(request),
+    });
   }
 
   async #bringTo(replica: Replica, head: PoolHead, source: Source): Promise<void> {
@@ -125,7 +132,12 @@ export class Replicas {
     let rows = 0;
     while (replica.revision < head.revision) {
       const after = replica.revision;
-      const page = await source.log({ poolId: replica.id, after, rowsMax: limits.logPageRowsMax, bytesMax: limits.logPageBytesMax });
+      const page = await source.log({
+        poolId: replica.id,
+        after,
+        rowsMax: limits.logPageRowsMax,
+        bytesMax: limits.logPageBytesMax,
+      });
       if (!page.head) return this.drop(replica);
       rows += page.rows.length;
       if (after + 1 < page.head.oldestRevision || rows > limits.catchUpRowsMax) {
@@ -149,7 +161,9 @@ export class Replicas {
       const content = await this.store.pool(replica.name);
       const unknown = (content?.collections ?? []).filter(({ id }) => !replica.collectionById(id));
       // Only the names: what is in them is counted as the replica takes in the commits.
-      replica.setCollections(unknown.map((collection) => ({ ...collection, present: isSystemName(collection.name), items: 0, revision: 0 })));
+      replica.setCollections(
+        unknown.map((collection) => ({ ...collection, present: isSystemName(collection.name), items: 0, revision: 0 })),
+      );
     }
     return commitsOf(page.rows, (id) => {
       const collection = replica.collectionById(id);

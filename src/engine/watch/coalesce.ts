@@ -3,11 +3,14 @@
  * there. Each item's first state before and last state after make its change; what came back to where it was isn't told.
  * Pure.
  */
-import { type Change, type Commit, type ItemState, changeBetween, stateBefore } from '../state/model.js';
+import { type Change, type Commit, changeBetween, type ItemState, stateBefore } from '../state/model.js';
 
 /** The commits, of which there is at least one, as one commit of the last one's revision. */
 export function coalesce(commits: readonly Commit[], concerns: (change: Change) => boolean): Commit {
-  const items = new Map<string, { first: Change; before: ItemState | undefined; after: ItemState | undefined; count: number }>();
+  const items = new Map<
+    string,
+    { first: Change; before: ItemState | undefined; after: ItemState | undefined; count: number }
+  >();
   for (const { changes } of commits) {
     for (const change of changes) {
       if (!concerns(change)) continue;

@@ -3,7 +3,7 @@
  * node knowing the highest end below it, so that a search visits only branches that can hold the key. Adding, removing
  * and searching cost about log n (Cormen et al., Introduction to Algorithms, 14.3, on randomized search trees).
  */
-import { type KeyRange, compareKeys } from '../state/key-order.js';
+import { compareKeys, type KeyRange } from '../state/key-order.js';
 
 interface Node<T> {
   readonly start: string;
@@ -30,7 +30,16 @@ export class IntervalIndex<T> {
     const start = range.start ?? '';
     const serial = ++this.#serials;
     this.#places.set(value, { start, serial });
-    const node = { start, end: range.end, value, serial, priority: Math.random(), highest: range.end, left: undefined, right: undefined };
+    const node = {
+      start,
+      end: range.end,
+      value,
+      serial,
+      priority: Math.random(),
+      highest: range.end,
+      left: undefined,
+      right: undefined,
+    };
     const [left, right] = split(this.#root, start, serial);
     this.#root = merge(merge(left, node), right);
   }
@@ -56,7 +65,11 @@ function before<T>(node: Node<T>, start: string, serial: number): boolean {
 }
 
 /** Two trees: the nodes before (start, serial), and the others. */
-function split<T>(node: Node<T> | undefined, start: string, serial: number): [Node<T> | undefined, Node<T> | undefined] {
+function split<T>(
+  node: Node<T> | undefined,
+  start: string,
+  serial: number,
+): [Node<T> | undefined, Node<T> | undefined] {
   if (!node) return [undefined, undefined];
   if (before(node, start, serial)) {
     const [left, right] = split(node.right, start, serial);

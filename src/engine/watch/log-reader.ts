@@ -29,7 +29,12 @@ export class LogReader {
     if (replica.gone) throw new LogExpired('deleted');
     const recent = replica.recent(after);
     if (recent) return recent;
-    const page = await this.store.log({ poolId: replica.id, after, rowsMax: limits.logPageRowsMax, bytesMax: limits.logPageBytesMax });
+    const page = await this.store.log({
+      poolId: replica.id,
+      after,
+      rowsMax: limits.logPageRowsMax,
+      bytesMax: limits.logPageBytesMax,
+    });
     if (!page.head) throw new LogExpired('deleted');
     if (after + 1 < page.head.oldestRevision) throw new LogExpired('compacted');
     return this.replicas.commits(replica, page);

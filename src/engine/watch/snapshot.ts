@@ -9,7 +9,7 @@ import { stateOf } from '../state/committer.js';
 import { compareKeys, isInRange } from '../state/key-order.js';
 import { type ItemState, stateBefore } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
-import { type LogReader, LogExpired } from './log-reader.js';
+import { LogExpired, type LogReader } from './log-reader.js';
 import type { View } from './view.js';
 
 export type SnapshotPage = readonly { readonly key: string; readonly state: ItemState }[];
@@ -24,7 +24,13 @@ export class SnapshotOverrun extends Error {}
  * The view's items as of revision `revision`, page by page in the order of their keys. Throws LogExpired or
  * SnapshotOverrun when that state can no longer be told; the caller begins anew.
  */
-export async function* snapshot(store: Store, log: LogReader, replica: Replica, view: View, revision: number): AsyncGenerator<SnapshotPage> {
+export async function* snapshot(
+  store: Store,
+  log: LogReader,
+  replica: Replica,
+  view: View,
+  revision: number,
+): AsyncGenerator<SnapshotPage> {
   const collection = replica.collections.get(view.request.collection as string);
   if (!collection) return;
   /** Items that changed after `revision`, as they were then; only those that are still to come. */
@@ -44,7 +50,8 @@ export async function* snapshot(store: Store, log: LogReader, replica: Replica, 
     for await (const commit of log.between(replica, undoneTo, page.head.revision)) {
       for (const change of commit.changes) {
         if (change.collection !== collection.name || undo.has(change.key)) continue;
-        if (!isInRange(change.key, view.range) || (after !== undefined && compareKeys(change.key, after) <= 0)) continue;
+        if (!isInRange(change.key, view.range) || (after !== undefined && compareKeys(change.key, after) <= 0))
+          continue;
         const state = stateBefore(change);
         undo.set(change.key, state);
         undoBytes += change.key.length + (state?.json.length ?? 0) + 100;

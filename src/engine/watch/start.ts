@@ -62,6 +62,9 @@ export function cursorExpired(pool: Pool, reason: 'compacted' | 'epoch'): Proble
       ? 'The log no longer reaches back to the cursor. Begin anew: attach without a cursor for a snapshot, or read with since=start.'
       : 'The cursor belongs to another life of this pool, which was restored or made anew. Begin anew without it.';
   return new Problem('cursorExpired', detail, {
-    members: { oldest: formatCursor(pool.epoch, pool.oldestRevision - 1), current: formatCursor(pool.epoch, pool.revision) },
+    members: {
+      oldest: formatCursor(pool.epoch, pool.oldestRevision - 1),
+      current: formatCursor(pool.epoch, pool.revision),
+    },
   });
 }

@@ -162,7 +162,10 @@ export class Stream implements Member {
       while (!this.#over && this.#told < this.replica.revision) {
         for (const commit of await this.log.next(this.replica, this.#told)) {
           if (this.#over) return;
-          this.#tell(commit, commit.changes.filter((change) => this.options.view.sees(change)));
+          this.#tell(
+            commit,
+            commit.changes.filter((change) => this.options.view.sees(change)),
+          );
           this.#told = commit.revision;
           if (this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
         }
@@ -217,7 +220,12 @@ export class Stream implements Member {
     let part = 0;
     const tell = async () => {
       part++;
-      this.sink.write(frame('snapshot', `{"view":${JSON.stringify(collection)},"revision":${revision},"items":[${items}],"part":${part}}`));
+      this.sink.write(
+        frame(
+          'snapshot',
+          `{"view":${JSON.stringify(collection)},"revision":${revision},"items":[${items}],"part":${part}}`,
+        ),
+      );
       items = '';
       if (this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
     };

@@ -4,7 +4,7 @@
  */
 import { isSystemName } from '../state/collections.js';
 import { pickMembers } from '../state/json.js';
-import { type KeyRange, isInRange, rangeOf } from '../state/key-order.js';
+import { isInRange, type KeyRange, rangeOf } from '../state/key-order.js';
 import type { Change, ItemState } from '../state/model.js';
 
 export interface ViewRequest {
@@ -29,9 +29,16 @@ export class View {
     const { key } = request;
     const range = rangeOf(request);
     // The smallest string above a key is the key and a NUL.
-    this.range = key === undefined ? range : isInRange(key, range) ? { start: key, end: `${key}\0` } : { start: key, end: key };
+    this.range =
+      key === undefined ? range : isInRange(key, range) ? { start: key, end: `${key}\0` } : { start: key, end: key };
     this.#fields = request.fields && new Set(request.fields);
-    this.id = JSON.stringify([request.collection, key, this.range, request.fields && [...request.fields].sort(), request.values]);
+    this.id = JSON.stringify([
+      request.collection,
+      key,
+      this.range,
+      request.fields && [...request.fields].sort(),
+      request.values,
+    ]);
   }
 
   /** Whether the change is of an item in the view, and touches what the view shows of it. */

@@ -12,7 +12,7 @@ import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
 import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
 import { LogExpired, LogReader } from './log-reader.js';
-import { cursorExpired, startOfAttach, startOfRead, startOfStream, type StartRequest } from './start.js';
+import { cursorExpired, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
 import { type Sink, Stream } from './stream.js';
 import { View, type ViewRequest } from './view.js';
 
@@ -117,10 +117,13 @@ export class Watching {
   async open(pool: string, request: StreamRequest): Promise<Opening> {
     if (this.#closing) throw new Problem('unavailable', 'The server is stopping.');
     if (this.#running.size >= this.options.streamsMax) {
-      throw new Problem('unavailable', `This node serves at most ${this.options.streamsMax} streams.`, { headers: { 'retry-after': '5' } });
+      throw new Problem('unavailable', `This node serves at most ${this.options.streamsMax} streams.`, {
+        headers: { 'retry-after': '5' },
+      });
     }
     const replica = await this.reader.current(pool);
-    const start = request.kind === 'attach' ? startOfAttach(replica, request.start) : startOfStream(replica, request.start);
+    const start =
+      request.kind === 'attach' ? startOfAttach(replica, request.start) : startOfStream(replica, request.start);
     return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
   }
 
@@ -140,7 +143,8 @@ export class Watching {
       }
     } catch (error) {
       if (error instanceof LogExpired) {
-        if (error.reason === 'deleted') throw new Problem('notFound', `There is no pool ${JSON.stringify(pool)} any more.`);
+        if (error.reason === 'deleted')
+          throw new Problem('notFound', `There is no pool ${JSON.stringify(pool)} any more.`);
         // `start` means what is retained, also when that shrank while this was read.
         if (request.since === undefined || request.since === 'start') {
           await this.replicas.refresh(replica);
@@ -152,11 +156,23 @@ export class Watching {
     }
   }
 
-  async #begin(replica: Replica, request: StreamRequest, start: ReturnType<typeof startOfAttach>, sink: Sink, onClose: (listener: () => void) => void): Promise<void> {
+  async #begin(
+    replica: Replica,
+    request: StreamRequest,
+    start: ReturnType<typeof startOfAttach>,
+    sink: Sink,
+    onClose: (listener: () => void) => void,
+  ): Promise<void> {
     const { bookmarkMs, kind } = request;
     const expiresInMs = this.options.streamMaxAgeMs;
     const view = new View(request.view);
-    const stream = new Stream(this.#hub(replica), this.#log, this.store, sink, { kind, view, start, bookmarkMs, expiresInMs });
+    const stream = new Stream(this.#hub(replica), this.#log, this.store, sink, {
+      kind,
+      view,
+      start,
+      bookmarkMs,
+      expiresInMs,
+    });
     const running = { stream, until: this.clock.now() + expiresInMs, slot: this.#slots++ % HEARTBEAT_SLOTS };
     this.#running.add(running);
     onClose(() => stream.closed());
@@ -164,7 +180,9 @@ export class Watching {
       this.telemetry.watcherEnded(await stream.run());
     } catch (error) {
       this.telemetry.watcherEnded('failed');
-      this.telemetry.warn('A stream failed', { error: String(error instanceof Error ? (error.stack ?? error.message) : error) });
+      this.telemetry.warn('A stream failed', {
+        error: String(error instanceof Error ? (error.stack ?? error.message) : error),
+      });
       sink.destroy();
     } finally {
       this.#running.delete(running);
@@ -223,7 +241,8 @@ export class Watching {
 
   #sendBookmarks(): void {
     const now = this.clock.now();
-    for (const { follower } of this.replicas.all()) if (follower instanceof Hub) follower.sendBookmarks(now, BOOKMARK_EVERY_MS);
+    for (const { follower } of this.replicas.all())
+      if (follower instanceof Hub) follower.sendBookmarks(now, BOOKMARK_EVERY_MS);
   }
 
   #keepTime(): void {
