@@ -11,7 +11,7 @@ import fastifyStatic from '@fastify/static';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { controllers, EmbeddedModule } from './app.module.js';
+import { controllers, embedded } from './app.module.js';
 import { Engine } from './engine/engine.js';
 import type { Telemetry } from './engine/ports.js';
 import { Authentication } from './http/auth.guard.js';

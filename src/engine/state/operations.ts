@@ -170,12 +170,8 @@ function increment(present: Json | undefined, { attribute, by, min, max }: Actio
   if (typeof value !== 'number')
     throw new Problem('invalid', `The attribute ${JSON.stringify(attribute)} is not a number.`);
   const sum = value + by;
-  const exact =
-    !Number.isInteger(value) ||
-    !Number.isInteger(by) ||
-    Number.isSafeInteger(sum) ||
-    BigInt(value) + BigInt(by) === BigInt(sum);
-  if (!Number.isFinite(sum) || !exact) {
+  const whole = Number.isInteger(value) && Number.isInteger(by) && !Number.isSafeInteger(sum);
+  if (!Number.isFinite(sum) || (whole && BigInt(value) + BigInt(by) !== BigInt(sum))) {
     throw new Problem('numberOutOfRange', `${value} + ${by} can't be held exactly by a double.`);
   }
   if ((min !== undefined && sum < min) || (max !== undefined && sum > max)) {

@@ -9,6 +9,7 @@ import type { Change, ItemState } from '../state/model.js';
 
 export interface ViewRequest {
   readonly collection?: string | undefined;
+  /** One item; not together with a prefix or a range. */
   readonly key?: string | undefined;
   readonly prefix?: string | undefined;
   readonly start?: string | undefined;
@@ -27,10 +28,8 @@ export class View {
 
   constructor(readonly request: ViewRequest) {
     const { key } = request;
-    const range = rangeOf(request);
     // The smallest string above a key is the key and a NUL.
-    this.range =
-      key === undefined ? range : isInRange(key, range) ? { start: key, end: `${key}\0` } : { start: key, end: key };
+    this.range = key === undefined ? rangeOf(request) : { start: key, end: `${key}\0` };
     this.#fields = request.fields && new Set(request.fields);
     this.id = JSON.stringify([
       request.collection,
@@ -43,10 +42,9 @@ export class View {
 
   /** Whether the change is of an item in the view, and touches what the view shows of it. */
   sees(change: Change): boolean {
-    const { collection, key } = this.request;
+    const { collection } = this.request;
     if (collection === undefined ? isSystemName(change.collection) : change.collection !== collection) return false;
-    if (key !== undefined ? change.key !== key : !isInRange(change.key, this.range)) return false;
-    return this.seesAttributes(change);
+    return isInRange(change.key, this.range) && this.seesAttributes(change);
   }
 
   seesAttributes(change: Change): boolean {

@@ -82,8 +82,7 @@ class CollectionIndex<T extends Indexed> {
 
   each(key: string, visit: (watcher: T) => void): void {
     for (const watcher of this.#whole) visit(watcher);
-    for (const watcher of this.#keys.get(key) ?? [])
-      if (watcher.view.range.start !== watcher.view.range.end) visit(watcher);
+    for (const watcher of this.#keys.get(key) ?? []) visit(watcher);
     for (const length of this.#prefixLengths.keys()) {
       if (length <= key.length) for (const watcher of this.#prefixes.get(key.slice(0, length)) ?? []) visit(watcher);
     }
