@@ -7,7 +7,7 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
-import { stateOf } from './committer.js';
+import { stateOf } from './group.js';
 import type { KeyRange } from './key-order.js';
 import type { ItemRef, ItemState } from './model.js';
 import type { Replica } from './replica.js';

@@ -5,7 +5,7 @@
  */
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
-import { stateOf } from '../state/committer.js';
+import { stateOf } from '../state/group.js';
 import { compareKeys, isInRange } from '../state/key-order.js';
 import { type ItemState, stateBefore } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
