@@ -4,9 +4,10 @@
  */
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
+// `"id"` is quoted because TypeORM, which reads the text of CREATE TABLE, finds the generated column by its quotes.
 const sqlite = [
   `CREATE TABLE pool (
-    id integer PRIMARY KEY AUTOINCREMENT NOT NULL,
+    "id" integer PRIMARY KEY AUTOINCREMENT NOT NULL,
     name varchar(128),
     epoch varchar(47) NOT NULL,
     revision bigint NOT NULL,
@@ -15,7 +16,7 @@ const sqlite = [
   )`,
   'CREATE UNIQUE INDEX pool_name ON pool (name)',
   `CREATE TABLE collection (
-    id integer PRIMARY KEY AUTOINCREMENT NOT NULL,
+    "id" integer PRIMARY KEY AUTOINCREMENT NOT NULL,
     pool_id bigint NOT NULL,
     name varchar(128) NOT NULL,
     present smallint NOT NULL,

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import type { Idempotency, Reply, Submitted } from '../engine/state/committer.js';
+import type { Idempotency, Reply, Submitted } from '../engine/state/group.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { pickMembers } from '../engine/state/json.js';
 import type { ItemRef, ItemState } from '../engine/state/model.js';

@@ -31,7 +31,8 @@ export class ChangesController {
     operationId: 'listChanges',
     tag: 'changes',
     summary: 'Read the change log',
-    description: 'With `waitMs` the answer waits until there is something for the view.',
+    description:
+      'Begins at the start of what is retained, or after `since`; go on with the `cursor` of the answer. A cursor that is too old is 410 `cursorExpired`. With `waitMs` the answer waits until there is something for the view.',
     query: schema.changesQuery,
     headers: ['Stargus-Min-Revision'],
     answers: { 200: { description: 'A page of commits.', schema: schema.changesPage } },
@@ -69,7 +70,8 @@ export class ChangesController {
     operationId: 'streamChanges',
     tag: 'changes',
     summary: 'Be told of changes as they happen',
-    description: 'Resumes after `Last-Event-ID`, which beats `since`; without both it begins now.',
+    description:
+      'Events: `hello`, then `changes` for each commit, `bookmark` when the pool moved and nothing was for you, `reset` when the history between is gone, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID`, which beats `since`; without both it begins now.',
     query: schema.streamQuery,
     headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
     streaming: true,
@@ -85,7 +87,8 @@ export class ChangesController {
     operationId: 'attachCollection',
     tag: 'changes',
     summary: 'Be told the state of a collection, then every change',
-    description: 'Resumes after `Last-Event-ID` or `since` with only what was missed.',
+    description:
+      'Events: `hello`, `snapshot` (in parts), `live` when it is complete, then `changes` for each commit in order, without gap or double; `bookmark` when the pool moved and nothing was for you, `reset` when a new snapshot follows, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID` or `since` with only what was missed.',
     query: schema.attachQuery,
     headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
     streaming: true,

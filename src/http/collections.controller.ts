@@ -3,10 +3,11 @@ import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
 import { DICTIONARY, isSystemName } from '../engine/state/collections.js';
 import { type CollectionAnswer, describeCollection, dropCollection } from '../engine/state/commands.js';
-import type { Reply } from '../engine/state/committer.js';
 import { formatCursor } from '../engine/state/cursor.js';
+import type { Reply } from '../engine/state/group.js';
 import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
 import { idempotencyOf, minRevisionOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
@@ -56,6 +57,7 @@ export class CollectionsController {
     operationId: 'getCollection',
     tag: 'collections',
     summary: 'Read what a collection is',
+    description: 'A missing collection is 404 here, while its items read as an empty list.',
     headers: ['Stargus-Min-Revision'],
     answers: { 200: { description: 'The collection.', schema: schema.collection } },
   })
@@ -114,6 +116,7 @@ export class CollectionsController {
     operationId: 'deleteCollection',
     tag: 'collections',
     summary: 'Delete a collection with its items, as one commit',
+    description: `One with more than ${limits.dropCollectionItemsMax} items is refused: delete items first. A missing one is \`existed: false\`.`,
     query: schema.dropCollectionQuery,
     headers: ['Idempotency-Key', 'Prefer'],
     answers: { 200: { description: 'There is no such collection now.', schema: schema.droppedCollection } },

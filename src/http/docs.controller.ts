@@ -24,7 +24,7 @@ export class DocsController {
     path: '/docs',
     operationId: 'getDocs',
     tag: 'system',
-    summary: 'This contract, for reading',
+    summary: 'Read this contract as a page',
     public: true,
     answers: { 200: { description: 'A page.', contentType: 'text/html' } },
   })
@@ -37,7 +37,7 @@ export class DocsController {
     path: '/docs/start.js',
     operationId: 'getDocsScript',
     tag: 'system',
-    summary: 'The script of the page for reading',
+    summary: 'Load the script of the documentation’s page',
     public: true,
     answers: { 200: { description: 'A script.', contentType: 'text/javascript' } },
   })
@@ -50,7 +50,7 @@ export class DocsController {
     path: '/docs/errors/:code',
     operationId: 'getErrorExplanation',
     tag: 'system',
-    summary: 'What an error code means',
+    summary: 'Read what an error code means',
     public: true,
     answers: { 200: { description: 'A page.', contentType: 'text/html' } },
   })

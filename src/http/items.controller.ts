@@ -6,7 +6,7 @@ import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { deleteRange, type OpResult, type WriteAnswer, writeItems } from '../engine/state/commands.js';
-import type { Reply } from '../engine/state/committer.js';
+import type { Reply } from '../engine/state/group.js';
 import { getMember, type Json, type JsonObject } from '../engine/state/json.js';
 import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
@@ -49,6 +49,8 @@ export class ItemsController {
     operationId: 'listItems',
     tag: 'items',
     summary: 'List items in the order of their keys',
+    description:
+      'Keys order by their bytes; `start` is inclusive, `end` exclusive. `nextPageToken`, and the Link header, lead to the next page: no item comes twice, and none is skipped that was there throughout.',
     query: schema.listQuery,
     headers: ['Stargus-Min-Revision'],
     answers: { 200: { description: 'A page of items.', schema: schema.itemPage } },
@@ -83,6 +85,7 @@ export class ItemsController {
     operationId: 'createItem',
     tag: 'items',
     summary: 'Create an item',
+    description: 'Without `key` the server makes one that orders by time. A key that is taken is 409 `conflict`.',
     body: { schema: schema.createItemBody },
     headers: ['Idempotency-Key', 'Prefer'],
     answers: { 201: { description: 'The new item; Location leads to it.', schema: writtenItem } },
@@ -124,6 +127,7 @@ export class ItemsController {
     operationId: 'putItem',
     tag: 'items',
     summary: 'Create an item or replace all its attributes',
+    description: 'A write that changes nothing commits nothing: it answers with `changed: []` and the item’s revision.',
     body: { schema: schema.putItemBody },
     headers: CONDITIONAL,
     answers: {
@@ -169,6 +173,7 @@ export class ItemsController {
     operationId: 'deleteItem',
     tag: 'items',
     summary: 'Delete an item',
+    description: 'A missing item is `existed: false`, and nothing is committed.',
     headers: CONDITIONAL,
     answers: { 200: { description: 'There is no such item now.', schema: schema.deletedItem } },
   })
@@ -229,6 +234,7 @@ export class ItemsController {
     operationId: 'deleteAttribute',
     tag: 'attributes',
     summary: 'Remove one attribute',
+    description: 'One that is not there is `changed: []`, and nothing is committed.',
     headers: CONDITIONAL,
     answers: { 200: { description: 'There is no such attribute now.', schema: schema.attributeAnswer } },
   })
@@ -243,6 +249,7 @@ export class ItemsController {
     operationId: 'incrementAttribute',
     tag: 'attributes',
     summary: 'Add to a number, atomically',
+    description: 'A missing attribute counts as 0. Past `min` or `max` nothing is applied: 409 `conflict`.',
     body: { schema: schema.incrementBody },
     headers: CONDITIONAL,
     answers: { 200: { description: 'Added.', schema: schema.incrementAnswer } },
@@ -266,6 +273,7 @@ export class ItemsController {
     operationId: 'deleteItems',
     tag: 'items',
     summary: 'Delete the items under a prefix as one commit',
+    description: `More than ${limits.deleteItemsMax} matches are refused unless \`limit\` says how many to delete.`,
     body: { schema: schema.deleteItemsBody },
     headers: ['Idempotency-Key'],
     answers: { 200: { description: 'There are no such items now.', schema: schema.deletedItems } },
@@ -350,10 +358,10 @@ function writeKey({ params }: Call): string {
 }
 
 function missing(collection: string, key: string, attribute?: string): Problem {
-  const what = attribute === undefined ? '' : `the attribute ${JSON.stringify(attribute)} of `;
+  const what = attribute === undefined ? '' : `attribute ${JSON.stringify(attribute)} of the `;
   return new Problem(
     'notFound',
-    `There is no ${what}${attribute === undefined ? '' : 'the '}item ${JSON.stringify(key)} in the collection ${JSON.stringify(collection)}.`,
+    `There is no ${what}item ${JSON.stringify(key)} in the collection ${JSON.stringify(collection)}.`,
   );
 }
 

@@ -42,18 +42,21 @@ export const createItemBody = z
     key: itemKey.optional().meta({ description: 'Made by the server, ordered by time, when absent.' }),
     attributes,
   })
-  .meta({ id: 'NewItem' });
+  .meta({ id: 'ItemCreation' });
 
 export const jsonPatchBody = z
   .array(
-    z.looseObject({
-      op: z.enum(['add', 'remove', 'replace', 'move', 'copy', 'test']),
-      path: z.string(),
-      from: z.string().optional(),
-      value: z.unknown().optional(),
-    }),
+    z
+      .looseObject({
+        op: z.enum(['add', 'remove', 'replace', 'move', 'copy', 'test']),
+        path: z.string().meta({ description: 'A JSON Pointer that begins with `/attributes/`.' }),
+        from: z.string().optional().meta({ description: 'For `move` and `copy`: a JSON Pointer like `path`.' }),
+        value: z.unknown().optional().meta({ description: 'For `add`, `replace` and `test`: any JSON value.' }),
+      })
+      .meta({ id: 'JsonPatchOperation', description: 'One operation of RFC 6902.' }),
   )
-  .max(1000, 'must hold at most 1000 operations');
+  .max(1000, 'must hold at most 1000 operations')
+  .meta({ id: 'JsonPatch', description: 'A JSON Patch (RFC 6902): all operations are applied, in order, or none.' });
 
 export const deletedItem = z.object({ revision, existed: z.boolean() }).meta({ id: 'DeletedItem' });
 

@@ -235,7 +235,7 @@ function responses(spec: RouteSpec, schemas: Schemas): Described {
       headers: headerRefs([...(headers as Set<AnswerHeader>), 'Preference-Applied']),
     };
   }
-  described['default'] = { $ref: '#/components/responses/Problem' };
+  described.default = { $ref: '#/components/responses/Problem' };
   return described;
 }
 
@@ -245,7 +245,7 @@ function contentOf({ contentType = JSON_TYPE }: AnswerSpec, schema: Schema | und
 }
 
 function answerHeaders(spec: RouteSpec, status: number, schema: Schema | undefined): AnswerHeader[] {
-  const component = String(schema?.['$ref'] ?? '').replace(/^.*\//, '');
+  const component = String(schema?.$ref ?? '').replace(/^.*\//, '');
   const ofComponent = HEADERS_OF_COMPONENT[component] ?? [];
   const headers: AnswerHeader[] = ['Request-Id', ...ofComponent];
   // A pool that was deleted has no state any more.
@@ -299,17 +299,22 @@ class Schemas {
   /** As what comes in, before its transforms, or as what goes out. */
   describe(schema: z.ZodType, io: 'input' | 'output'): Schema {
     // Inside another schema, one with an id is always a reference.
-    const { properties, definitions = {} } = z.toJSONSchema(z.object({ root: schema }), {
+    const converted: unknown = z.toJSONSchema(z.object({ root: schema }), {
       target: 'openapi-3.0',
       io,
       // Values of any type, and those whose type is said by their `meta`.
       unrepresentable: 'any',
-    }) as { properties: { root: Schema }; definitions?: Record<string, Schema> };
+    });
+    const { properties, definitions = {} } = converted as {
+      properties: { root: Schema };
+      definitions?: Record<string, Schema>;
+    };
     for (const [id, definition] of Object.entries(definitions)) {
       const described = tidied(definition, io);
-      const known = (this.components[id] ??= described);
-      if (JSON.stringify(known) !== JSON.stringify(described))
+      this.components[id] ??= described;
+      if (JSON.stringify(this.components[id]) !== JSON.stringify(described)) {
         throw new Error(`There are two different schemas called ${id}.`);
+      }
     }
     return tidied(properties.root, io);
   }
@@ -322,7 +327,7 @@ const STRING_KEYWORDS = ['pattern', 'minLength', 'maxLength'];
 /** The schema without what zod knows of JavaScript only. */
 function tidied(schema: Schema, io: 'input' | 'output'): Schema {
   const inner = (value: Member): Member => tidied(value as Schema, io);
-  const isOpen = schema['additionalProperties'] !== false;
+  const isOpen = schema.additionalProperties !== false;
   const keywords = Object.entries(schema).flatMap(([keyword, value]): [string, Member][] => {
     if (value === undefined) return [];
     switch (keyword) {
@@ -344,7 +349,8 @@ function tidied(schema: Schema, io: 'input' | 'output'): Schema {
       case 'additionalProperties':
         // Clients ignore members that they don't know. Beside named members, to allow others is the default.
         if (!isOpen && io === 'output') return [];
-        if (value === true || Object.keys(value as object).length === 0) return schema['properties'] ? [] : [[keyword, true]];
+        if (value === true || Object.keys(value as object).length === 0)
+          return schema.properties ? [] : [[keyword, true]];
         return [[keyword, typeof value === 'object' ? inner(value) : value]];
       case 'minimum':
       case 'maximum':
@@ -353,7 +359,7 @@ function tidied(schema: Schema, io: 'input' | 'output'): Schema {
           : [[keyword, value]];
     }
     // A parameter's text is matched before it becomes a number.
-    return STRING_KEYWORDS.includes(keyword) && schema['type'] !== 'string' ? [] : [[keyword, value]];
+    return STRING_KEYWORDS.includes(keyword) && schema.type !== 'string' ? [] : [[keyword, value]];
   });
   const rank = (keyword: string) => FIRST_KEYWORDS.indexOf(keyword) + 1 || FIRST_KEYWORDS.length + 1;
   return Object.fromEntries(keywords.sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1)));

@@ -4,8 +4,8 @@ import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { isSystemName } from '../engine/state/collections.js';
 import { describePool, dropPool } from '../engine/state/commands.js';
-import type { Reply } from '../engine/state/committer.js';
 import { formatCursor } from '../engine/state/cursor.js';
+import type { Reply } from '../engine/state/group.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Replica } from '../engine/state/replica.js';
 import { idempotencyOf, minRevisionOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
@@ -46,7 +46,7 @@ export class PoolsController {
     path: POOL,
     operationId: 'getPool',
     tag: 'pools',
-    summary: 'What a client must know of a pool',
+    summary: 'Read what a client must know of a pool',
     description: 'Without a token, where one is required, only the name and how to authenticate.',
     headers: ['Stargus-Min-Revision'],
     public: true,
@@ -78,6 +78,7 @@ export class PoolsController {
     operationId: 'putPool',
     tag: 'pools',
     summary: 'Create a pool, or replace its description',
+    description: 'Pools also come into being with their first write, unless the server is configured otherwise.',
     body: { schema: schema.poolBody, optional: true },
     headers: ['Idempotency-Key', 'Prefer'],
     answers: {
@@ -95,6 +96,7 @@ export class PoolsController {
     operationId: 'patchPool',
     tag: 'pools',
     summary: 'Change a pool’s description',
+    description: 'A merge patch: members that are absent stay as they are, null removes.',
     body: { schema: schema.poolBody },
     headers: ['Idempotency-Key', 'Prefer'],
     answers: { 200: { description: 'Changed.', schema: schema.pool } },
@@ -109,6 +111,7 @@ export class PoolsController {
     operationId: 'deletePool',
     tag: 'pools',
     summary: 'Delete a pool with everything in it',
+    description: 'Its streams end with `bye`. A missing pool is `existed: false`. One made anew has another epoch.',
     headers: ['Idempotency-Key', 'Prefer'],
     answers: { 200: { description: 'There is no such pool now.', schema: schema.droppedPool } },
   })

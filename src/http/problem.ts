@@ -45,6 +45,10 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   }
   // What was set for the answer that did not come about doesn't belong to the refusal.
   reply.removeHeader('etag').removeHeader('location').removeHeader('link');
+  // A client that is still sending a body that is refused would meet the end of the connection before it has read why. So the
+  // connection stays, whatever the client or Fastify asked, and Node reads and drops the rest for as long as a request may take.
+  reply.removeHeader('connection');
+  if (!request.raw.complete) reply.raw.shouldKeepAlive = true;
   reply
     .code(problem.status)
     .headers(problem.extras.headers ?? {})

@@ -3,6 +3,7 @@
  * `meta({id})` is a component of the document. Values of any type are members of objects only (API.md, section 11).
  */
 import { z } from 'zod';
+import { errorTable } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { isObject, type Json, type JsonObject } from '../engine/state/json.js';
 import { checkAttributeName } from '../engine/state/names.js';
@@ -25,8 +26,8 @@ export const revision = z.int().meta({
 });
 export const count = z.int().meta({ type: 'integer', format: 'int64', minimum: 0 });
 export const cursor = z.string().meta({ description: 'A cursor `<epoch>-<revision>`, opaque to clients.' });
-export const name = z.string();
-export const itemKey = z.string();
+export const name = z.string().meta({ description: 'The collection’s name.' });
+export const itemKey = z.string().meta({ description: 'The item’s key.' });
 
 export const attributes = jsonObject.meta({
   type: 'object',
@@ -49,22 +50,22 @@ export const writtenItem = z
 const errorPlace = z
   .object({
     pointer: z.string().meta({ description: 'A JSON Pointer into the body, or `?` and the name of a parameter.' }),
-    code: z.string(),
-    detail: z.string(),
+    code: z.string().meta({ 'x-extensible-enum': Object.keys(errorTable) }),
+    detail: z.string().meta({ description: 'What is expected there.' }),
     index: z.int().optional().meta({ type: 'integer', format: 'int32', description: 'Which op of a batch.' }),
   })
-  .meta({ id: 'ErrorPlace' });
+  .meta({ id: 'ErrorPlace', description: 'One place of a request that is at fault.' });
 
 export const problem = z
   .object({
     type: z.string().meta({ description: 'A URL that explains the code to a person.' }),
-    title: z.string(),
-    status: z.int().meta({ type: 'integer', format: 'int32' }),
-    code: z.string().meta({ 'x-extensible-enum': [] as string[] }),
+    title: z.string().meta({ description: 'What the code means, in a few words.' }),
+    status: z.int().meta({ type: 'integer', format: 'int32', description: 'The HTTP status.' }),
+    code: z.string().meta({ 'x-extensible-enum': Object.keys(errorTable), description: 'What programs decide by.' }),
     detail: z.string().meta({ description: 'A sentence that a person can act on.' }),
     retryable: z.boolean().meta({ description: 'Whether the same request may succeed later.' }),
-    requestId: z.string(),
-    errors: z.array(errorPlace).optional(),
+    requestId: z.string().meta({ description: 'Names the request in the server’s log.' }),
+    errors: z.array(errorPlace).optional().meta({ description: 'Each place that is at fault, where there are such.' }),
     oldest: z.string().optional().meta({ description: 'With `cursorExpired`: the oldest cursor that can be used.' }),
     current: z.string().optional().meta({ description: 'With `cursorExpired`: the cursor of the present state.' }),
   })

@@ -6,6 +6,7 @@ import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { send } from './answers.js';
 import { type Call, Route } from './route.js';
+import { jsonObject } from './schemas.js';
 
 /** What the process tells of itself; provided by wiring. */
 export abstract class SystemFacts {
@@ -30,6 +31,10 @@ const about = z
   })
   .meta({ id: 'About' });
 
+const contractDocument = z
+  .object({ openapi: z.string(), info: jsonObject, paths: jsonObject, components: jsonObject })
+  .meta({ id: 'Contract', description: 'An OpenAPI document.' });
+
 const FEATURES = ['state', 'batch', 'idempotency', 'changes', 'attach'];
 
 @Controller()
@@ -44,7 +49,7 @@ export class SystemController {
     path: '/v1',
     operationId: 'getAbout',
     tag: 'system',
-    summary: 'Version, limits, features',
+    summary: 'Read the version, limits and features',
     public: true,
     answers: { 200: { description: 'About this server.', schema: about } },
   })
@@ -58,7 +63,7 @@ export class SystemController {
     path: '/healthz',
     operationId: 'getHealth',
     tag: 'system',
-    summary: 'Whether the process lives',
+    summary: 'Check that the process is alive',
     public: true,
     answers: { 200: { description: 'It lives.', schema: health } },
   })
@@ -71,7 +76,8 @@ export class SystemController {
     path: '/readyz',
     operationId: 'getReadiness',
     tag: 'system',
-    summary: 'Whether the server can take requests',
+    summary: 'Check that the server can take requests',
+    description: 'Answers 503 `unavailable` while the server is stopping or its database doesn’t answer.',
     public: true,
     answers: { 200: { description: 'It can.', schema: health } },
   })
@@ -97,7 +103,7 @@ export class SystemController {
     path: '/metrics',
     operationId: 'getMetrics',
     tag: 'system',
-    summary: 'Metrics in Prometheus’s format',
+    summary: 'Read the metrics in Prometheus’s format',
     answers: { 200: { description: 'Metrics.', contentType: 'text/plain' } },
   })
   async metrics({ reply }: Call): Promise<void> {
@@ -110,9 +116,9 @@ export class SystemController {
     path: '/v1/openapi.json',
     operationId: 'getContract',
     tag: 'system',
-    summary: 'This contract, as OpenAPI',
+    summary: 'Read this contract as OpenAPI',
     public: true,
-    answers: { 200: { description: 'An OpenAPI 3.0 document.', contentType: 'application/json' } },
+    answers: { 200: { description: 'An OpenAPI 3.0 document.', schema: contractDocument } },
   })
   contract(call: Call): void {
     send(call, { status: 200, headers: { 'cache-control': 'no-cache' }, body: this.facts.contract() });

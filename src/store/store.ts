@@ -130,7 +130,7 @@ export class SqlStore implements Store {
         if ((await timeOf(middle)) < time) low = middle;
         else high = middle - 1;
       }
-      return low;
+      return low < head.oldestRevision ? 0 : low;
     });
   }
 
@@ -157,8 +157,8 @@ export class SqlStore implements Store {
 
   deleteExpiredAnswers(now: number, limit: number): Promise<number> {
     return this.database.write(async (session) => {
-      const sql =
-        'SELECT pool, subject, idempotency_key FROM stored_answer WHERE expires_at < ? ORDER BY expires_at LIMIT ?';
+      // Locked: between this and the deletion a new answer might be kept under a key that has just expired.
+      const sql = `SELECT pool, subject, idempotency_key FROM stored_answer WHERE expires_at < ? ORDER BY expires_at LIMIT ?${session.forUpdate}`;
       const rows = await session.all(sql, [now, limit]);
       const columns = ['pool', 'subject', 'idempotency_key'];
       await session.deleteEach(
@@ -353,7 +353,7 @@ async function readRange(
       rows,
     ]);
   };
-  const { rows, more } = await readBounded(fetch, (row) => (row.attributes as string).length, {
+  const { rows, more } = await readBounded(fetch, (row) => Buffer.byteLength(row.attributes as string), {
     rowsMax: limit,
     bytesMax,
   });
@@ -402,5 +402,6 @@ async function completeLastCommit(session: Session, poolId: number, rows: Row[])
 }
 
 function sizeOfLogRow(row: Row): number {
-  return String(row.before_values).length + String(row.after_values ?? '').length + 200;
+  const { before_values, after_values } = row as { before_values: string; after_values: string | null };
+  return Buffer.byteLength(before_values) + Buffer.byteLength(after_values ?? '') + 200;
 }

@@ -24,7 +24,9 @@ export function tallyCollections(
   for (const { collection: name, op, key } of changes) {
     const difference = op === 'add' ? 1 : op === 'delete' ? -1 : 0;
     touched.set(name, { ...at(name), items: at(name).items + difference, revision });
-    if (name === DICTIONARY && difference !== 0) touched.set(key, { ...at(key), present: difference === 1, revision });
+    if (name !== DICTIONARY) continue;
+    // Also what is only said about a collection touches it.
+    touched.set(key, { ...at(key), present: difference === 0 ? at(key).present : difference === 1, revision });
   }
   return [...touched.values()];
 }

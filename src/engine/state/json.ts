@@ -159,10 +159,15 @@ function audit(text: string): void {
   }
 }
 
+/**
+ * Whether the number comes out as it went in: an integer must be a double exactly, or be the text that a double is
+ * written as (a large double's shortest text need not be its exact value, and must be taken back as it was given out).
+ */
 function isExact(token: string): boolean {
   const value = Number(token);
   if (!Number.isFinite(value)) return false;
-  return !/^-?\d+$/.test(token) || Number.isSafeInteger(value) || BigInt(token) === BigInt(value);
+  if (!/^-?\d+$/.test(token) || Number.isSafeInteger(value)) return true;
+  return String(value) === token || BigInt(token) === BigInt(value);
 }
 
 function refuse(code: 'badRequest' | 'numberOutOfRange', detail: string, pointer: string): never {

@@ -1,0 +1,168 @@
+/**
+ * README.md tells the truth: its session is really run, by curl and a shell, against a new server. Of the fenced blocks,
+ *
+ *   ```sh session     are commands, run one after another in one shell
+ *   ```json session   is what the commands of the block before print, a line for each
+ *   ```sh stream      is a command that runs on while the session does
+ *   ```text stream    is all that the stream before shows until the next one, or the end
+ *
+ * Answers must be the same up to what differs from run to run: the port, epochs, times and the ids of requests.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, expect, test } from 'vitest';
+import { startServer } from '../support/server.js';
+
+const README = path.resolve(import.meta.dirname, '../../README.md');
+const ADDRESS = '127.0.0.1:8080';
+/** How long a stream may take to show what it should. */
+const SHOW_MS = 10_000;
+/** How long it is listened to afterwards for what it should not show. */
+const SILENCE_MS = 300;
+
+interface Block {
+  readonly kind: string;
+  readonly text: string;
+  readonly line: number;
+}
+
+interface Running {
+  readonly child: ChildProcess;
+  shown: string;
+}
+
+const children = new Set<ChildProcess>();
+afterAll(() => {
+  for (const child of children) child.kill();
+});
+
+test('what README.md shows is what happens', async () => {
+  const text = readFileSync(README, 'utf8');
+  const blocks = blocksOf(text);
+  expect(blocks.map(({ kind }) => kind)).toEqual([
+    'sh stream',
+    ...Array.from({ length: 3 }, () => ['sh session', 'json session']).flat(),
+    'text stream',
+    'sh stream',
+    'text stream',
+  ]);
+  const server = await startServer({ database: 'sqlite' });
+  const address = server.url.replace('http://', '');
+  /** The epoch of the server's pool takes the place of the one that README was written with. */
+  const epochOfReadme = epochIn(text);
+  let epoch = epochOfReadme;
+  const here = (command: string): string => command.replaceAll(ADDRESS, address).replaceAll(epochOfReadme, epoch);
+
+  let stream: Running | undefined;
+  let commands = '';
+  let printed = '';
+  for (const { kind, text: content, line } of blocks) {
+    const place = `README.md, line ${line}`;
+    switch (kind) {
+      case 'sh stream':
+        stream?.child.kill();
+        stream = startStream(here(content));
+        await until(() => /^event: hello\n.*\n\n/m.test(stream?.shown ?? ''));
+        expect(stream.shown, place).toContain('event: hello');
+        if (epoch === epochOfReadme) {
+          epoch = epochIn(stream.shown);
+          await until(() => stream?.shown.includes('event: live') ?? false);
+        }
+        break;
+      case 'sh session':
+        // Each block has a new shell, which is given the variables of those before.
+        printed = await runShell(here(`${commands}\n${separated(content)}`));
+        commands += `\n${assignments(content)}`;
+        break;
+      case 'json session':
+        expect(constant(printed, address), place).toEqual(constant(content, ADDRESS));
+        break;
+      case 'text stream': {
+        const wanted = constant(content, ADDRESS);
+        const shown = () => constant((stream as Running).shown, address);
+        await until(() => shown().length >= wanted.length);
+        await sleep(SILENCE_MS);
+        expect(shown(), place).toEqual(wanted);
+        break;
+      }
+    }
+  }
+});
+
+test('README.md names each document beside it', () => {
+  const text = readFileSync(README, 'utf8');
+  for (const document of ['API', 'ARCHITECTURE', 'BENCHMARKS', 'ERRORS', 'GLOSSARY', 'GUARANTEES', 'OPERATING']) {
+    expect(text).toContain(`(docs/${document}.md)`);
+  }
+});
+
+function blocksOf(markdown: string): Block[] {
+  return [...markdown.matchAll(/^```(\w+ (?:session|stream))\n(.*?)^```$/gms)].map((match) => ({
+    kind: match[1] as string,
+    text: match[2] as string,
+    line: markdown.slice(0, match.index).split('\n').length,
+  }));
+}
+
+function epochIn(text: string): string {
+  const epoch = /"epoch":"([0-9a-f]+)"/.exec(text)?.[1];
+  if (epoch === undefined) throw new Error(`There is no epoch in ${text}`);
+  return epoch;
+}
+
+/** The lines that assign to a variable, for the shells of later blocks. */
+function assignments(script: string): string {
+  return script
+    .split('\n')
+    .filter((line) => /^[A-Z]+=/.test(line))
+    .join('\n');
+}
+
+/** Answers end without a line feed: one is printed after each command. */
+function separated(script: string): string {
+  return script.replaceAll(/^curl .*?(?=^curl |(?![\s\S]))/gms, (command) => `${command.trimEnd()}\necho\n`);
+}
+
+/** The lines that say something, with a constant in place of what is another one in each run. */
+function constant(text: string, address: string): string[] {
+  return text
+    .replaceAll(address, 'ADDRESS')
+    .replaceAll(/\b[0-9a-f]{12}\b/g, 'EPOCH')
+    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
+    .replaceAll(/"requestId":"[^"]+"/g, '"requestId":"ID"')
+    .split('\n')
+    .filter((line) => line !== '' && line !== ': heartbeat');
+}
+
+function startStream(command: string): Running {
+  // `exec`, so that ending the shell is ending curl.
+  const child = spawn('sh', ['-c', `exec ${command}`], { stdio: ['ignore', 'pipe', 'ignore'] });
+  children.add(child);
+  const running: Running = { child, shown: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    running.shown += text;
+  });
+  return running;
+}
+
+function runShell(script: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+    children.add(child);
+    let printed = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      printed += text;
+    });
+    child.once('error', reject);
+    child.once('close', (code) =>
+      code === 0 ? resolve(printed) : reject(new Error(`The shell ended with ${code}: ${script}`)),
+    );
+  });
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + SHOW_MS;
+  while (!holds() && Date.now() < deadline) await sleep(20);
+}
