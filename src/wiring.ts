@@ -54,7 +54,7 @@ export async function serve(config: Config): Promise<RunningServer> {
   const facts = newFacts(metrics);
   const { app, instance } = await newApp(engine, authentication, facts, logger, metrics);
   const sweeper = new Sweeper(engine.compaction, config.STARGUS_SWEEP, (error) =>
-    logger.warn({ err: error }, 'a sweep failed and is tried again'),
+    logger.warn({ error: traceOf(error) }, 'a sweep failed and is tried again'),
   );
   try {
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
@@ -80,6 +80,11 @@ export async function serve(config: Config): Promise<RunningServer> {
       await store.close();
     },
   };
+}
+
+/** Where an error comes from, without what it carries: a failed query's error carries the query's data. */
+function traceOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Logger): Engine {
@@ -135,13 +140,14 @@ async function newApp(
   metrics: Metrics,
 ) {
   const options: MountOptions = {
+    admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);
       if (logger.isLevelEnabled('debug'))
         logger.debug({ operation, status, ms: seconds * 1000, requestId }, 'answered');
     },
-    failed: (error, requestId) => logger.error({ err: error, requestId }, 'a request failed'),
+    failed: (error, requestId) => logger.error({ error: traceOf(error), requestId }, 'a request failed'),
   };
   const instance = newFastify(options);
   await instance.register(fastifyStatic, {

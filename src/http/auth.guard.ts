@@ -35,10 +35,7 @@ export class Authentication {
   }
 
   authenticate(request: FastifyRequest): Subject {
-    if (!this.options.required) {
-      this.#checkHost(request.headers.host ?? '');
-      return anonymous;
-    }
+    if (!this.options.required) return anonymous;
     if (this.#isOperator(request.headers.authorization)) return operator;
     const detail =
       request.headers.authorization === undefined
@@ -52,11 +49,14 @@ export class Authentication {
     return match !== null && timingSafeEqual(digestOf(match[1] as string), this.#digest);
   }
 
-  #checkHost(host: string): void {
+  /** Refuses a request that reached an open server under a name that isn't its own. To be called for every route. */
+  checkHost(request: FastifyRequest): void {
+    if (this.options.required) return;
+    const host = request.headers.host ?? '';
     let own = this.#hosts.get(host);
     if (own === undefined) {
       own = this.options.isOwnHost(host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1'));
-      if (own || this.#hosts.size < HOSTS_MAX) this.#hosts.set(host, own);
+      if (this.#hosts.size < HOSTS_MAX) this.#hosts.set(host, own);
     }
     if (!own) {
       throw new Problem(

@@ -12,6 +12,7 @@ import { checkItemKey, checkName, checkOwnName } from '../engine/state/names.js'
 import type { Action } from '../engine/state/operations.js';
 import type { Condition } from '../engine/state/preconditions.js';
 import { idempotencyOf, poolHeaders, sendWritten } from './answers.js';
+import { rawBody } from './body.js';
 import * as schema from './items.schema.js';
 import { type Call, Route } from './route.js';
 
@@ -41,7 +42,7 @@ export class BatchController {
     for (const { collection, key } of conditions) checkPlace(collection, key);
     const command = writeItems({
       subject: call.subject,
-      bytes: Number(call.request.headers['content-length'] ?? 0) * 2 + 256,
+      bytes: rawBody(call.request).length * 2 + 256,
       ops: ops.map(toOp),
       conditions,
       atomic,

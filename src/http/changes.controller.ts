@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import { describePool } from '../engine/state/commands.js';
+import { ensurePool } from '../engine/state/commands.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkItemKey, checkName } from '../engine/state/names.js';
 import type { ViewRequest } from '../engine/watch/view.js';
@@ -121,7 +121,7 @@ export class ChangesController {
   /** Who watches first and writes then finds the pool as if it had been there: where writes make pools, so does watching. */
   async #ensurePool(call: Call, pool: string): Promise<void> {
     if (pool.startsWith('_') || (await this.engine.replicas.find(pool))) return;
-    await this.engine.committer.submit(pool, describePool({ subject: call.subject, create: true }));
+    await this.engine.committer.submit(pool, ensurePool(call));
   }
 }
 

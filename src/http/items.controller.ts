@@ -26,7 +26,7 @@ import {
   sendWritten,
   shaped,
 } from './answers.js';
-import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE } from './body.js';
+import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE, rawBody } from './body.js';
 import * as schema from './items.schema.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import { type Call, Route } from './route.js';
@@ -296,7 +296,7 @@ export class ItemsController {
     const preconditions = preconditionsOf(call.request);
     const command = writeItems({
       subject: call.subject,
-      bytes: Number(call.request.headers['content-length'] ?? 0) + 256,
+      bytes: rawBody(call.request).length + 256,
       ops: [
         {
           collection,

@@ -11,6 +11,8 @@ import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
 
 export interface MountOptions {
+  /** Whether the request may be answered at all; throws `forbidden`. */
+  admit(request: FastifyRequest): void;
   /** Who asks; throws `unauthenticated`. */
   authenticate(request: FastifyRequest): Subject;
   /** Hears of every answered request that isn't a stream. */
@@ -42,6 +44,7 @@ function bind(
 ): void {
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     try {
+      options.admit(request);
       const subject = spec.public ? NOBODY : options.authenticate(request);
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);

@@ -29,6 +29,9 @@ export function toProblem(error: unknown, spec: RouteSpec | undefined): Problem 
   if (code === 'FST_ERR_BAD_URL') {
     return new Problem('badRequest', 'The path is not valid: percent-encoding must be of UTF-8.');
   }
+  if (code === 'FST_ERR_MAX_PARAM_LENGTH') {
+    return new Problem('invalidName', 'A name in the path is longer than any name may be.');
+  }
   if (statusCode === 404) return new Problem('notFound', 'There is no such path. GET /docs shows what there is.');
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
     return new Problem('badRequest', String(message));

@@ -139,5 +139,5 @@ function shown(name: string, text: string): string {
 }
 
 export function hidePassword(url: string): string {
-  return url.replace(/(\/\/[^:/@]*):[^@]*@/, '$1:…@');
+  return url.replace(/(\/\/[^:/@]*):.*@/, '$1:…@');
 }

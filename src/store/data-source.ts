@@ -100,17 +100,32 @@ async function openMysql(url: string, migrate: boolean): Promise<Database> {
   return new MysqlDatabase(source);
 }
 
-/** Settings of every connection, sent before its first statement. */
+interface RawConnection {
+  query(sql: string, done: (error: Error | null) => void): void;
+  destroy(): void;
+}
+
+const SESSION_SETTINGS = [
+  // The pool's row lock orders the commits; gap locks on top would only make unrelated pools wait for each other.
+  'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+  // Strict, so that nothing is cut to fit; and without NO_BACKSLASH_ESCAPES, which the driver's escaping relies on.
+  "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+  'SET SESSION innodb_lock_wait_timeout = 10',
+  // UNIX_TIMESTAMP goes through the session's zone, where an hour of the year comes twice.
+  "SET SESSION time_zone = '+00:00'",
+];
+
+/** Settings of every connection, sent before its first statement. One that refuses them is not used. */
 function prepareConnections(source: DataSource): void {
   const { pool } = source.driver as unknown as {
-    pool: { on(event: string, listener: (connection: { query(sql: string): void }) => void): void };
+    pool: { on(event: 'connection', listener: (connection: RawConnection) => void): void };
   };
   pool.on('connection', (connection) => {
-    // The pool's row lock orders the commits; gap locks on top would only make unrelated pools wait for each other.
-    connection.query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED');
-    // Strict, so that nothing is cut to fit; and without NO_BACKSLASH_ESCAPES, which the driver's escaping relies on.
-    connection.query("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'");
-    connection.query('SET SESSION innodb_lock_wait_timeout = 10');
+    for (const setting of SESSION_SETTINGS) {
+      connection.query(setting, (error) => {
+        if (error) connection.destroy();
+      });
+    }
   });
 }
 

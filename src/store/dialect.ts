@@ -341,8 +341,9 @@ export class MysqlDatabase implements Database {
         return result;
       } catch (error) {
         const code = codeOf(error);
-        if (committing && !RETRYABLE.has(code)) throw new OutcomeUnknown(error);
+        // Also after a failed COMMIT: a connection must not go back to the others with a transaction open.
         await rollBack(runner);
+        if (committing && !RETRYABLE.has(code)) throw new OutcomeUnknown(error);
         throw RETRYABLE.has(code) ? new RetryTransaction(error) : error;
       }
     });
@@ -382,13 +383,9 @@ export class MysqlDatabase implements Database {
   }
 }
 
-/** A connection that can't even roll back is broken, and the server rolls back what it held. */
+/** A connection that can't even roll back is broken: the server rolls back what it held, and the pool forgets it. */
 async function rollBack(runner: QueryRunner): Promise<void> {
-  try {
-    await runner.query('ROLLBACK');
-  } catch (error) {
-    if (codeOf(error) === '') throw error;
-  }
+  await runner.query('ROLLBACK').catch(() => undefined);
 }
 
 /** The driver's code of an error, such as ER_LOCK_DEADLOCK or ECONNREFUSED; empty for an error of our own. */

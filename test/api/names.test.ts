@@ -141,7 +141,8 @@ describe.each(databases)('names on $name', ({ name }) => {
 
   it.each(rawPaths)('%s sent as it is', async (path, status, code) => {
     const before = await scenario.revision();
-    const text = JSON.stringify(body);
+    // What each path would take, so that only the path is at fault.
+    const text = JSON.stringify(path.includes('/attributes/') ? { value: 1 } : path.includes('items') ? body : {});
     for (const line of [`GET ${scenario.path(path)}`, `PUT ${scenario.path(path)}`]) {
       const put = line.startsWith('PUT');
       const headers = put ? { 'content-type': 'application/json', 'content-length': text.length } : {};

@@ -58,6 +58,8 @@ export class Watcher {
     readonly variant: Variant,
     private readonly cutAfter: number[] = [],
     private readonly since?: string,
+    /** How long it stays away after a cut. */
+    private readonly awayMs = 0,
   ) {}
 
   start(): this {
@@ -135,6 +137,7 @@ export class Watcher {
     }
     stream.close();
     await stream.ended;
+    if (left <= 0 && !this.#stopped) await pause(this.awayMs);
   }
 
   #take({ event, id, data }: SseEvent): void {
@@ -209,7 +212,27 @@ export function checkLives(watcher: Watcher, commits: readonly ModelCommit[], st
     const missed = expected.filter(({ revision }) => !told.some((commit) => commit.revision === revision)).map(({ revision }) => revision);
     if (missed.length > 0) throw new Error(`${name}: missed ${missed} between ${after} and ${reached}`);
     equal(`${name}: commits ${after} to ${reached}`, told, expected);
+    if (i === lives.length - 1) checkFold(watcher, stateAt(reached));
   }
+}
+
+/** Throws where the snapshot and the changes after it, put together as a client would, are not the state. */
+export function checkFold({ variant, life, name }: Watcher, items: Iterable<Item>): void {
+  if (!life?.snapshot || variant.values === 'none') return;
+  const folded = new Map(life.snapshot.map(({ key, attributes }) => [key, attributes]));
+  for (const { changes } of life.commits) {
+    for (const { op, key, removed, attributes } of changes as LoggedChange[]) {
+      if (op === 'delete') folded.delete(key);
+      else if (variant.values === 'full') folded.set(key, attributes);
+      else {
+        const rest = Object.entries(folded.get(key) ?? {}).filter(([attribute]) => !removed.includes(attribute));
+        folded.set(key, { ...Object.fromEntries(rest), ...attributes });
+      }
+    }
+  }
+  const expected = shownItems(variant, items).map((item) => ({ key: (item as Item).key, attributes: (item as Item).attributes }));
+  const state = [...folded].sort(([a], [b]) => compareBytes(a, b)).map(([key, attributes]) => ({ key, attributes }));
+  equal(`${name}: snapshot and changes at ${life.reached}`, state, expected);
 }
 
 export function shownItems({ kind: _, ...view }: Variant, items: Iterable<Item>): object[] {

@@ -125,8 +125,29 @@ function judge(draft: Draft, op: Op): Judged {
   for (const condition of op.conditions ?? []) checkCondition(condition, draft.item(condition), '/if');
   checkAction(op.action);
   const next = apply(op.action, present?.attributes);
-  const change = next === present?.attributes ? undefined : draft.write(op, next);
+  const change = next === present?.attributes ? undefined : draft.write(op, next, growthOf(op.action));
   return { existed: present !== undefined, changed: change?.changed ?? [], status: change?.op === 'add' ? 201 : 200 };
+}
+
+/** By how many bytes an action makes an item's JSON text grow at most. */
+function growthOf(action: Action): number {
+  switch (action.op) {
+    case 'delete':
+    case 'unset':
+    case 'remove':
+      return 0;
+    case 'increment':
+      // A number's longest text, a name escaped at its worst, and punctuation.
+      return 40 + action.attribute.length * 6;
+    case 'append':
+    case 'set':
+      return 10 + action.attribute.length * 6 + Buffer.byteLength(JSON.stringify(action.value));
+    case 'put':
+    case 'create':
+    case 'merge':
+    case 'patch':
+      return Number.POSITIVE_INFINITY;
+  }
 }
 
 export interface DeleteAnswer extends Settled {
@@ -276,6 +297,19 @@ export function describePool(request: {
       draft.createsPool = request.create;
       draft.description = request.create ? (request.description ?? null) : request.description;
       return (settled) => ({ ...settled, created, description: draft.group.description });
+    },
+  };
+}
+
+/** Makes a pool where there is none; one that is there stays as it is. */
+export function ensurePool(request: { subject: Subject }): Command<Settled> {
+  return {
+    subject: request.subject,
+    bytes: 256,
+    touches: [],
+    decide(draft) {
+      draft.createsPool = true;
+      return (settled) => settled;
     },
   };
 }

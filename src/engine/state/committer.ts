@@ -96,26 +96,46 @@ export class Committer {
   }
 
   async #drain(pool: string, queue: Queue): Promise<void> {
-    while (queue.waiting.length > 0) await this.#runGroup(pool, takeGroup(queue));
+    while (queue.waiting.length > 0) await this.#runGroup(pool, queue, takeGroup(queue));
     queue.running = false;
     this.#queues.delete(pool);
     if (this.#queues.size === 0) this.#idle?.();
   }
 
-  async #runGroup(pool: string, group: readonly Waiting[]): Promise<void> {
+  async #runGroup(pool: string, queue: Queue, group: readonly Waiting[]): Promise<void> {
     const began = performance.now();
+    let judged: Judged;
     try {
-      const judged = await this.#attempt(pool, group);
-      publish(judged, this.replicas);
-      for (const [i, verdict] of judged.verdicts.entries()) {
-        const { resolve, reject } = group[i] as Waiting;
-        if ('submitted' in verdict) resolve(verdict.submitted);
-        else reject(verdict.problem);
-      }
-      this.telemetry.groupCommitted(pool, group.length, judged.commits.length, (performance.now() - began) / 1000);
+      judged = await this.#attempt(pool, group);
     } catch (error) {
       const problem = this.#explain(error);
       for (const { reject } of group) reject(problem);
+      return;
+    }
+    this.#publish(judged);
+    for (const [i, verdict] of judged.verdicts.entries()) {
+      const { resolve, reject } = group[i] as Waiting;
+      if ('submitted' in verdict) resolve(verdict.submitted);
+      else reject(verdict.problem);
+    }
+    this.telemetry.groupCommitted(
+      pool,
+      judged.verdicts.length,
+      judged.commits.length,
+      (performance.now() - began) / 1000,
+    );
+    const left = group.slice(judged.verdicts.length);
+    queue.waiting.unshift(...left);
+    for (const { command } of left) queue.bytes += command.bytes;
+  }
+
+  /** The commits are durable, whatever happens here: what can't be told is made good by reading the log. */
+  #publish(judged: Judged): void {
+    try {
+      publish(judged, this.replicas);
+    } catch (error) {
+      if (judged.replica) this.replicas.drop(judged.replica);
+      this.telemetry.warn('Commits could not be published', { error: String((error as Error).stack) });
     }
   }
 

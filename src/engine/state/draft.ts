@@ -43,10 +43,11 @@ export class GroupState {
 }
 
 interface Touched {
-  readonly ref: ItemRef;
   readonly original: ItemState | undefined;
   state: ItemState | undefined;
   change: Change | undefined;
+  /** The JSON text of `state` has at most so many bytes. */
+  bytesMax: number;
 }
 
 export class Draft {
@@ -72,26 +73,30 @@ export class Draft {
     return this.group.items.get(id);
   }
 
-  /** Gives the item other attributes, or none at all. Answers the difference that this made. */
-  write(ref: ItemRef, attributes: Attributes | undefined): Change | undefined {
+  /**
+   * Gives the item other attributes, or none at all. Answers the difference that this made. `growth` is by how many bytes
+   * the item's JSON text grew at most, where the caller knows: many small operations on a large item of one command
+   * then don't encode it each time.
+   */
+  write(ref: ItemRef, attributes: Attributes | undefined, growth = Number.POSITIVE_INFINITY): Change | undefined {
     const before = this.item(ref);
+    const id = refId(ref);
+    const touched = this.#touched.get(id);
+    const bytesMax = (touched?.bytesMax ?? Number.POSITIVE_INFINITY) + growth;
     let after: ItemState | undefined;
+    let bytes = 0;
     if (attributes !== undefined) {
-      after = new ItemState(
-        encodeAttributes(attributes),
-        this.nextRevision,
-        before?.createdRevision ?? this.nextRevision,
-        attributes,
-      );
+      const json = bytesMax > limits.itemBytesMax ? encodeAttributes(attributes) : undefined;
+      bytes = json === undefined ? bytesMax : Buffer.byteLength(json);
+      after = new ItemState(json, this.nextRevision, before?.createdRevision ?? this.nextRevision, attributes);
     }
     const change = changeBetween(ref, before, after);
     if (!change) return undefined;
-    const id = refId(ref);
-    const touched = this.#touched.get(id);
     if (!touched) {
-      this.#touched.set(id, { ref, original: before, state: after, change });
+      this.#touched.set(id, { original: before, state: after, change, bytesMax: bytes });
     } else {
       touched.state = after;
+      touched.bytesMax = bytes;
       touched.change = changeBetween(ref, touched.original, after);
       // What comes back to where it was has not changed, and keeps its revision.
       if (!touched.change) touched.state = touched.original;
@@ -153,12 +158,17 @@ export class Draft {
   #checkBytes(changes: readonly Change[]): void {
     if (changes.length < 2) return;
     let bytes = 0;
-    for (const { after, key } of changes) bytes += (after?.json.length ?? 0) + key.length;
+    for (const change of changes) bytes += bytesOf(change);
     if (bytes > limits.commitBytesMax) {
       throw new Problem(
         'tooLarge',
-        `One commit holds at most ${limits.commitBytesMax} bytes of items; split the request.`,
+        `One commit holds at most ${limits.commitBytesMax} bytes of items, before and after; split the request.`,
       );
     }
   }
+}
+
+/** Roughly what a change holds in memory and in the log. */
+export function bytesOf({ after, formerBytes, key }: Change): number {
+  return (after?.json.length ?? 0) + formerBytes + key.length;
 }

@@ -10,8 +10,9 @@ import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction 
 import { isSystemName } from './collections.js';
 import type { Command, Settled } from './commands.js';
 import { newEpoch } from './cursor.js';
-import { Draft, GroupState, refId } from './draft.js';
-import { type Change, type Collection, type Commit, type ItemRef, ItemState } from './model.js';
+import { bytesOf, Draft, GroupState, refId } from './draft.js';
+import { loadItems, stateOf } from './loading.js';
+import type { Change, Collection, Commit } from './model.js';
 import { type Replica, rowsOf } from './replica.js';
 import type { Replicas } from './replicas.js';
 
@@ -43,6 +44,7 @@ export interface Request {
 export type Verdict = { readonly submitted: Submitted<unknown> } | { readonly problem: unknown };
 
 export interface Judged {
+  /** Of the group's first commands, at least one: those that follow are for the next group. */
   readonly verdicts: Verdict[];
   readonly commits: Commit[];
   /** Set when the group brought the pool into being. */
@@ -76,13 +78,22 @@ export async function judgeGroup(
     head?.description,
   );
   const answers = await storedAnswers(pool, group, tx, now);
-  await loadItems(group, state, replica, tx);
+  const loaded = await loadItems(
+    group.map(({ command }) => command),
+    state,
+    replica,
+    tx,
+  );
+  let work = loaded.bytes;
 
   const commits: Commit[] = [];
   const kept: StoredAnswer[] = [];
   const verdicts: Verdict[] = [];
-  for (const { command, idempotency } of group) {
+  for (const { command, idempotency } of group.slice(0, loaded.commands)) {
+    // What is left is for the next group: a transaction holds only so much.
+    if (work > limits.groupWorkBytesMax && verdicts.length > 0) break;
     try {
+      if (loaded.refused) throw loaded.refused;
       const answerId = idempotency && `${command.subject.id}\n${idempotency.key}`;
       const former = answerId === undefined ? undefined : answers.get(answerId);
       if (former) {
@@ -91,6 +102,7 @@ export async function judgeGroup(
       }
       if (command.explore) await command.explore(explorerOf(state, replica, tx));
       const { answer, changes } = decide(command, state, options);
+      for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
         commits.push({ revision: state.revision, time: now, subject: command.subject.id, changes });
       if (idempotency && !command.dryRun) {
@@ -181,42 +193,6 @@ export function publish(
   );
   // A reader may have seen the new revision in the database first and brought the replica forward already.
   replica.advance(commits.filter(({ revision }) => revision > replica.revision));
-}
-
-/** Fills the state with every item that the group's commands name: remembered ones, and one read for all others. */
-async function loadItems(
-  group: readonly Request[],
-  state: GroupState,
-  replica: Replica | undefined,
-  tx: StoreTransaction,
-): Promise<void> {
-  const missing = new Map<string, ItemRef>();
-  for (const { command } of group) {
-    for (const ref of command.touches) {
-      const id = refId(ref);
-      if (state.items.has(id) || missing.has(id)) continue;
-      const remembered = replica?.remembered(ref);
-      if (remembered) state.items.set(id, remembered.state);
-      else if (replica?.collections.has(ref.collection)) missing.set(id, ref);
-      else state.items.set(id, undefined);
-    }
-  }
-  if (!replica || missing.size === 0) return;
-  const places = [...missing.values()].map(({ collection, key }) => ({
-    collectionId: (replica.collections.get(collection) as Collection).id,
-    key,
-  }));
-  const found = new Map((await tx.items(replica.id, places)).map((item) => [`${item.collectionId}/${item.key}`, item]));
-  for (const [id, ref] of missing) {
-    const item = found.get(`${(replica.collections.get(ref.collection) as Collection).id}/${ref.key}`);
-    const itemState = item && stateOf(item);
-    state.items.set(id, itemState);
-    replica.remember(ref, itemState);
-  }
-}
-
-export function stateOf(item: StoredItem): ItemState {
-  return new ItemState(item.json, item.revision, item.createdRevision);
 }
 
 /** Reads for a command that explores. It is alone in its group, so the database's state is the group's. */

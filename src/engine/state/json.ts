@@ -160,14 +160,27 @@ function audit(text: string): void {
 }
 
 /**
- * Whether the number comes out as it went in: an integer must be a double exactly, or be the text that a double is
- * written as (a large double's shortest text need not be its exact value, and must be taken back as it was given out).
+ * Whether the number comes out as it went in. An integer past 2^53, however it is written, must be a double exactly, or have
+ * the digits that a double is written with: a large double's shortest text need not be its exact value, and must be
+ * taken back as it was given out. Other decimals are approximations by nature, but must not vanish.
  */
 function isExact(token: string): boolean {
   const value = Number(token);
   if (!Number.isFinite(value)) return false;
-  if (!/^-?\d+$/.test(token) || Number.isSafeInteger(value)) return true;
-  return String(value) === token || BigInt(token) === BigInt(value);
+  const given = decimalOf(token);
+  if (value === 0) return given.digits === '';
+  if (given.exponent < 0 || Number.isSafeInteger(value)) return true;
+  const written = decimalOf(String(value));
+  if (given.digits === written.digits && given.exponent === written.exponent) return true;
+  return BigInt(given.digits) * 10n ** BigInt(given.exponent) === BigInt(Math.abs(value));
+}
+
+/** A number's text as digits without zeros at either end, and the power of ten that they stand before. */
+function decimalOf(token: string): { digits: string; exponent: number } {
+  const [, whole = '', fraction = '', power = '0'] = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(token) ?? [];
+  const digits = `${whole}${fraction}`.replace(/^0+/, '');
+  const significant = digits.replace(/0+$/, '');
+  return { digits: significant, exponent: Number(power) - fraction.length + digits.length - significant.length };
 }
 
 function refuse(code: 'badRequest' | 'numberOutOfRange', detail: string, pointer: string): never {

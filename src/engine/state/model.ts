@@ -11,21 +11,29 @@ export interface ItemRef {
 
 /** An item's content at one revision. Holds the JSON text, which is stored and sent, and parses it when it is needed. */
 export class ItemState {
+  #json: string | undefined;
   #attributes: Attributes | undefined;
 
+  /** From the JSON text, from the attributes, or from both where they are at hand. */
   constructor(
-    /** The attributes as JSON text. */
-    readonly json: string,
+    json: string | undefined,
     /** The revision of the commit that last changed the item. */
     readonly revision: number,
     readonly createdRevision: number,
     attributes?: Attributes,
   ) {
+    this.#json = json;
     this.#attributes = attributes;
   }
 
+  /** The attributes as JSON text. */
+  get json(): string {
+    this.#json ??= JSON.stringify(this.#attributes);
+    return this.#json;
+  }
+
   get attributes(): Attributes {
-    this.#attributes ??= JSON.parse(this.json) as Attributes;
+    this.#attributes ??= JSON.parse(this.#json as string) as Attributes;
     return this.#attributes;
   }
 }
@@ -40,6 +48,8 @@ export interface Change {
   readonly removed: readonly string[];
   /** The former values of the changed attributes, where they had one. */
   readonly before: Attributes;
+  /** At most what the former values take as JSON text, for what is bounded in bytes. */
+  readonly formerBytes: number;
   /** The item afterwards; absent after a deletion. */
   readonly after: ItemState | undefined;
   /** What the item's revisions were before; absent when it is new. */
@@ -95,6 +105,7 @@ export function changeBetween(
     changed,
     removed,
     before: before ? pickMembers(before.attributes, changed) : NOTHING,
+    formerBytes: before?.json.length ?? 0,
     after,
     former,
   };
@@ -110,5 +121,5 @@ export function stateBefore(change: Change): ItemState | undefined {
       )
     : {};
   Object.defineProperties(attributes, Object.getOwnPropertyDescriptors(change.before));
-  return new ItemState(JSON.stringify(attributes), change.former.revision, change.former.createdRevision, attributes);
+  return new ItemState(undefined, change.former.revision, change.former.createdRevision, attributes);
 }

@@ -65,6 +65,18 @@ const rows: Row[] = [
     'badRequest',
   ],
   ['JSON Patch with a malformed pointer', patch({ op: 'add', path: 'attributes/a', value: 1 }), {}, 'badRequest'],
+  [
+    'JSON Patch at what is no position',
+    patch({ op: 'replace', path: '/attributes/l/01', value: 9 }),
+    { l: [1, 2] },
+    'conflict',
+  ],
+  [
+    'JSON Patch that copies and copies',
+    patch(...Array.from({ length: 40 }, (_, i) => ({ op: 'copy', from: '/attributes', path: `/attributes/x${i}` }))),
+    { a: 'some text' },
+    'tooLarge',
+  ],
   ['JSON Patch without a value', patch({ op: 'add', path: '/attributes/a' }), {}, 'badRequest'],
   ['JSON Patch beside the attributes', patch({ op: 'add', path: '/other', value: 1 }), {}, 'invalid'],
   ['JSON Patch that takes the attributes away', patch({ op: 'remove', path: '/attributes' }), {}, 'invalid'],

@@ -2,14 +2,12 @@
  * What each operation makes of an item's attributes. Pure: the present attributes and the operation's arguments in, the
  * next attributes out, or a Problem. Called by `decide` inside the commit.
  */
-import { applyPatch, type Operation as PatchOperation } from 'rfc6902';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import {
   checkNesting,
   copyMembers,
   getMember,
-  isObject,
   type Json,
   type JsonObject,
   jsonEqual,
@@ -17,6 +15,7 @@ import {
   pointerToken,
   setMember,
 } from './json.js';
+import { applyJsonPatch } from './json-patch.js';
 import type { Attributes } from './model.js';
 import { checkAttributeName } from './names.js';
 
@@ -56,7 +55,7 @@ export function apply(action: Action, present: Attributes | undefined): Attribut
     case 'merge':
       return mergePatch(now, action.attributes) as Attributes;
     case 'patch':
-      return applyJsonPatch(now, action.patch);
+      return patched(now, action.patch);
     case 'delete':
       return undefined;
     case 'unset':
@@ -92,7 +91,8 @@ export function checkAction(action: Action): void {
     case 'append':
     case 'remove':
       checkAttributeName(action.attribute);
-      checkNesting(action.value, '/value');
+      // What is appended stands one level deeper than what is set.
+      checkNesting(action.op === 'append' ? [action.value] : action.value, '/value');
       return;
     case 'increment':
       checkAttributeName(action.attribute);
@@ -184,56 +184,8 @@ function increment(present: Json | undefined, { attribute, by, min, max }: Actio
   return sum;
 }
 
-/** Names that the library passes over when it follows a pointer, so that a patch can't reach a prototype. */
-const UNREACHABLE = new Set(['__proto__', 'constructor', 'prototype']);
-
-function applyJsonPatch(present: Attributes, patch: readonly JsonObject[]): Attributes {
-  const document = cloneBare({ attributes: present }) as JsonObject;
-  for (const [index, operation] of patch.entries()) {
-    const failure = applyOne(document, operation);
-    if (!failure) continue;
-    const detail = `Operation ${index} of the JSON Patch can't be applied: ${failure.detail}`;
-    throw new Problem(failure.code, detail, { errors: [{ pointer: `/${index}`, index, code: failure.code, detail }] });
-  }
-  const next = document.attributes;
-  if (!isObject(next) || Object.keys(document).length !== 1) {
-    throw new Problem('invalid', 'The JSON Patch must leave `/attributes` an object and add nothing beside it.');
-  }
-  const attributes = withoutNulls(next);
+function patched(present: Attributes, patch: readonly JsonObject[]): Attributes {
+  const attributes = withoutNulls(applyJsonPatch(present, patch));
   checkAttributes(attributes);
   return attributes;
-}
-
-function applyOne(
-  document: JsonObject,
-  operation: JsonObject,
-): { code: 'badRequest' | 'conflict'; detail: string } | undefined {
-  for (const member of ['path', 'from']) {
-    const pointer = operation[member];
-    if (typeof pointer !== 'string') continue;
-    if (pointer !== '' && !pointer.startsWith('/'))
-      return { code: 'badRequest', detail: `\`${member}\` is not a JSON Pointer.` };
-    const name = pointer.split('/').find((token) => UNREACHABLE.has(token));
-    if (name) return { code: 'badRequest', detail: `a JSON Patch can't reach the name ${name}; use a merge patch.` };
-  }
-  try {
-    const [failure] = applyPatch(document, [cloneBare(operation) as unknown as PatchOperation]);
-    if (!failure) return undefined;
-    return {
-      code: failure.name === 'InvalidOperationError' ? 'badRequest' : 'conflict',
-      detail: `${failure.message}.`,
-    };
-  } catch {
-    // The library assumes that a parent is an object or an array; what it throws at a string or number is this.
-    return { code: 'conflict', detail: `there is nothing to ${operation.op} at ${operation.path}.` };
-  }
-}
-
-/** A deep copy without prototypes, so that a pointer to `toString` finds nothing. */
-function cloneBare(value: Json): Json {
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(cloneBare);
-  const copy = Object.create(null) as JsonObject;
-  for (const name of Object.keys(value)) setMember(copy, name, cloneBare(value[name] as Json));
-  return copy;
 }

@@ -7,8 +7,8 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
-import { stateOf } from './group.js';
 import type { KeyRange } from './key-order.js';
+import { stateOf } from './loading.js';
 import type { ItemRef, ItemState } from './model.js';
 import type { Replica } from './replica.js';
 import type { Replicas } from './replicas.js';
@@ -70,6 +70,7 @@ export class Reader {
       bytesMax: limits.pageBytesMax,
     });
     if (!head) throw this.#gone(replica);
+    if (head.revision > replica.revision) await this.replicas.refresh(replica);
     return {
       replica,
       revision: head.revision,
@@ -142,6 +143,7 @@ export class Reader {
     }
     const { head, items } = await this.store.items(replica.id, places);
     if (!head) throw this.#gone(replica);
+    replica.learn(head);
     if (head.revision > replica.revision) await this.replicas.refresh(replica);
 
     const found = new Map<ItemRef, ItemState>();

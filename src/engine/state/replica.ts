@@ -82,6 +82,12 @@ export class Replica {
     return collection?.present ? collection : undefined;
   }
 
+  /** Takes over what isn't told by commits. The oldest revision only rises. */
+  learn(head: Pick<PoolHead, 'oldestRevision' | 'description'>): void {
+    this.oldestRevision = Math.max(this.oldestRevision, head.oldestRevision);
+    this.description = head.description;
+  }
+
   setCollections(collections: readonly Collection[]): void {
     for (const collection of collections) {
       this.#byName.set(collection.name, collection);
@@ -124,7 +130,7 @@ export class Replica {
   /** Moves to a later revision without the commits between: what is remembered is no longer of use. */
   leap(head: PoolHead, collections: readonly Collection[]): void {
     this.#revision = head.revision;
-    this.oldestRevision = head.oldestRevision;
+    this.learn(head);
     this.#ring.length = 0;
     this.#ringBytes = 0;
     this.forgetItems();
@@ -164,7 +170,8 @@ export class Replica {
 
 function commitBytes(commit: Commit): number {
   let bytes = 100;
-  for (const change of commit.changes) bytes += 300 + change.key.length + (change.after?.json.length ?? 100) * 2;
+  for (const change of commit.changes)
+    bytes += 300 + change.key.length + (change.after?.json.length ?? 0) * 2 + change.formerBytes;
   return bytes;
 }
 
@@ -196,6 +203,7 @@ function changeOf(row: LogRow, collection: string): Change {
         : changed.filter((attribute) => !Object.hasOwn(after.attributes, attribute))
       : changed,
     before: JSON.parse(row.before) as Attributes,
+    formerBytes: row.before.length,
     after,
     former:
       row.formerRevision === null

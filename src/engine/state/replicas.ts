@@ -117,18 +117,19 @@ export class Replicas {
     return content && this.adopt(content);
   }
 
+  /** Whether a look at the database is under way for the replica. */
+  isRefreshing(replica: Replica): boolean {
+    return this.#refreshing.has(replica);
+  }
+
   async #readForward(replica: Replica): Promise<void> {
     const head = await this.store.poolById(replica.id);
     if (!head) return this.drop(replica);
-    await this.#bringTo(replica, head, {
-      content: () => this.store.pool(replica.name),
-      log: (request) => this.store.log(request),
-    });
+    await this.#bringTo(replica, head, this.#source(replica));
   }
 
   async #bringTo(replica: Replica, head: PoolHead, source: Source): Promise<void> {
-    replica.oldestRevision = head.oldestRevision;
-    replica.description = head.description;
+    replica.learn(head);
     let rows = 0;
     while (replica.revision < head.revision) {
       const after = replica.revision;
@@ -146,7 +147,7 @@ export class Replicas {
         if (content.head.revision > replica.revision) replica.leap(content.head, content.collections);
         continue;
       }
-      const commits = await this.commits(replica, page);
+      const commits = await this.commits(replica, page, source);
       if (commits.length === 0 && replica.revision === after) {
         throw new Error(`The log of pool ${replica.name} has a hole after revision ${after}`);
       }
@@ -156,10 +157,12 @@ export class Replicas {
   }
 
   /** The page's commits, with the names of collections that the replica doesn't know yet. */
-  async commits(replica: Replica, page: LogPage): Promise<Commit[]> {
+  async commits(replica: Replica, page: LogPage, source: Source = this.#source(replica)): Promise<Commit[]> {
     if (page.rows.some((row) => !replica.collectionById(row.collectionId))) {
-      const content = await this.store.pool(replica.name);
-      const unknown = (content?.collections ?? []).filter(({ id }) => !replica.collectionById(id));
+      // Through the same source: inside a transaction a second connection could be waited for in vain.
+      const content = await source.content();
+      const collections = content?.head.id === replica.id ? content.collections : [];
+      const unknown = collections.filter(({ id }) => !replica.collectionById(id));
       // Only the names: what is in them is counted as the replica takes in the commits.
       replica.setCollections(
         unknown.map((collection) => ({ ...collection, present: isSystemName(collection.name), items: 0, revision: 0 })),
@@ -170,6 +173,10 @@ export class Replicas {
       if (!collection) throw new Error(`The log of pool ${replica.name} names the unknown collection ${id}`);
       return collection.name;
     });
+  }
+
+  #source(replica: Replica): Source {
+    return { content: () => this.store.pool(replica.name), log: (request) => this.store.log(request) };
   }
 
   #forgetIdle(): void {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { type Attributes, type Commit, changeBetween, ItemState } from '../state/model.js';
-import { coalesce } from './coalesce.js';
+import { Coalesced } from './coalesce.js';
 
 const write = fc.record({
   key: fc.constantFrom('a', 'b'),
@@ -34,7 +34,9 @@ it('takes a watcher from where it was to where the commits lead', () => {
       const begin = commits.length === 0 ? 0 : cut % commits.length;
       const missed = commits.slice(begin);
       if (missed.length === 0) return;
-      const joined = coalesce(missed, () => true);
+      const coalesced = new Coalesced();
+      for (const commit of missed) coalesced.add(commit, () => true);
+      const joined = coalesced.commit as Commit;
       const told = new Map<string, Attributes | undefined>(
         [...(states[begin] ?? [])].map(([key, state]) => [key, state?.attributes]),
       );

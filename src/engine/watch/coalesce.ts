@@ -1,31 +1,56 @@
 /**
  * Several commits as one: for a watcher of a collection that couldn't keep up and is told the state it missed, not the way
  * there. Each item's first state before and last state after make its change; what came back to where it was isn't told.
- * Pure.
+ * Pure; each commit is added once, at the cost of its own changes.
  */
 import { type Change, type Commit, changeBetween, type ItemState, stateBefore } from '../state/model.js';
 
-/** The commits, of which there is at least one, as one commit of the last one's revision. */
-export function coalesce(commits: readonly Commit[], concerns: (change: Change) => boolean): Commit {
-  const items = new Map<
-    string,
-    { first: Change; before: ItemState | undefined; after: ItemState | undefined; count: number }
-  >();
-  for (const { changes } of commits) {
-    for (const change of changes) {
+interface Entry {
+  readonly first: Change;
+  after: ItemState | undefined;
+  count: number;
+}
+
+export class Coalesced {
+  readonly #items = new Map<string, Entry>();
+  #last: Commit | undefined;
+  #bytes = 0;
+
+  /** Roughly what the joined commit holds in memory. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Adds the next commit, and of its changes those that concern the watcher. */
+  add(commit: Commit, concerns: (change: Change) => boolean): void {
+    this.#last = commit;
+    for (const change of commit.changes) {
       if (!concerns(change)) continue;
       const id = `${change.collection}/${change.key}`;
-      const entry = items.get(id);
+      const entry = this.#items.get(id);
       if (entry) {
+        this.#bytes += sizeOf(change.after) - sizeOf(entry.after);
         entry.after = change.after;
         entry.count++;
-      } else items.set(id, { first: change, before: stateBefore(change), after: change.after, count: 1 });
+      } else {
+        this.#items.set(id, { first: change, after: change.after, count: 1 });
+        this.#bytes += sizeOf(change.after) + change.formerBytes + id.length + 200;
+      }
     }
   }
-  const changes: Change[] = [];
-  for (const { first, before, after, count } of items.values()) {
-    const change = count === 1 ? first : changeBetween(first, before, after);
-    if (change) changes.push(change);
+
+  /** All that was added as one commit of the last one's revision; undefined when nothing was added. */
+  get commit(): Commit | undefined {
+    if (!this.#last) return undefined;
+    const changes: Change[] = [];
+    for (const { first, after, count } of this.#items.values()) {
+      const change = count === 1 ? first : changeBetween(first, stateBefore(first), after);
+      if (change) changes.push(change);
+    }
+    return { ...this.#last, changes };
   }
-  return { ...(commits.at(-1) as Commit), changes };
+}
+
+function sizeOf(state: ItemState | undefined): number {
+  return state?.json.length ?? 0;
 }

@@ -55,8 +55,11 @@ export class Hub implements Follower {
     this.#told = replica.revision;
   }
 
+  /** Streams that were begun and have not ended, members or not: they hold the replica. */
+  streams = 0;
+
   get busy(): boolean {
-    return this.#groupOf.size > 0;
+    return this.streams > 0 || this.#groupOf.size > 0;
   }
 
   get members(): number {

@@ -27,7 +27,8 @@ export class LogReader {
    */
   async next(replica: Replica, after: number): Promise<readonly Commit[]> {
     if (replica.gone) throw new LogExpired('deleted');
-    const recent = replica.recent(after);
+    // The database may be ahead of the replica: at the replica's own revision only the log knows what follows.
+    const recent = after < replica.revision ? replica.recent(after) : undefined;
     if (recent) return recent;
     const page = await this.store.log({
       poolId: replica.id,

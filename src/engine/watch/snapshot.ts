@@ -5,8 +5,8 @@
  */
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
-import { stateOf } from '../state/group.js';
 import { compareKeys, isInRange } from '../state/key-order.js';
+import { stateOf } from '../state/loading.js';
 import { type ItemState, stateBefore } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
 import { LogExpired, type LogReader } from './log-reader.js';
@@ -54,7 +54,7 @@ export async function* snapshot(
           continue;
         const state = stateBefore(change);
         undo.set(change.key, state);
-        undoBytes += change.key.length + (state?.json.length ?? 0) + 100;
+        undoBytes += bytesOf(change.key, state);
         if (undoBytes > UNDO_BYTES_MAX) throw new SnapshotOverrun();
       }
     }
@@ -65,11 +65,15 @@ export async function* snapshot(
     for (const [key, state] of undo) {
       if (last !== undefined && compareKeys(key, last) > 0) continue;
       undo.delete(key);
+      undoBytes -= bytesOf(key, state);
       if (state) items.set(key, state);
       else items.delete(key);
     }
-    if (undo.size === 0) undoBytes = 0;
     after = last;
     yield Array.from(items, ([key, state]) => ({ key, state })).sort((a, b) => compareKeys(a.key, b.key));
   }
+}
+
+function bytesOf(key: string, state: ItemState | undefined): number {
+  return key.length + (state?.json.length ?? 0) + 100;
 }

@@ -12,7 +12,7 @@ import type { Store } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
 import type { Change, Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
-import { coalesce } from './coalesce.js';
+import { Coalesced } from './coalesce.js';
 import { changesFrames, frame, heartbeat } from './frames.js';
 import type { Hub, Member } from './hub.js';
 import { LogExpired, type LogReader } from './log-reader.js';
@@ -50,6 +50,8 @@ export interface StreamOptions {
 const SNAPSHOT_ATTEMPTS = 5;
 /** What is joined to one commit for a slow attachment: beyond this a snapshot is cheaper. */
 const COALESCE_COMMITS_MAX = 20_000;
+/** Commits that are joined in one turn of the event loop. */
+const COALESCE_TURN = 200;
 
 export class Stream implements Member {
   /** Told everything up to this revision. */
@@ -106,8 +108,10 @@ export class Stream implements Member {
   }
 
   receive(frames: Buffer): void {
+    // Judged by what waited before: a large frame to a quick reader doesn't make it a slow one.
+    const { buffered } = this.sink;
     this.sink.write(frames);
-    if (this.sink.buffered <= limits.watchBufferBytesMax) return;
+    if (buffered <= limits.watchBufferBytesMax) return;
     this.hub.leave(this);
     this.#told = this.replica.revision;
     this.#wake?.('slow');
@@ -138,11 +142,10 @@ export class Stream implements Member {
   /** One stay in the group, and what follows it. */
   async #live(): Promise<void> {
     await this.#catchUp(false);
-    if (this.#over) return;
-    // From here to the join nothing is awaited: the stream has been told everything up to the replica's revision.
+    // The look and the join are in one turn: a commit in between would be neither read nor told.
+    if (this.#over || this.#told < this.replica.revision) return;
     const why = await new Promise((resolve) => {
       this.#wake = resolve;
-      this.#told = this.replica.revision;
       this.hub.join(this, this.options.view, this.options.bookmarkMs);
     });
     this.#wake = undefined;
@@ -186,14 +189,18 @@ export class Stream implements Member {
     const missed = this.replica.revision - this.#told;
     if (missed === 0 || this.#over) return;
     if (missed > COALESCE_COMMITS_MAX) return this.#snapshot('slow');
-    let joined: Commit | undefined;
+    const joined = new Coalesced();
+    let taken = 0;
     for await (const commit of this.log.between(this.replica, this.#told, this.replica.revision)) {
-      joined = coalesce(joined ? [joined, commit] : [commit], (change) => view.sees(change));
-      if (bytesOf(joined) > limits.watchBufferBytesMax) return this.#snapshot('slow');
+      joined.add(commit, (change) => view.sees(change));
+      if (joined.bytes > limits.watchBufferBytesMax) return this.#snapshot('slow');
+      // From the ring they come without a pause, and others want their turn.
+      if (++taken % COALESCE_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    if (!joined) return;
-    this.#told = joined.revision;
-    this.#tell(joined, joined.changes);
+    const { commit } = joined;
+    if (!commit) return;
+    this.#told = commit.revision;
+    this.#tell(commit, commit.changes);
   }
 
   async #snapshot(reason: ResetReason | undefined): Promise<void> {
@@ -262,10 +269,4 @@ export class Stream implements Member {
     const view = this.options.kind === 'attach' ? { view: this.options.view.request.collection } : {};
     this.sink.write(frame('reset', { ...view, reason }, ''));
   }
-}
-
-function bytesOf(commit: Commit): number {
-  let bytes = 0;
-  for (const { after, key } of commit.changes) bytes += (after?.json.length ?? 0) + key.length + 100;
-  return bytes;
 }

@@ -176,6 +176,8 @@ export class Watching {
     const running = { stream, until: this.clock.now() + expiresInMs, slot: this.#slots++ % HEARTBEAT_SLOTS };
     this.#running.add(running);
     onClose(() => stream.closed());
+    const hub = this.#hub(replica);
+    hub.streams++;
     try {
       this.telemetry.watcherEnded(await stream.run());
     } catch (error) {
@@ -185,6 +187,7 @@ export class Watching {
       });
       sink.destroy();
     } finally {
+      hub.streams--;
       this.#running.delete(running);
     }
   }
@@ -258,7 +261,7 @@ export class Watching {
 
   #poll(): void {
     for (const replica of this.replicas.all()) {
-      if (!replica.follower?.busy) continue;
+      if (!replica.follower?.busy || this.replicas.isRefreshing(replica)) continue;
       // A failure is met by the next request as well, which tells of it.
       this.replicas.refresh(replica).catch(() => undefined);
     }

@@ -1,0 +1,131 @@
+/** What docs/ tells in tables is what the sources say: settings, metrics, limits, error codes. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { errorTable } from '../src/engine/errors.js';
+import { limits } from '../src/engine/limits.js';
+import { variables } from '../src/platform/config.js';
+import { Metrics } from '../src/platform/metrics.js';
+
+const ROOT = path.resolve(import.meta.dirname, '..');
+const operating = document('OPERATING.md');
+const errors = document('ERRORS.md');
+
+test('OPERATING.md has each variable, with what holds without it', () => {
+  const documented = rowsOf(section(operating, 'Settings')).map(([name, fallback]) => [bare(name), bare(fallback)]);
+  expect(documented).toEqual(Object.entries(variables).map(([name, { fallback }]) => [name, fallback]));
+});
+
+test('OPERATING.md has each metric, with its kind and labels', async () => {
+  const zero = { streams: 0, watchGroups: 0, bufferedBytes: 0, queuedCommands: 0, pools: 0, cacheBytes: 0 };
+  const { registry } = new Metrics(() => zero);
+  const own = registry.getMetricsAsArray().filter(({ name }) => name.startsWith('stargus_'));
+  const text = await registry.metrics();
+  const kinds = own.map(({ name }) => [name, new RegExp(`^# TYPE ${name} (\\w+)$`, 'm').exec(text)?.[1]]);
+  const documented = rowsOf(section(operating, 'Metrics'));
+  expect(documented.map(([name, kind = '']) => [bare(name), kind.split(',')[0]])).toEqual(kinds);
+  const labels = own.map((metric) => (metric as unknown as { labelNames: string[] }).labelNames);
+  expect(documented.map(([, kind = '']) => [...kind.matchAll(/`(\w+)`/g)].map(([, label]) => label))).toEqual(labels);
+});
+
+test('OPERATING.md tells limits as they are', () => {
+  const documented = rowsOf(section(operating, 'Limits'));
+  expect(documented.length).toBeGreaterThan(10);
+  for (const [name, value = ''] of documented) {
+    expect([bare(name), numberOf(value)]).toEqual([bare(name), limits[bare(name) as keyof typeof limits]]);
+  }
+});
+
+test('ERRORS.md has each code, with its status, and no other', () => {
+  const documented = rowsOf(errors).map(([code, status, again]) => [
+    /^\[`(\w+)`\]/.exec(code ?? '')?.[1],
+    Number(status),
+    again === 'yes',
+  ]);
+  const real = Object.entries(errorTable).map(([code, { status, retryable }]) => [code, status, retryable]);
+  expect(documented).toEqual(real);
+});
+
+test('ERRORS.md has a section for each code that says what to do', () => {
+  const sections = errors.split(/^## /m).slice(1);
+  expect(sections.map((text) => text.split('\n')[0])).toEqual(Object.keys(errorTable));
+  expect(sections.filter((text) => !text.includes('**What to do:**'))).toEqual([]);
+});
+
+test('documents name no variable and no error code that does not exist', () => {
+  const pages = ['API', 'ERRORS', 'OPERATING', 'GLOSSARY'].map((name) => document(`${name}.md`));
+  const text = [...pages, readFileSync(path.join(ROOT, 'README.md'), 'utf8')].join('\n');
+  const named = new Set([...text.matchAll(/\bSTARGUS_[A-Z_]+\b/g)].map(([name]) => name));
+  expect([...named].filter((name) => !Object.hasOwn(variables, name))).toEqual([]);
+  const codes = new Set([...text.matchAll(/\b[45]\d\d `(\w+)`/g)].map(([, code]) => code as string));
+  expect(codes.size).toBeGreaterThan(5);
+  expect([...codes].filter((code) => !Object.hasOwn(errorTable, code))).toEqual([]);
+});
+
+test('links inside the documents lead to headings that exist', () => {
+  const names = ['API', 'ERRORS', 'OPERATING', 'GLOSSARY'];
+  const broken = names.flatMap((name) => {
+    const links = document(`${name}.md`).matchAll(/\]\((\w+\.md)?#([\w-]+)\)/g);
+    return [...links]
+      .filter(([, file = `${name}.md`, anchor]) => !headings(document(file)).includes(anchor as string))
+      .map(([link]) => `${name}.md: ${link}`);
+  });
+  expect(broken).toEqual([]);
+});
+
+test('GLOSSARY.md defines each word once', () => {
+  const words = [...document('GLOSSARY.md').matchAll(/^- \*\*(.+?)\*\*/gm)].map(([, word]) => word as string);
+  expect(words.length).toBeGreaterThan(20);
+  expect(words.filter((word, i) => words.indexOf(word) !== i)).toEqual([]);
+});
+
+test('CHANGELOG.md has the version of package.json', () => {
+  const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  expect(readFileSync(path.join(ROOT, 'CHANGELOG.md'), 'utf8')).toContain(`\n## ${version}`);
+});
+
+function document(name: string): string {
+  return readFileSync(path.join(ROOT, 'docs', name), 'utf8');
+}
+
+/** The text below a heading of the second level. */
+function section(markdown: string, heading: string): string {
+  const found = markdown.split(/^## /m).find((text) => text.startsWith(`${heading}\n`));
+  if (found === undefined) throw new Error(`There is no section ${heading}`);
+  return found;
+}
+
+/** The rows of a section's last table, without its head. */
+function rowsOf(markdown: string): string[][] {
+  const table = [...markdown.matchAll(/^\|.*\n\|[-|]+\n((?:\|.*\n)+)/gm)].at(-1)?.[1] ?? '';
+  return table
+    .trim()
+    .split('\n')
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+function bare(cell = ''): string {
+  return cell.replaceAll('`', '');
+}
+
+const UNITS = { '': 1, MiB: 1024 * 1024, s: 1000, h: 3_600_000 } as const;
+
+function numberOf(value: string): number {
+  const [, digits = '', unit = ''] = /^([\d,]+) ?(\w*)$/.exec(value) ?? [];
+  return Number(digits.replaceAll(',', '')) * UNITS[unit as keyof typeof UNITS];
+}
+
+/** As GitHub makes them of headings. */
+function headings(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
+}

@@ -1,0 +1,14 @@
+/** Killed twenty times under load, on each database, the server has lost nothing that it acknowledged. See crash.ts. */
+import { describe, expect, test } from 'vitest';
+import { databases } from '../support/server.js';
+import { crashAgainAndAgain } from './crash.js';
+
+describe.each(databases)('kill -9 on $name', ({ name }) => {
+  test('loses nothing acknowledged, leaves no hole, repeats nothing', async () => {
+    const plan = { database: name, crashes: 20, writers: 6, counters: 3, loadMsMax: 400, random: Math.random };
+    const report = await crashAgainAndAgain(plan);
+    expect(report.acknowledged).toBeGreaterThan(100);
+    // Kills that interrupt nobody prove nothing.
+    expect(report.unanswered + report.repeated).toBeGreaterThan(20);
+  }, 180_000);
+});
