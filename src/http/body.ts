@@ -85,11 +85,38 @@ export function checkQuery(spec: RouteSpec, request: FastifyRequest): unknown {
 
 /** `place` is what the pointers begin with: nothing for a body, `?` for query parameters. */
 function check(schema: z.ZodType, value: unknown, place: '' | '?'): unknown {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: explain });
   if (result.success) return result.data;
   const places = result.error.issues.flatMap((issue) => placesOf(issue, place));
   throw new Problem('badRequest', sentence(places, place), { errors: places.slice(0, 20) });
 }
+
+/** What zod found, in words that say what would be right; schemas with words of their own come before it. */
+function explain(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined
+        ? 'is missing.'
+        : `must be ${KINDS[issue.expected] ?? `of the type ${issue.expected}`}.`;
+    case 'invalid_value':
+      return `must be one of ${issue.values.map((value: unknown) => JSON.stringify(value)).join(', ')}.`;
+    case 'too_big':
+      return `must be at most ${issue.maximum}${issue.origin === 'string' ? ' characters long' : issue.origin === 'array' ? ' entries long' : ''}.`;
+    case 'too_small':
+      return `must be at least ${issue.minimum}${issue.origin === 'string' ? ' characters long' : issue.origin === 'array' ? ' entries long' : ''}.`;
+    default:
+      return undefined;
+  }
+}
+
+const KINDS: Record<string, string> = {
+  string: 'a string',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  object: 'an object',
+  array: 'an array',
+};
 
 function unknownNames(names: readonly string[], place: '' | '?'): Problem {
   const places = names.map((name) => ({

@@ -102,8 +102,10 @@ const ALL: readonly Method[] = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'];
 
 /** The methods that a path doesn't have are answered with those that it has. */
 function refuseOthers(instance: FastifyInstance, path: string, present: ReadonlySet<Method>): void {
+  const head = instance.hasRoute({ method: 'HEAD', url: path });
   const allow = [
-    ...(present.has('GET') ? ['GET', 'HEAD'] : []),
+    ...(present.has('GET') ? ['GET'] : []),
+    ...(head ? ['HEAD'] : []),
     ...ALL.filter((method) => method !== 'GET' && present.has(method)),
     'OPTIONS',
   ].join(', ');

@@ -40,14 +40,17 @@ export class Scenario {
     return path.replace(/^P(?=[/?]|$)/, P).replace(/^C(?=[/?]|$)/, `${P}/collections/things`);
   }
 
-  /** Sends a request. `line` is method and path; a body that isn't text or bytes is sent as JSON. */
-  call(line: string, body?: unknown, headers: Headers = {}): Promise<Answer> {
+  /** Sends a request, at once. `line` is method and path; a body that isn't text is sent as JSON. */
+  async call(line: string, body?: unknown, headers: Headers = {}): Promise<Answer> {
     const [method, path] = line.split(/ (.*)/) as [string, string];
     const agent = supertest(this.server.url);
     const request = agent[method.toLowerCase() as 'get'](this.path(path)).set(headers);
-    if (body === undefined) return request as unknown as Promise<Answer>;
-    if (!Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')) request.type('application/json');
-    return request.send(typeof body === 'string' ? body : JSON.stringify(body)) as unknown as Promise<Answer>;
+    if (body !== undefined) {
+      if (!Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')) request.type('application/json');
+      request.send(typeof body === 'string' ? body : JSON.stringify(body));
+    }
+    // A request of supertest is only sent when somebody waits for it.
+    return (await request) as Answer;
   }
 
   /** Plays the steps one after another. `attributes` and `keys` must be just what is wanted; other objects may hold more. */
