@@ -23,7 +23,8 @@ export class Client {
   call(line: string, body?: unknown, headers: Headers = {}): Promise<Answer> {
     const [method, path] = line.split(/ (.*)/) as [string, string];
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const type = text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+    const type =
+      text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
     const url = `${typeof this.base === 'string' ? this.base : this.base()}${path}`;
     return new Promise((resolve, reject) => {
       const outgoing = request(url, { method, agent: this.#agent, headers: { ...type, ...headers }, timeout: 10_000 });
@@ -57,7 +58,9 @@ export class Client {
   async items(collectionPath: string, limit = 1000): Promise<{ items: Item[]; revision: number }> {
     const items: Item[] = [];
     for (let token = ''; ; ) {
-      const { body } = await this.ok(`GET ${collectionPath}/items?limit=${limit}${token && `&pageToken=${encodeURIComponent(token)}`}`);
+      const { body } = await this.ok(
+        `GET ${collectionPath}/items?limit=${limit}${token && `&pageToken=${encodeURIComponent(token)}`}`,
+      );
       items.push(...body.items);
       if (body.nextPageToken === undefined) return { items, revision: body.revision };
       token = body.nextPageToken;

@@ -5,7 +5,7 @@ import { crashAgainAndAgain } from './crash.js';
 
 describe.each(databases)('kill -9 on $name', ({ name }) => {
   test('loses nothing acknowledged, leaves no hole, repeats nothing', async () => {
-    const plan = { database: name, crashes: 20, writers: 6, counters: 3, loadMsMax: 400, random: Math.random };
+    const plan = { database: name, crashes: 20, writers: 6, counters: 3, loadMsMax: 300, random: Math.random };
     const report = await crashAgainAndAgain(plan);
     expect(report.acknowledged).toBeGreaterThan(100);
     // Kills that interrupt nobody prove nothing.

@@ -4,7 +4,17 @@
  * Idempotency-Key until it is answered has it applied once.
  */
 import { type DatabaseName, type Server, startServer } from '../support/server.js';
-import { type Answer, Client, type Headers, inParallel, type Item, type LoggedChange, type LoggedCommit, pause, until } from './client.js';
+import {
+  type Answer,
+  Client,
+  type Headers,
+  type Item,
+  inParallel,
+  type LoggedChange,
+  type LoggedCommit,
+  pause,
+  until,
+} from './client.js';
 import { checkFold, Watcher } from './watcher.js';
 
 export interface CrashPlan {
@@ -75,9 +85,13 @@ class Crashes {
     await this.#client.ok(`PUT ${C}`);
     const { body } = await this.#client.ok(`GET ${P}`);
     this.#cursor = body.cursor;
-    const follow = (kind: 'attach' | 'feed') => new Watcher(() => this.server.url, POOL, { kind, collection: 'things', values: 'full' }).start();
+    const follow = (kind: 'attach' | 'feed') =>
+      new Watcher(() => this.server.url, POOL, { kind, collection: 'things', values: 'full' }).start();
     const watchers = [follow('feed'), follow('attach')];
-    await until(() => 'the watchers are not live', () => watchers.every(({ reached }) => reached >= 0));
+    await until(
+      () => 'the watchers are not live',
+      () => watchers.every(({ reached }) => reached >= 0),
+    );
     const { writers, counters, crashes, loadMsMax, random } = this.plan;
     const loads = [
       ...Array.from({ length: writers }, (_, i) => this.#write(`w${i}`)),
@@ -97,11 +111,19 @@ class Crashes {
     const revision = await this.#check();
     await this.#checkCounter();
     for (const watcher of watchers) {
-      await until(() => `${watcher.name} is at ${watcher.reached} of ${revision}`, () => watcher.failure !== undefined || watcher.reached >= revision);
+      await until(
+        () => `${watcher.name} is at ${watcher.reached} of ${revision}`,
+        () => watcher.failure !== undefined || watcher.reached >= revision,
+      );
       await watcher.stop();
       this.#checkWatcher(watcher);
     }
-    return { acknowledged: this.#acknowledged.length, unanswered: this.#unanswered, repeated: this.#repeated, revision };
+    return {
+      acknowledged: this.#acknowledged.length,
+      unanswered: this.#unanswered,
+      repeated: this.#repeated,
+      revision,
+    };
   }
 
   /** Sets some keys to a new value in one commit, over and over; what isn't answered may have happened or not. */
@@ -129,7 +151,9 @@ class Crashes {
       if (n % 7 !== 0) continue;
       const again = await this.#try(add);
       if (again && (again.headers['idempotency-replayed'] !== 'true' || again.body.revision !== answer.body.revision)) {
-        throw new Error(`The repetition of ${key} was answered ${JSON.stringify(again.body)} after ${JSON.stringify(answer.body)}`);
+        throw new Error(
+          `The repetition of ${key} was answered ${JSON.stringify(again.body)} after ${JSON.stringify(answer.body)}`,
+        );
       }
     }
   }
@@ -164,7 +188,9 @@ class Crashes {
       for (const key of keys) {
         const change = commit?.changes.find((candidate) => candidate.key === key);
         if (commit?.revision !== revision || change?.attributes.value !== value) {
-          throw new Error(`${value} at ${key} was acknowledged at ${revision}, where the log has ${JSON.stringify(commit)}`);
+          throw new Error(
+            `${value} at ${key} was acknowledged at ${revision}, where the log has ${JSON.stringify(commit)}`,
+          );
         }
       }
     }
@@ -173,21 +199,30 @@ class Crashes {
     // What a dying server had sent to MariaDB may come in while this is read; then the next check compares.
     if (revision === this.#log.at(-1)?.revision) {
       const expected = JSON.stringify([...this.#replayed.values()].sort((a, b) => (a.key < b.key ? -1 : 1)));
-      if (JSON.stringify(items) !== expected) throw new Error(`The state at ${revision} is ${JSON.stringify(items)}, the log replays to ${expected}`);
+      if (JSON.stringify(items) !== expected)
+        throw new Error(`The state at ${revision} is ${JSON.stringify(items)}, the log replays to ${expected}`);
     } else if (this.#over) throw new Error(`The state is at ${revision}, the log at ${this.#log.at(-1)?.revision}`);
     return revision;
   }
 
   async #checkCounter(): Promise<void> {
     const { body } = await this.#client.ok(`GET ${C}/items/counter`);
-    if (body.attributes.n !== this.#counted.size) throw new Error(`${this.#counted.size} increments were answered, the counter is ${body.attributes.n}`);
+    if (body.attributes.n !== this.#counted.size)
+      throw new Error(`${this.#counted.size} increments were answered, the counter is ${body.attributes.n}`);
     const values = new Set([...this.#counted.values()].map(({ body: { value } }) => value));
     if (values.size !== this.#counted.size) throw new Error('Two increments were answered with the same value');
     // Their answers are kept: each can be had again, without effect.
-    const works = [...this.#counted].filter((_, i) => i % 5 === 0).map(([key, answer]) => async () => {
-      const again = await this.#client.ok(`POST ${C}/items/counter/increment`, { attribute: 'n', by: 1 }, { 'idempotency-key': key });
-      if (JSON.stringify(again.body) !== JSON.stringify(answer.body)) throw new Error(`${key} was answered otherwise the second time`);
-    });
+    const works = [...this.#counted]
+      .filter((_, i) => i % 5 === 0)
+      .map(([key, answer]) => async () => {
+        const again = await this.#client.ok(
+          `POST ${C}/items/counter/increment`,
+          { attribute: 'n', by: 1 },
+          { 'idempotency-key': key },
+        );
+        if (JSON.stringify(again.body) !== JSON.stringify(answer.body))
+          throw new Error(`${key} was answered otherwise the second time`);
+      });
     await inParallel(8, works);
     const after = await this.#client.ok(`GET ${C}/items/counter`);
     if (after.body.attributes.n !== this.#counted.size) throw new Error('A repeated increment was applied');
@@ -197,7 +232,8 @@ class Crashes {
     const { name, lives, connections } = watcher;
     const [life] = lives;
     if (lives.length !== 1 || !life) throw new Error(`${name}: had to begin anew: ${watcher.resets}`);
-    if (connections <= this.plan.crashes) throw new Error(`${name}: had ${connections} connections over ${this.plan.crashes} crashes`);
+    if (connections <= this.plan.crashes)
+      throw new Error(`${name}: had ${connections} connections over ${this.plan.crashes} crashes`);
     const expected = this.#log.filter(({ revision }) => revision > (life.after ?? 0));
     const told = life.commits.map(({ revision }) => revision);
     if (JSON.stringify(told) !== JSON.stringify(expected.map(({ revision }) => revision))) {
@@ -215,5 +251,12 @@ class Crashes {
 
 function replay(state: Map<string, Item>, { op, collection, key, attributes }: LoggedChange, revision: number): void {
   if (op === 'delete') state.delete(key);
-  else state.set(key, { collection, key, revision, createdRevision: state.get(key)?.createdRevision ?? revision, attributes });
+  else
+    state.set(key, {
+      collection,
+      key,
+      revision,
+      createdRevision: state.get(key)?.createdRevision ?? revision,
+      attributes,
+    });
 }

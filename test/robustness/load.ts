@@ -11,7 +11,12 @@ export const KEYS = ['a1', 'a2', 'a3', 'b/1', 'b/2', 'c', 'Z', 'é', '\ufffd1', 
 const COLLECTION = 'c1';
 
 /** A write whose values are filled in when it is sent, so that each one changes something. */
-export type Write = readonly { readonly op: 'put' | 'merge' | 'delete'; readonly collection: string; readonly key: string; readonly extra: number }[];
+export type Write = readonly {
+  readonly op: 'put' | 'merge' | 'delete';
+  readonly collection: string;
+  readonly key: string;
+  readonly extra: number;
+}[];
 
 export const write = (keys: readonly string[] = KEYS): fc.Arbitrary<Write> =>
   fc.uniqueArray(
@@ -58,7 +63,8 @@ export class Load {
   async write(drawn: Write, filler = ''): Promise<Answer> {
     const command = commandOf(drawn, filler);
     const answer = await send(this.client, this.pool, command);
-    if (answer.status >= 400) throw new Error(`${JSON.stringify(command)}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    if (answer.status >= 400)
+      throw new Error(`${JSON.stringify(command)}: ${answer.status} ${JSON.stringify(answer.body)}`);
     const nothing = command.kind === 'single' && command.op.op === 'delete' && !answer.body.existed;
     if (!nothing) this.acknowledged.push({ revision: Number(answer.headers['stargus-revision']), command });
     return answer;
@@ -76,7 +82,9 @@ export class Load {
     for (const { revision, command } of [...this.acknowledged].sort((a, b) => a.revision - b.revision)) {
       const outcome = model.run(command);
       if (!outcome.committed || outcome.revision !== revision) {
-        throw new Error(`The write at ${revision} is number ${outcome.revision} (${outcome.committed ? 'a' : 'no'} commit): ${JSON.stringify(command)}`);
+        throw new Error(
+          `The write at ${revision} is number ${outcome.revision} (${outcome.committed ? 'a' : 'no'} commit): ${JSON.stringify(command)}`,
+        );
       }
       if (asked.has(revision)) states.set(revision, [...model.items.values()]);
     }

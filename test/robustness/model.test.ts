@@ -13,11 +13,17 @@ import { type Command, Model } from './model.js';
 /** How long one database is tried; the number of runs follows. */
 const BUDGET_MS = 22_000;
 
-const rounds = fc.array(fc.oneof({ weight: 3, arbitrary: fc.tuple(command) }, { weight: 1, arbitrary: fc.array(command, { minLength: 2, maxLength: 6 }) }), {
-  minLength: 1,
-  maxLength: 40,
-  size: 'max',
-});
+const rounds = fc.array(
+  fc.oneof(
+    { weight: 3, arbitrary: fc.tuple(command) },
+    { weight: 1, arbitrary: fc.array(command, { minLength: 2, maxLength: 6 }) },
+  ),
+  {
+    minLength: 1,
+    maxLength: 40,
+    size: 'max',
+  },
+);
 
 describe.each(databases)('random writes on $name', ({ name }) => {
   let server: Server;
@@ -40,11 +46,19 @@ describe.each(databases)('random writes on $name', ({ name }) => {
           const commands = round.map((each) => resolve(each, model));
           const answers = await Promise.all(commands.map((each) => send(client, pool, each)));
           writes += commands.length;
-          replay(model, commands.map((each, i): Taken => ({ command: each, answer: answers[i] as Answer })));
+          replay(
+            model,
+            commands.map((each, i): Taken => ({ command: each, answer: answers[i] as Answer })),
+          );
         }
         await expectState(client, pool, model);
       }),
-      { numRuns: 10_000, interruptAfterTimeLimit: BUDGET_MS, markInterruptAsFailure: false, includeErrorInReport: true },
+      {
+        numRuns: 10_000,
+        interruptAfterTimeLimit: BUDGET_MS,
+        markInterruptAsFailure: false,
+        includeErrorInReport: true,
+      },
     );
     expect(pools).toBeGreaterThan(3);
     expect(writes).toBeGreaterThan(100);
@@ -68,7 +82,10 @@ function replay(model: Model, taken: readonly Taken[]): void {
         const outcome = model.copy().run(command);
         return outcome.committed && outcome.revision === revision && !difference(command, outcome, answer);
       });
-      if (!maker) throw new Error(`No order explains the answers at revision ${revision}, the model is at ${model.revision}: ${explain(model, group)}`);
+      if (!maker)
+        throw new Error(
+          `No order explains the answers at revision ${revision}, the model is at ${model.revision}: ${explain(model, group)}`,
+        );
       model.run(maker.command);
       group = group.filter((each) => each !== maker);
     }
@@ -76,14 +93,20 @@ function replay(model: Model, taken: readonly Taken[]): void {
       const outcome = model.copy().run(command);
       return outcome.committed || difference(command, outcome, answer);
     });
-    if (wrong.length > 0) throw new Error(`These should have changed nothing at revision ${revision}: ${explain(model, wrong)}`);
+    if (wrong.length > 0)
+      throw new Error(`These should have changed nothing at revision ${revision}: ${explain(model, wrong)}`);
   }
 }
 
 function explain(model: Model, group: readonly Taken[]): string {
   const told = group.map(({ command, answer }) => {
     const outcome = model.copy().run(command);
-    return { command, committed: outcome.committed, difference: difference(command, outcome, answer), answer: answer.body };
+    return {
+      command,
+      committed: outcome.committed,
+      difference: difference(command, outcome, answer),
+      answer: answer.body,
+    };
   });
   return JSON.stringify(told, null, 1);
 }
@@ -91,13 +114,18 @@ function explain(model: Model, group: readonly Taken[]): string {
 async function expectState(client: Client, pool: string, model: Model): Promise<void> {
   const P = `/v1/pools/${pool}`;
   const { body } = await client.ok(`GET ${P}`);
-  expect(body).toMatchObject({ revision: model.revision, collections: model.collections.size, items: model.items.size });
+  expect(body).toMatchObject({
+    revision: model.revision,
+    collections: model.collections.size,
+    items: model.items.size,
+  });
   for (const name of COLLECTIONS) {
     const items = model.itemsOf(name);
     expect((await client.items(`${P}/collections/${name}`, 3)).items).toEqual(items);
     const told = await client.call(`GET ${P}/collections/${name}`);
     const collection = model.collections.get(name);
-    if (collection) expect(told.body).toMatchObject({ collection: name, items: items.length, revision: collection.revision });
+    if (collection)
+      expect(told.body).toMatchObject({ collection: name, items: items.length, revision: collection.revision });
     else expect(told.status).toBe(404);
   }
   const inOrder = <T extends { collection: string; key: string }>(changes: readonly T[]) =>
@@ -105,7 +133,11 @@ async function expectState(client: Client, pool: string, model: Model): Promise<
   const { commits } = await client.commits(pool);
   const log = commits.map(({ revision, changes }) => ({
     revision,
-    changes: inOrder(changes).map((change) => ({ ...change, changed: [...change.changed].sort(), removed: [...change.removed].sort() })),
+    changes: inOrder(changes).map((change) => ({
+      ...change,
+      changed: [...change.changed].sort(),
+      removed: [...change.removed].sort(),
+    })),
   }));
   // A commit that drops an empty collection changes no item.
   const expected = model.commits.filter(({ changes }) => changes.length > 0);

@@ -10,7 +10,16 @@ export type Op =
   | { op: 'delete'; collection: string; key: string; if?: OpIf }
   | { op: 'unset'; collection: string; key: string; names: string[]; if?: OpIf }
   | { op: 'set'; collection: string; key: string; attribute: string; value: Json; if?: OpIf }
-  | { op: 'increment'; collection: string; key: string; attribute: string; by: number; min?: number; max?: number; if?: OpIf }
+  | {
+      op: 'increment';
+      collection: string;
+      key: string;
+      attribute: string;
+      by: number;
+      min?: number;
+      max?: number;
+      if?: OpIf;
+    }
   | { op: 'append' | 'remove'; collection: string; key: string; attribute: string; value: Json; if?: OpIf };
 
 type OpIf = { revision?: number; exists?: boolean };
@@ -90,7 +99,9 @@ export class Model {
 
   /** The items of a collection in the order of their keys' bytes. */
   itemsOf(collection: string): Item[] {
-    return [...this.items.values()].filter((item) => item.collection === collection).sort((a, b) => compareBytes(a.key, b.key));
+    return [...this.items.values()]
+      .filter((item) => item.collection === collection)
+      .sort((a, b) => compareBytes(a.key, b.key));
   }
 
   /** Judges the command and, if it is not refused and no dry run, applies it. */
@@ -106,14 +117,23 @@ export class Model {
       else {
         const { collection } = command;
         const prefix = command.kind === 'deletePrefix' ? command.prefix : '';
-        keys = this.itemsOf(collection).map(({ key }) => key).filter((key) => key.startsWith(prefix));
+        keys = this.itemsOf(collection)
+          .map(({ key }) => key)
+          .filter((key) => key.startsWith(prefix));
         for (const key of keys) draft.delete(`${collection}/${key}`);
         if (command.kind === 'dropCollection' && this.collections.has(collection)) dropped.add(collection);
       }
     } catch (refusal) {
       if (!(refusal instanceof Refusal)) throw refusal;
       const { status, index } = refusal;
-      return { refused: status, ...(index !== undefined && { index }), committed: false, revision: this.revision, results: [], keys: [] };
+      return {
+        refused: status,
+        ...(index !== undefined && { index }),
+        committed: false,
+        revision: this.revision,
+        results: [],
+        keys: [],
+      };
     }
     const changes = this.#net(draft);
     const committed = (changes.length > 0 || dropped.size > 0) && !(command.kind === 'batch' && command.dryRun);
@@ -132,15 +152,23 @@ export class Model {
     const present = draft.get(`${op.collection}/${op.key}`);
     if (match) {
       const attribute = op.op === 'set' ? op.attribute : op.op === 'unset' ? op.names[0] : undefined;
-      const there = via === 'attribute' ? present && attribute !== undefined && Object.hasOwn(present.attributes, attribute) : present;
+      const there =
+        via === 'attribute'
+          ? present && attribute !== undefined && Object.hasOwn(present.attributes, attribute)
+          : present;
       const matches = there ? match.tag === '*' || match.tag === present?.revision : false;
       if (matches !== (match.header === 'If-Match')) throw new Refusal(412);
     }
     return apply(draft, op, next);
   }
 
-  #batch(draft: Map<string, Item>, { ops, if: conditions, atomic }: Command & { kind: 'batch' }, next: number): OpOutcome[] {
-    for (const condition of conditions) if (!holds(condition, draft.get(`${condition.collection}/${condition.key}`))) throw new Refusal(412);
+  #batch(
+    draft: Map<string, Item>,
+    { ops, if: conditions, atomic }: Command & { kind: 'batch' },
+    next: number,
+  ): OpOutcome[] {
+    for (const condition of conditions)
+      if (!holds(condition, draft.get(`${condition.collection}/${condition.key}`))) throw new Refusal(412);
     return ops.map((op, index) => {
       const present = draft.get(`${op.collection}/${op.key}`);
       try {
@@ -175,11 +203,19 @@ export class Model {
 }
 
 function holds({ revision, exists }: OpIf, item: Item | undefined): boolean {
-  return (exists === undefined || exists === (item !== undefined)) && (revision === undefined || revision === (item?.revision ?? 0));
+  return (
+    (exists === undefined || exists === (item !== undefined)) &&
+    (revision === undefined || revision === (item?.revision ?? 0))
+  );
 }
 
 /** Applies one operation to the draft. `origin` is what was there before the whole commit: what comes back to it is it. */
-function apply(draft: Map<string, Item>, op: Op, revision: number, origin: ReadonlyMap<string, Item> = draft): OpOutcome {
+function apply(
+  draft: Map<string, Item>,
+  op: Op,
+  revision: number,
+  origin: ReadonlyMap<string, Item> = draft,
+): OpOutcome {
   const id = `${op.collection}/${op.key}`;
   const present = draft.get(id);
   const attributes = compute(op, present?.attributes);
@@ -189,7 +225,12 @@ function apply(draft: Map<string, Item>, op: Op, revision: number, origin: Reado
   else if (present === undefined || changed.length > 0) {
     const same = original && isDeepStrictEqual(original.attributes, attributes);
     const { collection, key } = op;
-    draft.set(id, same ? original : { collection, key, revision, createdRevision: present?.createdRevision ?? revision, attributes });
+    draft.set(
+      id,
+      same
+        ? original
+        : { collection, key, revision, createdRevision: present?.createdRevision ?? revision, attributes },
+    );
   }
   const status = present === undefined && attributes !== undefined ? 201 : 200;
   return { status, revision, changed, item: draft.get(id), existed: present !== undefined };
@@ -239,7 +280,8 @@ function withoutNulls(attributes: Attributes): Attributes {
 /** RFC 7396, as its section 2 has it. */
 function merge(target: Json, patch: Json): Json {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const result: Attributes = typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
+  const result: Attributes =
+    typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
   for (const [name, value] of Object.entries(patch)) {
     if (value === null) delete result[name];
     else result[name] = merge(own(result, name) ?? null, value);
@@ -269,7 +311,9 @@ function changeBetween(before: Item | undefined, after: Item | undefined): Logge
     changed,
     removed: changed.filter((name) => !Object.hasOwn(is, name)),
     attributes: is,
-    previous: Object.fromEntries(changed.filter((name) => Object.hasOwn(was, name)).map((name) => [name, was[name] as Json])),
+    previous: Object.fromEntries(
+      changed.filter((name) => Object.hasOwn(was, name)).map((name) => [name, was[name] as Json]),
+    ),
   };
 }
 

@@ -33,21 +33,31 @@ describe('two nodes on one database', () => {
     const loops = Array.from({ length: 50 }, (_, i) => async () => {
       for (;;) {
         const { headers, body } = await node(i).ok(`GET ${item}`);
-        const { status } = await node(i).call(`PUT ${item}`, { attributes: { n: body.attributes.n + 1 } }, { 'if-match': headers.etag as string });
+        const { status } = await node(i).call(
+          `PUT ${item}`,
+          { attributes: { n: body.attributes.n + 1 } },
+          { 'if-match': headers.etag as string },
+        );
         if (status === 200) return;
         expect(status).toBe(412);
         refused++;
       }
     });
     await inParallel(50, loops);
-    for (const client of nodes()) expect((await client.ok(`GET ${item}`)).body).toMatchObject({ revision: 51, attributes: { n: 50 } });
+    for (const client of nodes())
+      expect((await client.ok(`GET ${item}`)).body).toMatchObject({ revision: 51, attributes: { n: 50 } });
     expect(refused).toBeGreaterThan(0);
   });
 
   test('increments over both are all there, each with a value of its own', async () => {
     const item = '/v1/pools/increments/collections/c/items/n';
-    const answers = await inParallel(20, Array.from({ length: 300 }, (_, i) => () => node(i).ok(`POST ${item}/increment`, { attribute: 'n', by: 1 })));
-    const byRevision = answers.map(({ body }) => body as { revision: number; value: number }).sort((x, y) => x.revision - y.revision);
+    const answers = await inParallel(
+      20,
+      Array.from({ length: 300 }, (_, i) => () => node(i).ok(`POST ${item}/increment`, { attribute: 'n', by: 1 })),
+    );
+    const byRevision = answers
+      .map(({ body }) => body as { revision: number; value: number })
+      .sort((x, y) => x.revision - y.revision);
     expect(byRevision.map(({ value }) => value)).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
     expect(byRevision.map(({ revision }) => revision)).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
   });
@@ -100,29 +110,50 @@ describe('two nodes on one database', () => {
   test('a watcher on each hears what both write, in order and once', async () => {
     const pool = 'watched';
     await onA.ok(`PUT /v1/pools/${pool}`);
-    const variants = [{ kind: 'attach' as const, collection: 'c1' }, { kind: 'feed' as const }, { kind: 'attach' as const, collection: 'c1', prefix: 'a' }];
+    const variants = [
+      { kind: 'attach' as const, collection: 'c1' },
+      { kind: 'feed' as const },
+      { kind: 'attach' as const, collection: 'c1', prefix: 'a' },
+    ];
     // Some change between the nodes: a cursor of one is good on the other.
     let turn = 0;
     const places = [() => a.url, () => b.url, () => (++turn % 2 ? a.url : b.url)];
     const watchers = places.flatMap((place, i) =>
-      variants.map((variant) => new Watcher(place, pool, { ...variant, values: 'full' }, i === 2 ? [5, 10, 20, 30] : []).start()),
+      variants.map((variant) =>
+        new Watcher(place, pool, { ...variant, values: 'full' }, i === 2 ? [5, 10, 20, 30] : []).start(),
+      ),
     );
-    await until(() => 'not live', () => watchers.every(({ failure, reached }) => failure || reached >= 0));
+    await until(
+      () => 'not live',
+      () => watchers.every(({ failure, reached }) => failure || reached >= 0),
+    );
     const load = new Load(onA, pool);
     const other = new Load(onB, pool);
     const write = async (own: Load, seed: number) => {
       for (let i = 0; i < 150; i++) {
         const keys = [KEYS[(i * seed) % KEYS.length], KEYS[(i * seed + 1 + (i % 3)) % KEYS.length]] as string[];
-        await own.write(keys.map((key, k) => ({ op: k && i % 4 === 0 ? 'delete' : 'put', collection: i % 5 ? 'c1' : 'c2', key, extra: i % 3 })));
+        await own.write(
+          keys.map((key, k) => ({
+            op: k && i % 4 === 0 ? 'delete' : 'put',
+            collection: i % 5 ? 'c1' : 'c2',
+            key,
+            extra: i % 3,
+          })),
+        );
       }
     };
     await Promise.all([write(load, 3), write(other, 5), write(load, 7)]);
     load.acknowledged.push(...other.acknowledged);
     for (const watcher of watchers) {
-      await until(() => `${watcher.name} is at ${watcher.reached} of ${load.revision}`, () => watcher.failure !== undefined || watcher.reached >= load.revision);
+      await until(
+        () => `${watcher.name} is at ${watcher.reached} of ${load.revision}`,
+        () => watcher.failure !== undefined || watcher.reached >= load.revision,
+      );
       await watcher.stop();
     }
-    const { model, stateAt } = load.truth(watchers.flatMap(({ lives }) => lives.flatMap(({ after, reached }) => [after ?? 0, reached])));
+    const { model, stateAt } = load.truth(
+      watchers.flatMap(({ lives }) => lives.flatMap(({ after, reached }) => [after ?? 0, reached])),
+    );
     expect(model.revision).toBe(450);
     for (const watcher of watchers) checkLives(watcher, model.commits, stateAt);
   });
@@ -133,7 +164,10 @@ describe('two nodes on one database', () => {
     const { headers } = await onA.ok(`PUT ${item}`, { attributes: { n: 1 } });
     await onA.ok(`GET ${item}`);
     const watcher = new Watcher(() => a.url, 'deleted', { kind: 'feed', values: 'full' }).start();
-    await until(() => 'not live', () => watcher.reached >= 1);
+    await until(
+      () => 'not live',
+      () => watcher.reached >= 1,
+    );
     const { stream } = watcher;
     await onB.ok(`DELETE ${P}`);
     for (const client of nodes()) {
@@ -159,7 +193,11 @@ describe('two nodes on one database', () => {
       await onB.ok(`PUT ${item}/new`, { attributes: { i } });
       const { body } = await onA.ok(`PUT ${item}/more`, { attributes: { i } });
       expect(body.revision).toBe(2);
-      for (const client of nodes()) expect((await client.ok(`GET ${item}`)).body.items.map(({ key }: { key: string }) => key)).toEqual(['more', 'new']);
+      for (const client of nodes())
+        expect((await client.ok(`GET ${item}`)).body.items.map(({ key }: { key: string }) => key)).toEqual([
+          'more',
+          'new',
+        ]);
       await onB.ok('DELETE /v1/pools/remade');
     }
   });
@@ -172,30 +210,56 @@ describe('two nodes on one database', () => {
     await onB.ok(`PUT ${P}/collections/third/items/k`, { attributes: { n: 1 } });
     expect((await onA.ok(`GET ${P}/collections/second`)).body).toMatchObject({ items: 0, description: 'by B' });
     expect((await onA.ok(`GET ${P}/collections/third/items/k`)).body.attributes).toEqual({ n: 1 });
-    const list = async (client: Client) => (await client.ok(`GET ${P}/collections`)).body.collections.map(({ collection, items }: { collection: string; items: number }) => [collection, items]);
-    expect(await list(onA)).toEqual([['first', 1], ['second', 0], ['third', 1]]);
+    const list = async (client: Client) =>
+      (await client.ok(`GET ${P}/collections`)).body.collections.map(
+        ({ collection, items }: { collection: string; items: number }) => [collection, items],
+      );
+    expect(await list(onA)).toEqual([
+      ['first', 1],
+      ['second', 0],
+      ['third', 1],
+    ]);
     await onB.ok(`DELETE ${P}/collections/first`);
     expect((await onA.call(`GET ${P}/collections/first`)).status).toBe(404);
     expect((await onA.call(`GET ${P}/collections/first/items/k`)).status).toBe(404);
     await onA.ok(`PUT ${P}/collections/first/items/other`, { attributes: {} });
-    for (const client of nodes()) expect(await list(client)).toEqual([['first', 1], ['second', 0], ['third', 1]]);
+    for (const client of nodes())
+      expect(await list(client)).toEqual([
+        ['first', 1],
+        ['second', 0],
+        ['third', 1],
+      ]);
   });
 
   test('collections made through one in many pools at once don’t stop the other', async () => {
     const pools = Array.from({ length: 40 }, (_, i) => `/v1/pools/many-${i}/collections`);
-    await inParallel(40, pools.map((C) => () => onA.ok(`PUT ${C}/first/items/k`, { attributes: { n: 1 } })));
-    await inParallel(40, pools.map((C) => () => onB.ok(`PUT ${C}/second/items/k`, { attributes: { n: 1 } })));
-    const answers = await inParallel(40, pools.map((C) => () => onA.ok(`PUT ${C}/first/items/k`, { attributes: { n: 2 } })));
+    await inParallel(
+      40,
+      pools.map((C) => () => onA.ok(`PUT ${C}/first/items/k`, { attributes: { n: 1 } })),
+    );
+    await inParallel(
+      40,
+      pools.map((C) => () => onB.ok(`PUT ${C}/second/items/k`, { attributes: { n: 1 } })),
+    );
+    const answers = await inParallel(
+      40,
+      pools.map((C) => () => onA.ok(`PUT ${C}/first/items/k`, { attributes: { n: 2 } })),
+    );
     expect(answers.map(({ body }) => body.revision)).toEqual(pools.map(() => 3));
   });
 
   test('a repetition with its Idempotency-Key on the other node gets the same answer, also while the first is under way', async () => {
     const item = '/v1/pools/once/collections/c/items/n';
-    const add = (client: Client, key: string, by = 1) => client.call(`POST ${item}/increment`, { attribute: 'n', by }, { 'idempotency-key': key });
+    const add = (client: Client, key: string, by = 1) =>
+      client.call(`POST ${item}/increment`, { attribute: 'n', by }, { 'idempotency-key': key });
     const first = await add(onA, 'k');
     const second = await add(onB, 'k');
     expect(second.body).toEqual(first.body);
-    expect(second.headers).toMatchObject({ 'idempotency-replayed': 'true', etag: first.headers.etag, 'stargus-cursor': first.headers['stargus-cursor'] });
+    expect(second.headers).toMatchObject({
+      'idempotency-replayed': 'true',
+      etag: first.headers.etag,
+      'stargus-cursor': first.headers['stargus-cursor'],
+    });
     expect(await add(onB, 'k', 2)).toMatchObject({ status: 422, body: { code: 'idempotencyKeyReused' } });
     for (let i = 0; i < 20; i++) {
       const answers = await Promise.all([onA, onB, onA, onB].map((client) => add(client, `both-${i}`)));
@@ -208,10 +272,13 @@ describe('two nodes on one database', () => {
   test('a pool is made once, however many nodes and writers make it at the same time', async () => {
     for (let i = 0; i < 10; i++) {
       const P = `/v1/pools/race-${i}`;
-      const answers = await Promise.all(Array.from({ length: 8 }, (_, k) => node(k).ok(`PUT ${P}/collections/c/items/k${k}`, { attributes: { k } })));
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, (_, k) => node(k).ok(`PUT ${P}/collections/c/items/k${k}`, { attributes: { k } })),
+      );
       expect(new Set(answers.map(({ headers }) => headers['stargus-cursor']?.replace(/-\d+$/, ''))).size).toBe(1);
       expect(answers.map(({ body }) => body.revision).sort((x, y) => x - y)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
-      for (const client of nodes()) expect((await client.ok(`GET ${P}`)).body).toMatchObject({ revision: 8, items: 8, collections: 1 });
+      for (const client of nodes())
+        expect((await client.ok(`GET ${P}`)).body).toMatchObject({ revision: 8, items: 8, collections: 1 });
     }
     const made = await Promise.all(Array.from({ length: 10 }, (_, k) => node(k).ok('PUT /v1/pools/put-race')));
     expect(made.filter(({ status }) => status === 201)).toHaveLength(1);

@@ -22,15 +22,29 @@ const view = fc.oneof(
 );
 const variant: fc.Arbitrary<Variant> = fc
   .record({ kind: fc.constantFrom('attach' as const, 'feed' as const), everywhere: fc.boolean(), view, fields, values })
-  .map(({ kind, everywhere, view, fields, values }) => ({ kind, ...(kind === 'feed' && everywhere ? {} : { collection: 'c1' }), ...view, fields, values }));
+  .map(({ kind, everywhere, view, fields, values }) => ({
+    kind,
+    ...(kind === 'feed' && everywhere ? {} : { collection: 'c1' }),
+    ...view,
+    fields,
+    values,
+  }));
 
 const scenario = fc.record({
   writers: fc.array(fc.array(write(), { minLength: 15, maxLength: 60, size: 'max' }), { minLength: 2, maxLength: 4 }),
-  watchers: fc.array(fc.record({ variant, cuts: fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 8 }), delayMs: fc.nat({ max: 60 }), fromStart: fc.boolean() }), {
-    minLength: 4,
-    maxLength: 10,
-    size: 'max',
-  }),
+  watchers: fc.array(
+    fc.record({
+      variant,
+      cuts: fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 8 }),
+      delayMs: fc.nat({ max: 60 }),
+      fromStart: fc.boolean(),
+    }),
+    {
+      minLength: 4,
+      maxLength: 10,
+      size: 'max',
+    },
+  ),
 });
 
 describe.each(databases)('watching on $name', ({ name }) => {
@@ -46,7 +60,10 @@ describe.each(databases)('watching on $name', ({ name }) => {
   async function settle(load: Load, watchers: readonly Watcher[]): Promise<void> {
     const { revision } = load;
     for (const watcher of watchers) {
-      await until(() => `${watcher.name} is at ${watcher.reached} of ${revision}`, () => watcher.failure !== undefined || watcher.reached >= revision);
+      await until(
+        () => `${watcher.name} is at ${watcher.reached} of ${revision}`,
+        () => watcher.failure !== undefined || watcher.reached >= revision,
+      );
     }
     for (const watcher of watchers) await watcher.stop();
     const wanted = watchers.flatMap(({ lives }) => lives.flatMap(({ after, reached }) => [after ?? 0, reached]));
@@ -77,7 +94,13 @@ describe.each(databases)('watching on $name', ({ name }) => {
         await settle(load, watchers);
         for (const watcher of watchers) connections += watcher.connections;
       }),
-      { numRuns: 1000, interruptAfterTimeLimit: BUDGET_MS, markInterruptAsFailure: false, endOnFailure: true, includeErrorInReport: true },
+      {
+        numRuns: 1000,
+        interruptAfterTimeLimit: BUDGET_MS,
+        markInterruptAsFailure: false,
+        endOnFailure: true,
+        includeErrorInReport: true,
+      },
     );
     expect(runs).toBeGreaterThan(2);
     expect(connections).toBeGreaterThan(20);
@@ -100,10 +123,20 @@ describe.each(databases)('watching on $name', ({ name }) => {
     for (let i = 0; i < 12; i++) {
       const values = (['changed', 'full', 'none'] as const)[i % 3] as Variant['values'];
       const view = i % 4 === 3 ? { prefix: 'k1' } : i % 4 === 2 ? { start: 'k2', end: 'k4' } : {};
-      watchers.push(new Watcher(() => server.url, pool, { kind: 'attach', collection: 'c1', values, ...view }, i % 5 === 4 ? [3, 10] : []).start());
+      watchers.push(
+        new Watcher(
+          () => server.url,
+          pool,
+          { kind: 'attach', collection: 'c1', values, ...view },
+          i % 5 === 4 ? [3, 10] : [],
+        ).start(),
+      );
       await pause(60);
     }
-    await until(() => `a snapshot is not complete`, () => watchers.every(({ reached, failure }) => failure || reached > 0));
+    await until(
+      () => `a snapshot is not complete`,
+      () => watchers.every(({ reached, failure }) => failure || reached > 0),
+    );
     writing = false;
     await Promise.all(writers);
     await settle(load, watchers);
@@ -119,14 +152,25 @@ describe.each(databases)('watching on $name', ({ name }) => {
     const attach = follow({ kind: 'attach', collection: 'c1', values: 'full' });
     const feed = follow({ kind: 'feed', values: 'changed' });
     const brisk = follow({ kind: 'feed', values: 'none' });
-    await until(() => 'not live', () => [attach, feed, brisk].every(({ reached }) => reached >= 1));
+    await until(
+      () => 'not live',
+      () => [attach, feed, brisk].every(({ reached }) => reached >= 1),
+    );
     for (const { stream } of [attach, feed]) stream?.pause();
     const filler = 'x'.repeat(400_000);
-    for (let i = 0; i < 60; i++) await load.write([{ op: 'put', collection: 'c1', key: KEYS[i % 5] as string, extra: 1 }], filler);
+    for (let i = 0; i < 60; i++)
+      await load.write([{ op: 'put', collection: 'c1', key: KEYS[i % 5] as string, extra: 1 }], filler);
     // Nobody else waits for those who don't read.
-    await until(() => `the brisk one is at ${brisk.reached}`, () => brisk.reached >= load.revision);
+    await until(
+      () => `the brisk one is at ${brisk.reached}`,
+      () => brisk.reached >= load.revision,
+    );
     for (const { stream } of [attach, feed]) stream?.resume();
-    await until(() => `the slow ones are at ${attach.reached} and ${feed.reached}`, () => Math.min(attach.reached, feed.reached) >= load.revision, 40_000);
+    await until(
+      () => `the slow ones are at ${attach.reached} and ${feed.reached}`,
+      () => Math.min(attach.reached, feed.reached) >= load.revision,
+      40_000,
+    );
     await attach.stop();
     const { stateAt } = load.truth([load.revision]);
     checkFold(attach, stateAt(load.revision));
@@ -158,8 +202,12 @@ describe.each(databases)('watching a short history on $name', ({ name }) => {
       { kind: 'feed', values: 'changed' },
       { kind: 'feed', collection: 'c1', values: 'full', fields: ['n'] },
     ];
-    const away = variants.map((variant) => new Watcher(() => server.url, pool, variant, [4, 6, 9], undefined, 2600).start());
-    const brief = variants.map((variant) => new Watcher(() => server.url, pool, variant, [20, 30, 40, 50, 60], undefined, 0).start());
+    const away = variants.map((variant) =>
+      new Watcher(() => server.url, pool, variant, [4, 6, 9], undefined, 2600).start(),
+    );
+    const brief = variants.map((variant) =>
+      new Watcher(() => server.url, pool, variant, [20, 30, 40, 50, 60], undefined, 0).start(),
+    );
     let writing = true;
     const writers = [1, 2].map(async (own) => {
       for (const each of fc.sample(write(), { numRuns: 5000, seed: own }) as Write[]) {
@@ -168,20 +216,31 @@ describe.each(databases)('watching a short history on $name', ({ name }) => {
         await pause(5);
       }
     });
-    await until(() => `resets: ${away.map(({ resets }) => resets.length)}`, () => away.every(({ failure, resets }) => failure || resets.includes('compacted')), 40_000);
+    await until(
+      () => `resets: ${away.map(({ resets }) => resets.length)}`,
+      () => away.every(({ failure, resets }) => failure || resets.includes('compacted')),
+      40_000,
+    );
     writing = false;
     await Promise.all(writers);
     const { revision } = load;
     for (const watcher of [...away, ...brief]) {
-      await until(() => `${watcher.name} is at ${watcher.reached} of ${revision}`, () => watcher.failure !== undefined || watcher.reached >= revision);
+      await until(
+        () => `${watcher.name} is at ${watcher.reached} of ${revision}`,
+        () => watcher.failure !== undefined || watcher.reached >= revision,
+      );
       await watcher.stop();
     }
     const all = [...away, ...brief];
-    const { model, stateAt } = load.truth(all.flatMap(({ lives }) => lives.flatMap(({ after, reached }) => [after ?? 0, reached])));
+    const { model, stateAt } = load.truth(
+      all.flatMap(({ lives }) => lives.flatMap(({ after, reached }) => [after ?? 0, reached])),
+    );
     for (const watcher of all) checkLives(watcher, model.commits, stateAt);
     const refused = await client.call(`GET /v1/pools/${pool}/changes?since=${body.cursor}`);
     expect(refused).toMatchObject({ status: 410, body: { code: 'cursorExpired' } });
     const { commits } = await client.commits(pool, refused.body.oldest);
-    expect(commits.map(({ revision }) => revision)).toEqual(Array.from(commits, (_, i) => revision - commits.length + 1 + i));
+    expect(commits.map(({ revision }) => revision)).toEqual(
+      Array.from(commits, (_, i) => revision - commits.length + 1 + i),
+    );
   });
 });

@@ -3,9 +3,10 @@
  * resumes by Last-Event-ID, and keeps what it was told in `Life`s: from a beginning (a snapshot, or a cursor) to a reset.
  * What a life holds is checked against the truth, which the test knows from the writes.
  */
+
+import { openSse, type SseEvent, type SseStream } from '../support/sse.js';
 import { type Item, type LoggedChange, pause } from './client.js';
 import { compareBytes, type ModelCommit, namesThatDiffer } from './model.js';
-import { openSse, type SseEvent, type SseStream } from '../support/sse.js';
 
 export interface Variant {
   readonly kind: 'attach' | 'feed';
@@ -153,7 +154,8 @@ export class Watcher {
       case 'snapshot': {
         this.#life ??= newLife();
         this.#life.snapshot ??= [];
-        if (data.part !== ++this.#parts) throw new Error(`${this.name}: part ${data.part} of a snapshot came as number ${this.#parts}`);
+        if (data.part !== ++this.#parts)
+          throw new Error(`${this.name}: part ${data.part} of a snapshot came as number ${this.#parts}`);
         this.#life.snapshot.push(...data.items);
         return;
       }
@@ -167,7 +169,8 @@ export class Watcher {
         if (data.more) return;
         // A feed that begins at a cursor is told what was before `live` too.
         this.#life ??= newLife(Number(this.since?.split('-').pop() ?? Number.NaN));
-        if (data.revision <= this.#life.reached) throw new Error(`${this.name}: told commit ${data.revision} after ${this.#life.reached}`);
+        if (data.revision <= this.#life.reached)
+          throw new Error(`${this.name}: told commit ${data.revision} after ${this.#life.reached}`);
         this.#life.commits.push({ revision: data.revision, changes: this.#split.splice(0) });
         this.#reach(data.revision);
         return;
@@ -194,7 +197,11 @@ function newLife(after?: number): Life {
 }
 
 /** Throws where what the watcher was told is not what the commits say that it should have been told. */
-export function checkLives(watcher: Watcher, commits: readonly ModelCommit[], stateAt: (revision: number) => Iterable<Item>): void {
+export function checkLives(
+  watcher: Watcher,
+  commits: readonly ModelCommit[],
+  stateAt: (revision: number) => Iterable<Item>,
+): void {
   const { variant, lives, name } = watcher;
   if (lives.length === 0) throw new Error(`${name}: was told nothing`);
   let before = -1;
@@ -206,10 +213,15 @@ export function checkLives(watcher: Watcher, commits: readonly ModelCommit[], st
     if (snapshot) equal(`${name}: snapshot of revision ${after}`, snapshot, shownItems(variant, stateAt(after)));
     const expected = commits
       .filter(({ revision }) => revision > after && revision <= reached)
-      .map(({ revision, changes }) => ({ revision, changes: inOrder(changes.filter((change) => isSeen(variant, change)).map((change) => shown(variant, change))) }))
+      .map(({ revision, changes }) => ({
+        revision,
+        changes: inOrder(changes.filter((change) => isSeen(variant, change)).map((change) => shown(variant, change))),
+      }))
       .filter(({ changes }) => changes.length > 0);
     const told = life.commits.map(({ revision, changes }) => ({ revision, changes: inOrder(changes.map(sorted)) }));
-    const missed = expected.filter(({ revision }) => !told.some((commit) => commit.revision === revision)).map(({ revision }) => revision);
+    const missed = expected
+      .filter(({ revision }) => !told.some((commit) => commit.revision === revision))
+      .map(({ revision }) => revision);
     if (missed.length > 0) throw new Error(`${name}: missed ${missed} between ${after} and ${reached}`);
     equal(`${name}: commits ${after} to ${reached}`, told, expected);
     if (i === lives.length - 1) checkFold(watcher, stateAt(reached));
@@ -230,7 +242,10 @@ export function checkFold({ variant, life, name }: Watcher, items: Iterable<Item
       }
     }
   }
-  const expected = shownItems(variant, items).map((item) => ({ key: (item as Item).key, attributes: (item as Item).attributes }));
+  const expected = shownItems(variant, items).map((item) => ({
+    key: (item as Item).key,
+    attributes: (item as Item).attributes,
+  }));
   const state = [...folded].sort(([a], [b]) => compareBytes(a, b)).map(([key, attributes]) => ({ key, attributes }));
   equal(`${name}: snapshot and changes at ${life.reached}`, state, expected);
 }
@@ -239,10 +254,15 @@ export function shownItems({ kind: _, ...view }: Variant, items: Iterable<Item>)
   return [...items]
     .filter((item) => isInView(view, item))
     .sort((a, b) => compareBytes(a.key, b.key))
-    .map(({ attributes, ...item }) => (view.values === 'none' ? item : { ...item, attributes: picked(view, attributes) }));
+    .map(({ attributes, ...item }) =>
+      view.values === 'none' ? item : { ...item, attributes: picked(view, attributes) },
+    );
 }
 
-function isInView({ collection, key, prefix, start, end }: Omit<Variant, 'kind'>, item: { collection: string; key: string }): boolean {
+function isInView(
+  { collection, key, prefix, start, end }: Omit<Variant, 'kind'>,
+  item: { collection: string; key: string },
+): boolean {
   return (
     (collection === undefined || collection === item.collection) &&
     (key === undefined || key === item.key) &&
@@ -254,7 +274,10 @@ function isInView({ collection, key, prefix, start, end }: Omit<Variant, 'kind'>
 
 function isSeen(variant: Variant, change: LoggedChange): boolean {
   const { fields } = variant;
-  return isInView(variant, change) && (!fields || change.op !== 'change' || change.changed.some((name) => fields.includes(name)));
+  return (
+    isInView(variant, change) &&
+    (!fields || change.op !== 'change' || change.changed.some((name) => fields.includes(name)))
+  );
 }
 
 function shown(variant: Variant, change: LoggedChange): Partial<LoggedChange> {
@@ -263,7 +286,8 @@ function shown(variant: Variant, change: LoggedChange): Partial<LoggedChange> {
   const names = (list: readonly string[]) => list.filter((name) => !fields || fields.includes(name)).sort();
   const head = { op, collection, key, changed: names(change.changed), removed: names(change.removed) };
   if (values === 'none') return head;
-  if (values === 'full') return { ...head, attributes: picked(variant, change.attributes), previous: picked(variant, change.previous) };
+  if (values === 'full')
+    return { ...head, attributes: picked(variant, change.attributes), previous: picked(variant, change.previous) };
   const changed = Object.entries(change.attributes).filter(([name]) => head.changed.includes(name));
   return { ...head, attributes: Object.fromEntries(changed) };
 }
@@ -282,7 +306,9 @@ function inOrder<T extends Partial<LoggedChange>>(changes: T[]): T[] {
 
 function equal(what: string, told: unknown[], expected: unknown[]): void {
   for (let i = 0; i < Math.max(told.length, expected.length); i++) {
-    const differs = namesThatDiffer({ it: (told[i] ?? null) as never }, { it: (expected[i] ?? null) as never }).length > 0;
-    if (differs) throw new Error(`${what}: [${i}] told ${JSON.stringify(told[i])}, expected ${JSON.stringify(expected[i])}`);
+    const differs =
+      namesThatDiffer({ it: (told[i] ?? null) as never }, { it: (expected[i] ?? null) as never }).length > 0;
+    if (differs)
+      throw new Error(`${what}: [${i}] told ${JSON.stringify(told[i])}, expected ${JSON.stringify(expected[i])}`);
   }
 }

@@ -115,7 +115,9 @@ describe.each(databases)('the store on $name', ({ name }) => {
       if (name === 'mariadb') await until(() => someoneWaits(url));
       expect((await store.pool('locked'))?.head.revision).toBe(1);
       expect((await store.items(book.id, [book.place('a')])).items[0]?.json).toBe('1');
-      expect((await store.range(book.id, { collectionId: book.collectionId, limit: 1, bytesMax: 1 })).items).toHaveLength(1);
+      expect(
+        (await store.range(book.id, { collectionId: book.collectionId, limit: 1, bytesMax: 1 })).items,
+      ).toHaveLength(1);
       expect((await store.log({ poolId: book.id, after: 0, rowsMax: 1, bytesMax: 1 })).complete).toBe(true);
       expect(order).toEqual([]);
       release();
@@ -185,7 +187,13 @@ describe.each(databases)('the store on $name', ({ name }) => {
         ];
         const collections = [];
         for (const [collection, present, items] of rows) {
-          collections.push({ id: await tx.createCollection(book.id, collection), name: collection, present, items, revision: 1 });
+          collections.push({
+            id: await tx.createCollection(book.id, collection),
+            name: collection,
+            present,
+            items,
+            revision: 1,
+          });
         }
         await tx.append({ poolId: book.id, revision: 1, log: [], upserts: [], deletions: [], collections });
       });
@@ -195,7 +203,9 @@ describe.each(databases)('the store on $name', ({ name }) => {
       const byName = new Map(content?.collections.map((collection) => [collection.name, collection]));
       expect([...byName.keys()].sort()).toEqual(['_system', 'dropped', 'empty', 'things', 'x_other']);
       expect(byName.get('dropped')).toMatchObject({ present: false, items: 0 });
-      expect(await store.transact((tx) => tx.collections(book.id))).toEqual(expect.arrayContaining(content?.collections ?? []));
+      expect(await store.transact((tx) => tx.collections(book.id))).toEqual(
+        expect.arrayContaining(content?.collections ?? []),
+      );
     });
 
     test('keep a description, or none', async () => {
@@ -218,7 +228,9 @@ describe.each(databases)('the store on $name', ({ name }) => {
       expect(await store.poolById(book.id)).toBeUndefined();
       expect((await store.transact((tx) => tx.lockPool('dropped'))).head).toBeUndefined();
       expect((await store.items(book.id, [book.place('0-0')])).head).toBeUndefined();
-      expect((await store.range(book.id, { collectionId: book.collectionId, limit: 1, bytesMax: 1 })).head).toBeUndefined();
+      expect(
+        (await store.range(book.id, { collectionId: book.collectionId, limit: 1, bytesMax: 1 })).head,
+      ).toBeUndefined();
       expect((await store.log({ poolId: book.id, after: 0, rowsMax: 1, bytesMax: 1 })).head).toBeUndefined();
       expect((await store.pools('dropped-', 1))[0]?.head.name).not.toBe('dropped');
       const next = await Book.open(store, 'dropped');
@@ -227,7 +239,7 @@ describe.each(databases)('the store on $name', ({ name }) => {
       for (let rows = await store.purgeDropped(7); rows > 0; rows = await store.purgeDropped(7)) steps.push(rows);
       expect(Math.max(...steps)).toBeLessThanOrEqual(7);
       expect(steps.reduce((sum, rows) => sum + rows, 0)).toBe(25 + 25 + 1);
-      expect((await store.transact((tx) => tx.items(book.id, [book.place('0-0')])))).toEqual([]);
+      expect(await store.transact((tx) => tx.items(book.id, [book.place('0-0')]))).toEqual([]);
       expect((await store.items(next.id, [next.place('mine')])).items).toHaveLength(1);
       expect((await store.items(keeper.id, [keeper.place('k')])).items).toHaveLength(1);
       expect((await store.log({ poolId: keeper.id, after: 0, rowsMax: 9, bytesMax: 999 })).rows).toHaveLength(1);
@@ -238,7 +250,8 @@ describe.each(databases)('the store on $name', ({ name }) => {
     test('are found under their key until they expire', async () => {
       const kept = answer({ pool: 'answers', body: '{"text":"\\u0041 😀 \'\\""}', expiresAt: 1000 });
       await store.transact((tx) => tx.keepAnswers([kept]));
-      const find = (now: number) => store.transact((tx) => tx.answers('answers', [KEY, { ...KEY, idempotencyKey: 'unknown' }], now));
+      const find = (now: number) =>
+        store.transact((tx) => tx.answers('answers', [KEY, { ...KEY, idempotencyKey: 'unknown' }], now));
       expect(await find(999)).toEqual([kept]);
       expect(await find(1000)).toEqual([]);
       const other = answer({ pool: 'answers', fingerprint: 'other', status: 422, expiresAt: 3000 });
@@ -247,18 +260,26 @@ describe.each(databases)('the store on $name', ({ name }) => {
     });
 
     test('belong to one pool, one subject and one key, letter by letter', async () => {
-      const places = ['one', 'One', 'öne'].flatMap((subject) => ['k', 'K', "k'; DROP TABLE pool"].map((idempotencyKey) => ({ subject, idempotencyKey })));
-      const kept = places.map((place, i) => answer({ pool: i % 2 ? 'answers-A' : 'answers-a', ...place, body: String(i) }));
+      const places = ['one', 'One', 'öne'].flatMap((subject) =>
+        ['k', 'K', "k'; DROP TABLE pool"].map((idempotencyKey) => ({ subject, idempotencyKey })),
+      );
+      const kept = places.map((place, i) =>
+        answer({ pool: i % 2 ? 'answers-A' : 'answers-a', ...place, body: String(i) }),
+      );
       await store.transact((tx) => tx.keepAnswers(kept));
       for (const [i, place] of places.entries()) {
         const [pool, otherPool] = i % 2 ? ['answers-A', 'answers-a'] : ['answers-a', 'answers-A'];
-        expect((await store.transact((tx) => tx.answers(pool, [place], 0))).map(({ body }) => body)).toEqual([String(i)]);
+        expect((await store.transact((tx) => tx.answers(pool, [place], 0))).map(({ body }) => body)).toEqual([
+          String(i),
+        ]);
         expect(await store.transact((tx) => tx.answers(otherPool, [place], 0))).toEqual([]);
       }
     });
 
     test('that expired are deleted a few at a time, and no others', async () => {
-      const many = Array.from({ length: 10 }, (_, i) => answer({ pool: 'sweep', idempotencyKey: `s${i}`, expiresAt: 500 + i }));
+      const many = Array.from({ length: 10 }, (_, i) =>
+        answer({ pool: 'sweep', idempotencyKey: `s${i}`, expiresAt: 500 + i }),
+      );
       await store.deleteExpiredAnswers(10_000, 1000);
       await store.transact((tx) => tx.keepAnswers(many));
       expect(await store.deleteExpiredAnswers(508, 5)).toBe(5);
@@ -273,7 +294,13 @@ describe.each(databases)('the store on $name', ({ name }) => {
 const KEY = { subject: 'somebody', idempotencyKey: 'key-1' };
 
 function answer(more: Partial<StoredAnswer>): StoredAnswer {
-  const fixed = { fingerprint: 'f'.repeat(64), status: 200, headers: '{"etag":"\\"1\\""}', body: '{}', expiresAt: 1e15 };
+  const fixed = {
+    fingerprint: 'f'.repeat(64),
+    status: 200,
+    headers: '{"etag":"\\"1\\""}',
+    body: '{}',
+    expiresAt: 1e15,
+  };
   return { pool: 'p', ...KEY, ...fixed, ...more };
 }
 

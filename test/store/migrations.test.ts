@@ -19,7 +19,9 @@ describe.each(databases)('the tables on $name', ({ name }) => {
       const migrations = (await source.runMigrations({ transaction: 'each' })).length;
       expect(migrations).toBeGreaterThan(0);
       const first = await describeTables(source);
-      expect(Object.keys(first)).toEqual(expect.arrayContaining(['collection', 'commit_log', 'item', 'pool', 'stored_answer']));
+      expect(Object.keys(first)).toEqual(
+        expect.arrayContaining(['collection', 'commit_log', 'item', 'pool', 'stored_answer']),
+      );
       for (let i = 0; i < migrations; i++) await source.undoLastMigration({ transaction: 'each' });
       expect(Object.keys(await describeTables(source))).toEqual([]);
       expect(await source.runMigrations({ transaction: 'each' })).toHaveLength(migrations);
@@ -33,16 +35,28 @@ describe.each(databases)('the tables on $name', ({ name }) => {
   test('are what the entities say', async () => {
     const { options } = dataSourceFor(await createDatabase(name));
     // By this name TypeORM knows that MariaDB calls the absence of a default NULL.
-    const source = await new DataSource(name === 'mariadb' ? ({ ...options, type: 'mariadb' } as DataSourceOptions) : options).initialize();
+    const source = await new DataSource(
+      name === 'mariadb' ? ({ ...options, type: 'mariadb' } as DataSourceOptions) : options,
+    ).initialize();
     try {
       await source.runMigrations({ transaction: 'each' });
       const { upQueries } = await source.driver.createSchemaBuilder().log();
       expect(upQueries.map(({ query }) => query)).toEqual([]);
-      const entities = source.entityMetadatas.map(({ tableName, columns }) => [tableName, columns.map(({ databaseName }) => databaseName).sort()]);
+      const entities = source.entityMetadatas.map(({ tableName, columns }) => [
+        tableName,
+        columns.map(({ databaseName }) => databaseName).sort(),
+      ]);
       const tables = await describeTables(source);
-      expect(Object.fromEntries(entities)).toEqual(Object.fromEntries(Object.entries(tables).map(([table, columns]) => [table, Object.keys(columns).sort()])));
+      expect(Object.fromEntries(entities)).toEqual(
+        Object.fromEntries(Object.entries(tables).map(([table, columns]) => [table, Object.keys(columns).sort()])),
+      );
       for (const { tableName, columns } of source.entityMetadatas) {
-        for (const { databaseName, isNullable } of columns) expect([tableName, databaseName, tables[tableName]?.[databaseName]?.nullable]).toEqual([tableName, databaseName, isNullable]);
+        for (const { databaseName, isNullable } of columns)
+          expect([tableName, databaseName, tables[tableName]?.[databaseName]?.nullable]).toEqual([
+            tableName,
+            databaseName,
+            isNullable,
+          ]);
       }
     } finally {
       await source.destroy();
@@ -114,7 +128,12 @@ async function describeTables(source: DataSource): Promise<Tables> {
     ? "SELECT m.name AS tab, c.name AS col, c.type AS type, c.\"notnull\" = 0 AS nullable FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'"
     : "SELECT table_name AS tab, column_name AS col, column_type AS type, is_nullable = 'YES' AS nullable FROM information_schema.columns WHERE table_schema = DATABASE()";
   const tables: Tables = {};
-  for (const { tab, col, type, nullable } of (await source.query(sql)) as { tab: string; col: string; type: string; nullable: number }[]) {
+  for (const { tab, col, type, nullable } of (await source.query(sql)) as {
+    tab: string;
+    col: string;
+    type: string;
+    nullable: number;
+  }[]) {
     if (tab === 'migrations') continue;
     tables[tab] = { ...tables[tab], [col]: { type, nullable: Number(nullable) === 1 } };
   }

@@ -12,8 +12,45 @@ const INJECTION = "x'); DROP TABLE item; -- ";
 /** Keys that databases and JavaScript like to confuse or to order otherwise than by their bytes. */
 const KEYS = [
   ...['a', 'A', 'á', 'a\u0301', 'ä', 'b', 'B', 'z', 'Z', 'ß', 'ss', 'İ', 'i', 'ı', '1', '10', '2'],
-  ...['a ', 'a  ', ' a', ' ', 'ab', 'a b', 'a/b', '%', '_', '%a', 'a%', '\\', '\\\\', '\\%', "'", "''", '"', '`', '?', '??', ':a', '$1'],
-  ...['\ud7ff', '\ue000', '\ufffd', '\uffff', '😀', '\u{10000}', '\u{10ffff}', '😀\ufffd', '\ufffd😀', '日本', 'null', '__proto__', INJECTION],
+  ...[
+    'a ',
+    'a  ',
+    ' a',
+    ' ',
+    'ab',
+    'a b',
+    'a/b',
+    '%',
+    '_',
+    '%a',
+    'a%',
+    '\\',
+    '\\\\',
+    '\\%',
+    "'",
+    "''",
+    '"',
+    '`',
+    '?',
+    '??',
+    ':a',
+    '$1',
+  ],
+  ...[
+    '\ud7ff',
+    '\ue000',
+    '\ufffd',
+    '\uffff',
+    '😀',
+    '\u{10000}',
+    '\u{10ffff}',
+    '😀\ufffd',
+    '\ufffd😀',
+    '日本',
+    'null',
+    '__proto__',
+    INJECTION,
+  ],
   ...['k'.repeat(255), '😀'.repeat(63)],
 ];
 const inOrder = (keys: readonly string[]) => [...keys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
@@ -32,30 +69,67 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
       const mebibyte = `{"big":"${'😀'.repeat(256 * 1024)}"}`;
       const nested = `${'['.repeat(100)}${']'.repeat(100)}`;
       const texts = [
-        ...['"123"', '"null"', '""', '123', 'null', 'true', '{}', '[]', '{"b":1,"a":2}', '{"a":1.50,"e":1e21,"z":-0}', ' {"spaces" : 1} '],
-        ...['"\\u0000"', '"\\n\\\\\\"\\/"', '"\u2028\u2029"', '"\u007f"', '{"😀":"𝒳","é":"e\u0301"}', `{"x":"${INJECTION}"}`, '"?? :a $1 %s"'],
-        ...["\"2026-01-01 00:00:00\"", '"0x41"', nested, mebibyte, `{"quotes":"${'\\"'.repeat(100_000)}"}`],
+        ...[
+          '"123"',
+          '"null"',
+          '""',
+          '123',
+          'null',
+          'true',
+          '{}',
+          '[]',
+          '{"b":1,"a":2}',
+          '{"a":1.50,"e":1e21,"z":-0}',
+          ' {"spaces" : 1} ',
+        ],
+        ...[
+          '"\\u0000"',
+          '"\\n\\\\\\"\\/"',
+          '"\u2028\u2029"',
+          '"\u007f"',
+          '{"😀":"𝒳","é":"e\u0301"}',
+          `{"x":"${INJECTION}"}`,
+          '"?? :a $1 %s"',
+        ],
+        ...['"2026-01-01 00:00:00"', '"0x41"', nested, mebibyte, `{"quotes":"${'\\"'.repeat(100_000)}"}`],
       ];
-      await book.commit(texts.map((json, i) => [`t${i}`, json] as const), { before: mebibyte, changed: '["😀"]' });
-      const { items } = await store.items(book.id, texts.map((_, i) => book.place(`t${i}`)));
+      await book.commit(
+        texts.map((json, i) => [`t${i}`, json] as const),
+        { before: mebibyte, changed: '["😀"]' },
+      );
+      const { items } = await store.items(
+        book.id,
+        texts.map((_, i) => book.place(`t${i}`)),
+      );
       const byKey = new Map(items.map(({ key, json }) => [key, json]));
-      for (const [i, json] of texts.entries()) expect(byKey.get(`t${i}`) === json, `text ${json.slice(0, 40)}`).toBe(true);
+      for (const [i, json] of texts.entries())
+        expect(byKey.get(`t${i}`) === json, `text ${json.slice(0, 40)}`).toBe(true);
       const { rows } = await readLog(store, book.id, 10);
-      expect(rows.every((row, i) => row.after === texts[i] && row.before === mebibyte && row.changed === '["😀"]')).toBe(true);
+      expect(
+        rows.every((row, i) => row.after === texts[i] && row.before === mebibyte && row.changed === '["😀"]'),
+      ).toBe(true);
     });
 
     test('are found by exactly their key, and by no other', async () => {
       const book = await Book.open(store, 'keys');
       await book.commit(KEYS.map((key) => [key, JSON.stringify(key)] as const));
       expect(await countOf(book)).toBe(KEYS.length);
-      const { items } = await store.items(book.id, KEYS.map((key) => book.place(key)));
-      expect(new Map(items.map(({ key, json }) => [key, JSON.parse(json)]))).toEqual(new Map(KEYS.map((key) => [key, key])));
+      const { items } = await store.items(
+        book.id,
+        KEYS.map((key) => book.place(key)),
+      );
+      expect(new Map(items.map(({ key, json }) => [key, JSON.parse(json)]))).toEqual(
+        new Map(KEYS.map((key) => [key, key])),
+      );
       // One by one: deleting a key takes away that one and none that looks like it.
       let left = KEYS;
       for (const key of KEYS) {
         await book.commit([[key, null]]);
         left = left.filter((other) => other !== key);
-        const rest = await store.items(book.id, KEYS.map((other) => book.place(other)));
+        const rest = await store.items(
+          book.id,
+          KEYS.map((other) => book.place(other)),
+        );
         expect(inOrder(rest.items.map((item) => item.key))).toEqual(inOrder(left));
       }
     });
@@ -66,7 +140,9 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
       await book.commit([['k', '1']]);
       await other.commit([['k', '2']]);
       await book.commit([['k', '3']]);
-      expect((await store.items(book.id, [book.place('k')])).items).toEqual([{ ...book.place('k'), json: '3', revision: 2, createdRevision: 2 }]);
+      expect((await store.items(book.id, [book.place('k')])).items).toEqual([
+        { ...book.place('k'), json: '3', revision: 2, createdRevision: 2 },
+      ]);
       expect((await store.items(other.id, [other.place('k')])).items[0]?.json).toBe('2');
       expect((await store.items(book.id, [other.place('k'), { collectionId: 999_999, key: 'k' }])).items).toEqual([]);
       await book.commit([['k', null]]);
@@ -77,17 +153,38 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
       const book = await Book.open(store, 'thousands');
       const keys = Array.from({ length: 2500 }, (_, i) => `k${i}`);
       await book.commit(keys.map((key) => [key, '{}'] as const));
-      expect((await store.items(book.id, keys.map((key) => book.place(key)))).items).toHaveLength(2500);
+      expect(
+        (
+          await store.items(
+            book.id,
+            keys.map((key) => book.place(key)),
+          )
+        ).items,
+      ).toHaveLength(2500);
       await book.commit(keys.map((key) => [key, null] as const));
-      expect((await store.items(book.id, keys.map((key) => book.place(key)))).items).toEqual([]);
+      expect(
+        (
+          await store.items(
+            book.id,
+            keys.map((key) => book.place(key)),
+          )
+        ).items,
+      ).toEqual([]);
     });
 
     test('are read at one moment with the pool', async () => {
       const book = await Book.open(store, 'moment');
-      await book.commit([['n', '1'], ['z', '1']]);
+      await book.commit([
+        ['n', '1'],
+        ['z', '1'],
+      ]);
       let writing = true;
       const writer = (async () => {
-        for (let i = 2; i <= 150; i++) await book.commit([['n', String(i)], ['z', String(i)]]);
+        for (let i = 2; i <= 150; i++)
+          await book.commit([
+            ['n', String(i)],
+            ['z', String(i)],
+          ]);
         writing = false;
       })();
       let readings = 0;
@@ -113,7 +210,13 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
       book = await Book.open(store, 'ranges');
       await book.commit(KEYS.map((key) => [key, `"${'x'.repeat(98)}"`] as const));
     });
-    const keysOf = async (more: { start?: string; end?: string; after?: string; limit?: number; bytesMax?: number }) => {
+    const keysOf = async (more: {
+      start?: string;
+      end?: string;
+      after?: string;
+      limit?: number;
+      bytesMax?: number;
+    }) => {
       const page = await store.range(book.id, { collectionId: book.collectionId, limit: 1000, bytesMax: 1e6, ...more });
       return { keys: page.items.map(({ key }) => key), more: page.more };
     };
@@ -177,7 +280,10 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
       const book = await Book.open(store, 'log');
       const sizes = [1, 3, 1, 200, 2, 1, 1, 70, 1];
       for (const [i, size] of sizes.entries()) {
-        await book.commit(Array.from({ length: size }, (_, k) => [`${i}-${k}`, JSON.stringify({ i, k })] as const), { time: 1000 + i });
+        await book.commit(
+          Array.from({ length: size }, (_, k) => [`${i}-${k}`, JSON.stringify({ i, k })] as const),
+          { time: 1000 + i },
+        );
       }
       for (const rowsMax of [1, 2, 3, 4, 64, 65, 200, 201, 1000]) {
         for (const bytesMax of [1, 700, 1e6]) {
@@ -204,7 +310,11 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
 
     test('forgets what lies before its oldest revision, in steps, and never more', async () => {
       const book = await Book.open(store, 'forget');
-      for (let i = 0; i < 10; i++) await book.commit([[`a${i}`, '{}'], [`b${i}`, '{}']]);
+      for (let i = 0; i < 10; i++)
+        await book.commit([
+          [`a${i}`, '{}'],
+          [`b${i}`, '{}'],
+        ]);
       expect((await book.head())?.oldestRevision).toBe(1);
       expect(await store.deleteLogRows(book.id, 100)).toBe(0);
       await store.raiseOldest(book.id, 6);
@@ -219,8 +329,15 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
       expect(head).toMatchObject({ revision: 10, oldestRevision: 7 });
       await store.raiseOldest(book.id, 10);
       await store.deleteLogRows(book.id, 100);
-      expect(await readLog(store, book.id, 100)).toMatchObject({ rows: [], complete: false, head: { oldestRevision: 11 } });
-      expect(await store.log({ poolId: book.id, after: 10, rowsMax: 1, bytesMax: 1 })).toMatchObject({ rows: [], complete: true });
+      expect(await readLog(store, book.id, 100)).toMatchObject({
+        rows: [],
+        complete: false,
+        head: { oldestRevision: 11 },
+      });
+      expect(await store.log({ poolId: book.id, after: 10, rowsMax: 1, bytesMax: 1 })).toMatchObject({
+        rows: [],
+        complete: true,
+      });
     });
 
     test('tells by bisection which commit is the last before a time', async () => {
@@ -232,10 +349,12 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
         const last = times.filter((t) => t < time).length;
         return last < oldest ? 0 : last;
       };
-      for (let time = 5; time <= 75; time += 5) expect(await store.revisionBefore(book.id, time), `before ${time}`).toBe(expected(time, 1));
+      for (let time = 5; time <= 75; time += 5)
+        expect(await store.revisionBefore(book.id, time), `before ${time}`).toBe(expected(time, 1));
       await store.raiseOldest(book.id, 4);
       await store.deleteLogRows(book.id, 100);
-      for (let time = 5; time <= 75; time += 5) expect(await store.revisionBefore(book.id, time), `before ${time}`).toBe(expected(time, 5));
+      for (let time = 5; time <= 75; time += 5)
+        expect(await store.revisionBefore(book.id, time), `before ${time}`).toBe(expected(time, 5));
       expect(await store.revisionBefore(999_999, 1e15)).toBe(0);
     });
   });

@@ -32,6 +32,11 @@ export class ItemState {
     return this.#json;
   }
 
+  /** The length of the JSON text, where it has been made; 0 for a state on the way to another. */
+  get encodedLength(): number {
+    return this.#json?.length ?? 0;
+  }
+
   get attributes(): Attributes {
     this.#attributes ??= JSON.parse(this.#json as string) as Attributes;
     return this.#attributes;
@@ -105,7 +110,7 @@ export function changeBetween(
     changed,
     removed,
     before: before ? pickMembers(before.attributes, changed) : NOTHING,
-    formerBytes: before?.json.length ?? 0,
+    formerBytes: before?.encodedLength ?? 0,
     after,
     former,
   };

@@ -135,6 +135,8 @@ export class Watching {
     try {
       const deadline = this.clock.now() + request.waitMs;
       for (;;) {
+        // Nothing wakes who waits for a pool that went while it was read.
+        if (replica.gone) throw new LogExpired('deleted');
         const page = await this.#readChanges(replica, view, after, request.limit);
         const left = deadline - this.clock.now();
         if (page.commits.length > 0 || !page.upToDate || left <= 0 || this.#closing || asker.gone) return page;
