@@ -142,6 +142,8 @@ export class Stream implements Member {
   /** One stay in the group, and what follows it. */
   async #live(): Promise<void> {
     await this.#catchUp(false);
+    // Nothing wakes who joins the group of a pool that went meanwhile.
+    if (this.replica.gone) throw new LogExpired('deleted');
     // The look and the join are in one turn: a commit in between would be neither read nor told.
     if (this.#over || this.#told < this.replica.revision) return;
     const why = await new Promise((resolve) => {

@@ -228,7 +228,7 @@ export class Watching {
   #nextChange(replica: Replica, view: View, after: number, waitMs: number, asker: Asker): Promise<void> {
     const hub = this.#hub(replica);
     // What came between the reading and now would otherwise be waited for in vain.
-    if (replica.revision !== after) return Promise.resolve();
+    if (replica.revision !== after || replica.gone) return Promise.resolve();
     return new Promise((resolve) => {
       const done = () => {
         hub.leave(member);

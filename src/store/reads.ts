@@ -1,0 +1,82 @@
+/** Reads that the store and its transactions share: a pool's row, a range of items, a page of the log. */
+import type { LogPage, LogRequest, PoolHead, RangeRequest, StoredItem } from '../engine/ports.js';
+import { readBounded } from './bounded.js';
+import type { Row, Session, Value } from './dialect.js';
+import { HEAD, LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js';
+
+export async function headById(session: Session, id: number): Promise<PoolHead | undefined> {
+  const [row] = await session.all(`SELECT ${HEAD} FROM pool p WHERE p.id = ? AND p.name IS NOT NULL`, [id]);
+  return row && toHead(row);
+}
+
+export async function readRange(
+  session: Session,
+  poolId: number,
+  request: RangeRequest,
+): Promise<{ items: StoredItem[]; more: boolean }> {
+  const { collectionId, start, end, after, limit, bytesMax } = request;
+  const fetch = (last: Row | undefined, rows: number) => {
+    const above = last ? text(last.item_key) : after;
+    const conditions = ['pool_id = ?', 'collection_id = ?'];
+    const parameters: Value[] = [poolId, collectionId];
+    if (start !== undefined) conditions.push('item_key >= ?') && parameters.push(start);
+    if (above !== undefined) conditions.push('item_key > ?') && parameters.push(above);
+    if (end !== undefined) conditions.push('item_key < ?') && parameters.push(end);
+    const columns = 'collection_id, item_key, attributes, revision, created_revision';
+    return session.all(`SELECT ${columns} FROM item WHERE ${conditions.join(' AND ')} ORDER BY item_key LIMIT ?`, [
+      ...parameters,
+      rows,
+    ]);
+  };
+  const { rows, more } = await readBounded(fetch, (row) => Buffer.byteLength(row.attributes as string), {
+    rowsMax: limit,
+    bytesMax,
+  });
+  return { items: rows.map(toItem), more };
+}
+
+/** The log only grows at its end, so that several statements, each of its own moment, are one truth. */
+export async function readLog(session: Session, { poolId, after, rowsMax, bytesMax }: LogRequest): Promise<LogPage> {
+  const columns = LOG_COLUMNS.join(', ');
+  const next = (last: Row | undefined, limit: number) =>
+    last
+      ? session.all(
+          `SELECT ${columns} FROM commit_log WHERE pool_id = ? AND (revision > ? OR (revision = ? AND ordinal > ?)) AND revision >= ? ORDER BY revision, ordinal LIMIT ?`,
+          [
+            poolId,
+            last.revision as number,
+            last.revision as number,
+            last.ordinal as number,
+            last.revision as number,
+            limit,
+          ],
+        )
+      : session.all(
+          `SELECT ${columns} FROM commit_log WHERE pool_id = ? AND revision > ? ORDER BY revision, ordinal LIMIT ?`,
+          [poolId, after, limit],
+        );
+  const { rows, more } = await readBounded(next, sizeOfLogRow, { rowsMax, bytesMax });
+  if (more) await completeLastCommit(session, poolId, rows);
+  // Read last: a compaction in the meantime shows as an oldest revision above what was asked for.
+  const head = await headById(session, poolId);
+  const reached = (rows.at(-1)?.revision as number | undefined) ?? after;
+  return { head, rows: rows.map(toLogRow), complete: head === undefined || reached >= head.revision };
+}
+
+/** A page may end inside a commit. Where it holds others it ends before that commit; else the commit's rest is read. */
+async function completeLastCommit(session: Session, poolId: number, rows: Row[]): Promise<void> {
+  const last = rows.at(-1) as Row;
+  const revision = last.revision as number;
+  const begin = rows.findIndex((row) => row.revision === revision);
+  if (begin > 0) {
+    rows.length = begin;
+    return;
+  }
+  const sql = `SELECT ${LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND revision = ? AND ordinal > ? ORDER BY ordinal`;
+  rows.push(...(await session.all(sql, [poolId, revision, last.ordinal as number])));
+}
+
+function sizeOfLogRow(row: Row): number {
+  const { before_values, after_values } = row as { before_values: string; after_values: string | null };
+  return Buffer.byteLength(before_values) + Buffer.byteLength(after_values ?? '') + 200;
+}

@@ -1,0 +1,150 @@
+/** The `StoreTransaction` port: what a group of commits reads and writes inside its transaction, by hand-written statements. */
+import type {
+  GroupWrite,
+  ItemPlace,
+  LogPage,
+  LogRequest,
+  PoolHead,
+  RangeRequest,
+  StoredAnswer,
+  StoredItem,
+  StoreTransaction,
+} from '../engine/ports.js';
+import type { Collection } from '../engine/state/model.js';
+import type { Session } from './dialect.js';
+import {
+  ANSWER_COLUMNS,
+  COLLECTION_COLUMNS,
+  fromAnswer,
+  fromLogRow,
+  HEAD,
+  ITEM_COLUMNS,
+  LOG_COLUMNS,
+  toAnswer,
+  toCollection,
+  toHead,
+  toItem,
+} from './mapping.js';
+import { readLog, readRange } from './reads.js';
+
+export class SqlTransaction implements StoreTransaction {
+  constructor(private readonly session: Session) {}
+
+  async lockPool(name: string): Promise<{ head: PoolHead | undefined; now: number }> {
+    const { session } = this;
+    const [row] = await session.all(
+      `SELECT ${HEAD}, ${session.clock} AS now FROM pool p WHERE p.name = ?${session.forUpdate}`,
+      [name],
+    );
+    if (row) return { head: toHead(row), now: row.now as number };
+    const [clock] = await session.all(`SELECT ${session.clock} AS now`, []);
+    return { head: undefined, now: clock?.now as number };
+  }
+
+  async createPool(name: string, epoch: string): Promise<PoolHead> {
+    const id = await this.session.insertOne(
+      'pool',
+      ['name', 'epoch', 'revision', 'oldest_revision', 'description'],
+      [name, epoch, 0, 1, null],
+    );
+    return { id, name, epoch, revision: 0, oldestRevision: 1, description: undefined };
+  }
+
+  async describePool(poolId: number, description: string | undefined): Promise<void> {
+    await this.session.run('UPDATE pool SET description = ? WHERE id = ?', [description ?? null, poolId]);
+  }
+
+  async dropPool(poolId: number): Promise<void> {
+    await this.session.run('UPDATE pool SET name = NULL WHERE id = ?', [poolId]);
+  }
+
+  async collections(poolId: number): Promise<Collection[]> {
+    const sql = 'SELECT id AS collection_id, name, present, items, revision FROM collection WHERE pool_id = ?';
+    return (await this.session.all(sql, [poolId])).map(toCollection);
+  }
+
+  createCollection(poolId: number, name: string): Promise<number> {
+    return this.session.insertOne('collection', COLLECTION_COLUMNS.slice(1), [poolId, name, 0, 0, 0]);
+  }
+
+  async items(poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]> {
+    const select = 'SELECT collection_id, item_key, attributes, revision, created_revision FROM item';
+    const tuples = places.map(({ collectionId, key }) => [poolId, collectionId, key]);
+    return (await this.session.lookup(select, ['pool_id', 'collection_id', 'item_key'], tuples)).map(toItem);
+  }
+
+  range(poolId: number, request: RangeRequest): Promise<{ items: StoredItem[]; more: boolean }> {
+    return readRange(this.session, poolId, request);
+  }
+
+  log(request: LogRequest): Promise<LogPage> {
+    return readLog(this.session, request);
+  }
+
+  async answers(
+    pool: string,
+    keys: readonly { subject: string; idempotencyKey: string }[],
+    now: number,
+  ): Promise<StoredAnswer[]> {
+    const tuples = keys.map(({ subject, idempotencyKey }) => [pool, subject, idempotencyKey]);
+    const rows = await this.session.lookup(
+      `SELECT ${ANSWER_COLUMNS.join(', ')} FROM stored_answer`,
+      ['pool', 'subject', 'idempotency_key'],
+      tuples,
+    );
+    return rows.map(toAnswer).filter(({ expiresAt }) => expiresAt > now);
+  }
+
+  async append(group: GroupWrite): Promise<void> {
+    const { session } = this;
+    const { poolId } = group;
+    await session.insert(
+      'item',
+      ITEM_COLUMNS,
+      group.upserts.map(({ collectionId, key, json, revision, createdRevision }) => [
+        poolId,
+        collectionId,
+        key,
+        json,
+        revision,
+        createdRevision,
+      ]),
+      { key: ['pool_id', 'collection_id', 'item_key'], columns: ['attributes', 'revision', 'created_revision'] },
+    );
+    if (group.deletions.length > 0) {
+      await session.deleteEach(
+        'item',
+        ['pool_id', 'collection_id', 'item_key'],
+        group.deletions.map(({ collectionId, key }) => [poolId, collectionId, key]),
+      );
+    }
+    await session.insert(
+      'commit_log',
+      LOG_COLUMNS,
+      group.log.map((row) => fromLogRow(poolId, row)),
+    );
+    await session.insert(
+      'collection',
+      COLLECTION_COLUMNS,
+      group.collections.map(({ id, name, present, items, revision }) => [
+        id,
+        poolId,
+        name,
+        present ? 1 : 0,
+        items,
+        revision,
+      ]),
+      { key: ['id'], columns: ['present', 'items', 'revision'] },
+    );
+    await session.run('UPDATE pool SET revision = ? WHERE id = ?', [group.revision, poolId]);
+  }
+
+  async keepAnswers(answers: readonly StoredAnswer[]): Promise<void> {
+    const key = ['pool', 'subject', 'idempotency_key'];
+    // Whatever is there under the key has expired: `answers` would have found it.
+    await this.session.insert('stored_answer', ANSWER_COLUMNS, answers.map(fromAnswer), {
+      key,
+      columns: ANSWER_COLUMNS.slice(key.length),
+    });
+  }
+}
