@@ -3,10 +3,12 @@
  * requests and does the background work in one process.
  */
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { AttributesController } from './http/attributes.controller.js';
 import { BatchController } from './http/batch.controller.js';
 import { ChangesController } from './http/changes.controller.js';
 import { CollectionsController } from './http/collections.controller.js';
 import { DocsController } from './http/docs.controller.js';
+import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { SystemController } from './http/system.controller.js';
@@ -17,11 +19,12 @@ export const controllers = [
   PoolsController,
   CollectionsController,
   ItemsController,
+  AttributesController,
   BatchController,
   ChangesController,
 ];
 
-@Module({ controllers })
+@Module({ controllers, providers: [ItemCalls] })
 export class EmbeddedModule {}
 
 /** The module with what its controllers are given. */

@@ -11,7 +11,7 @@ import type { Reply } from '../engine/state/group.js';
 import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
 import { idempotencyOf, minRevisionOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
-import { writePlace } from './items.controller.js';
+import { writePlace } from './item-calls.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
 import { type Call, Route } from './route.js';

@@ -1,47 +1,42 @@
-/** Items and their attributes over HTTP: `/v1/pools/{pool}/collections/{collection}/items…`. */
+/** Items over HTTP: `/v1/pools/{pool}/collections/{collection}/items…`. */
 import { Controller, Inject } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
-import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import { deleteRange, type OpResult, type WriteAnswer, writeItems } from '../engine/state/commands.js';
+import { deleteRange, type OpResult } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/group.js';
-import { getMember, type Json, type JsonObject } from '../engine/state/json.js';
+import { type JsonObject } from '../engine/state/json.js';
 import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
-import { checkAttributeName, checkItemKey, checkName, checkOwnName } from '../engine/state/names.js';
+import { checkItemKey } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
-import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
-import type { ItemReading } from '../engine/state/reader.js';
+import { etag, idempotencyOf, itemHead, itemPath, poolHeaders, send, sendWritten } from './answers.js';
+import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE } from './body.js';
 import {
-  etag,
-  idempotencyOf,
-  itemHead,
-  itemPath,
-  minRevisionOf,
-  poolHeaders,
-  preconditionsOf,
-  send,
-  sendWritten,
-  shaped,
-} from './answers.js';
-import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE, rawBody } from './body.js';
+  CONDITIONAL,
+  ITEM,
+  ITEMS,
+  ItemCalls,
+  isUnmodified,
+  missing,
+  readPlace,
+  type WriteShape,
+  writeHeaders,
+  writeKey,
+  writePlace,
+} from './item-calls.js';
 import * as schema from './items.schema.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import { type Call, Route } from './route.js';
 import { item as itemSchema, writtenItem } from './schemas.js';
 
-const ITEMS = '/v1/pools/:pool/collections/:collection/items';
-const ITEM = `${ITEMS}/:key`;
-const ATTRIBUTE = `${ITEM}/attributes/:name`;
-const CONDITIONAL = ['If-Match', 'If-None-Match', 'Idempotency-Key', 'Prefer'] as const;
-
-type WriteShape = (answer: WriteAnswer) => Reply;
-
 @Controller()
 export class ItemsController {
-  constructor(@Inject(Engine) private readonly engine: Engine) {}
+  constructor(
+    @Inject(Engine) private readonly engine: Engine,
+    @Inject(ItemCalls) private readonly calls: ItemCalls,
+  ) {}
 
   @Route({
     method: 'GET',
@@ -60,7 +55,7 @@ export class ItemsController {
     const { prefix, start, end, fields, limit = limits.pageItemsDefault, pageToken } = call.query;
     const query = [pool, collection, prefix, start, end, fields];
     const after = readPageToken(pageToken, query);
-    await this.#awaitMinRevision(call, pool);
+    await this.calls.awaitRevision(call, pool);
     const page = await this.engine.reader.page(pool, collection, { ...rangeOf({ prefix, start, end }), after, limit });
     const items = page.items.map(({ key, state }) => `${itemHead({ collection, key }, state, fields)}}`).join(',');
     const { epoch } = page.replica;
@@ -92,7 +87,7 @@ export class ItemsController {
   })
   async create(call: Call<unknown, z.output<typeof schema.createItemBody>>): Promise<void> {
     const key = checkItemKey(call.body.key ?? uuidv7());
-    await this.#write(call, key, { op: 'create', attributes: call.body.attributes }, itemShape(call));
+    await this.calls.write(call, key, { op: 'create', attributes: call.body.attributes }, itemShape(call));
   }
 
   @Route({
@@ -110,9 +105,9 @@ export class ItemsController {
   })
   async get(call: Call<z.output<typeof schema.itemQuery>>): Promise<void> {
     const { pool, collection, key } = readPlace(call);
-    const { state } = await this.#read(call, pool, collection, key as string);
+    const { state } = await this.calls.read(call, pool, collection, key as string);
     if (!state) throw missing(collection, key as string);
-    if (this.#isUnmodified(call, state)) return;
+    if (isUnmodified(call, state)) return;
     call.reply.header('etag', etag(state.revision));
     send(call, {
       status: 200,
@@ -136,7 +131,7 @@ export class ItemsController {
     },
   })
   put(call: Call<unknown, z.output<typeof schema.putItemBody>>): Promise<void> {
-    return this.#write(call, writeKey(call), { op: 'put', attributes: call.body.attributes }, itemShape(call));
+    return this.calls.write(call, writeKey(call), { op: 'put', attributes: call.body.attributes }, itemShape(call));
   }
 
   @Route({
@@ -164,7 +159,7 @@ export class ItemsController {
     const action: Action = Array.isArray(call.body)
       ? { op: 'patch', patch: call.body as JsonObject[] }
       : { op: 'merge', attributes: call.body.attributes };
-    return this.#write(call, writeKey(call), action, itemShape(call));
+    return this.calls.write(call, writeKey(call), action, itemShape(call));
   }
 
   @Route({
@@ -178,93 +173,11 @@ export class ItemsController {
     answers: { 200: { description: 'There is no such item now.', schema: schema.deletedItem } },
   })
   remove(call: Call): Promise<void> {
-    return this.#write(call, writeKey(call), { op: 'delete' }, ({ results: [result], ...settled }) => ({
+    return this.calls.write(call, writeKey(call), { op: 'delete' }, ({ results: [result], ...settled }) => ({
       status: 200,
       headers: poolHeaders(settled.epoch, settled.revision),
       body: JSON.stringify({ revision: settled.revision, existed: result?.existed }),
     }));
-  }
-
-  @Route({
-    method: 'GET',
-    path: ATTRIBUTE,
-    operationId: 'getAttribute',
-    tag: 'attributes',
-    summary: 'Read one attribute',
-    headers: ['If-Match', 'If-None-Match', 'Stargus-Min-Revision'],
-    answers: {
-      200: { description: 'The attribute.', schema: schema.attributeAnswer },
-      304: { description: 'The item is still at the revision of If-None-Match.' },
-    },
-  })
-  async getAttribute(call: Call): Promise<void> {
-    const { pool, collection, key } = readPlace(call);
-    const name = checkAttributeName(call.params.name as string);
-    const { state } = await this.#read(call, pool, collection, key as string);
-    const value = state && getMember(state.attributes, name);
-    if (!state || value === undefined) throw missing(collection, key as string, name);
-    if (this.#isUnmodified(call, state)) return;
-    call.reply.header('etag', etag(state.revision));
-    send(call, { status: 200, headers: {}, body: JSON.stringify({ name, value, revision: state.revision }) });
-  }
-
-  @Route({
-    method: 'PUT',
-    path: ATTRIBUTE,
-    operationId: 'putAttribute',
-    tag: 'attributes',
-    summary: 'Set one attribute',
-    description: 'Creates the item when it is missing. The value null removes the attribute.',
-    body: { schema: schema.putAttributeBody },
-    headers: CONDITIONAL,
-    answers: {
-      200: { description: 'Set.', schema: schema.attributeAnswer },
-      201: { description: 'Set, and the item created.', schema: schema.attributeAnswer },
-    },
-  })
-  putAttribute(call: Call<unknown, z.output<typeof schema.putAttributeBody>>): Promise<void> {
-    const attribute = checkAttributeName(call.params.name as string);
-    const action: Action = { op: 'set', attribute, value: call.body.value };
-    return this.#write(call, writeKey(call), action, attributeShape(attribute), attribute);
-  }
-
-  @Route({
-    method: 'DELETE',
-    path: ATTRIBUTE,
-    operationId: 'deleteAttribute',
-    tag: 'attributes',
-    summary: 'Remove one attribute',
-    description: 'One that is not there is `changed: []`, and nothing is committed.',
-    headers: CONDITIONAL,
-    answers: { 200: { description: 'There is no such attribute now.', schema: schema.attributeAnswer } },
-  })
-  removeAttribute(call: Call): Promise<void> {
-    const attribute = checkAttributeName(call.params.name as string);
-    return this.#write(call, writeKey(call), { op: 'unset', names: [attribute] }, attributeShape(attribute), attribute);
-  }
-
-  @Route({
-    method: 'POST',
-    path: `${ITEM}/increment`,
-    operationId: 'incrementAttribute',
-    tag: 'attributes',
-    summary: 'Add to a number, atomically',
-    description: 'A missing attribute counts as 0. Past `min` or `max` nothing is applied: 409 `conflict`.',
-    body: { schema: schema.incrementBody },
-    headers: CONDITIONAL,
-    answers: { 200: { description: 'Added.', schema: schema.incrementAnswer } },
-  })
-  increment(call: Call<unknown, z.output<typeof schema.incrementBody>>): Promise<void> {
-    const { attribute } = call.body;
-    return this.#write(call, writeKey(call), { op: 'increment', ...call.body }, (answer) => {
-      const { item, revision, changed } = answer.results[0] as OpResult;
-      const value = getMember((item as ItemState).attributes, attribute);
-      return {
-        status: 200,
-        headers: writeHeaders(answer),
-        body: JSON.stringify({ attribute, value, revision, changed }),
-      };
-    });
   }
 
   @Route({
@@ -289,86 +202,6 @@ export class ItemsController {
     const command = deleteRange({ subject: call.subject, collection, range: rangeOf({ prefix }), limit, expectCount });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
-
-  async #write(call: Call, key: string, action: Action, plainShape: WriteShape, attribute?: string): Promise<void> {
-    const { pool, collection } = writePlace(call);
-    const shape = shaped(call, plainShape);
-    const preconditions = preconditionsOf(call.request);
-    const command = writeItems({
-      subject: call.subject,
-      bytes: rawBody(call.request).length + 256,
-      ops: [
-        {
-          collection,
-          key,
-          action,
-          ...(preconditions && { preconditions }),
-          ...(attribute !== undefined && { attribute }),
-        },
-      ],
-    });
-    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
-  }
-
-  /** Reads an item and sets the headers that tell of the state it was read from. */
-  async #read(call: Call, pool: string, collection: string, key: string): Promise<ItemReading> {
-    await this.#awaitMinRevision(call, pool);
-    const reading = await this.engine.reader.item(pool, { collection, key });
-    const { epoch } = reading.replica;
-    call.reply
-      .header('stargus-revision', String(reading.revision))
-      .header('stargus-cursor', `${epoch}-${reading.revision}`);
-    return reading;
-  }
-
-  async #awaitMinRevision(call: Call, pool: string): Promise<void> {
-    const revision = minRevisionOf(call.request);
-    if (revision !== undefined) await this.engine.reader.awaitRevision(pool, revision);
-  }
-
-  /** Judges the conditions of a read; answers 304 and says so when nothing is new. */
-  #isUnmodified(call: Call, state: ItemState): boolean {
-    const conditions = preconditionsOf(call.request);
-    if (!conditions) return false;
-    checkPreconditions({ ifMatch: conditions.ifMatch }, state.revision);
-    if (!conditions.ifNoneMatch || !tagsMatch(conditions.ifNoneMatch, state.revision)) return false;
-    call.reply.code(304).header('etag', etag(state.revision)).send();
-    return true;
-  }
-}
-
-function readPlace({ params }: Call): { pool: string; collection: string; key: string | undefined } {
-  const key = params.key;
-  return {
-    pool: checkName('pool', params.pool as string),
-    collection: checkName('collection', params.collection as string),
-    key: key === undefined ? undefined : checkItemKey(key),
-  };
-}
-
-export function writePlace({ params }: Call): { pool: string; collection: string } {
-  return {
-    pool: checkOwnName('pool', params.pool as string),
-    collection: checkOwnName('collection', params.collection as string),
-  };
-}
-
-function writeKey({ params }: Call): string {
-  return checkItemKey(params.key as string);
-}
-
-function missing(collection: string, key: string, attribute?: string): Problem {
-  const what = attribute === undefined ? '' : `attribute ${JSON.stringify(attribute)} of the `;
-  return new Problem(
-    'notFound',
-    `There is no ${what}item ${JSON.stringify(key)} in the collection ${JSON.stringify(collection)}.`,
-  );
-}
-
-function writeHeaders({ results: [result], ...settled }: WriteAnswer): Record<string, string> {
-  const headers = poolHeaders(settled.epoch, settled.revision);
-  if (result?.item) headers.etag = etag(result.item.revision);
-  return headers;
 }
 
 function itemShape({ params }: Call): WriteShape {
@@ -380,14 +213,6 @@ function itemShape({ params }: Call): WriteShape {
     // An item that was missing and still is: a patch that set nothing.
     const state = item as ItemState;
     return { status, headers, body: `${itemHead(result, state)},"changed":${JSON.stringify(changed)}}` };
-  };
-}
-
-function attributeShape(name: string): WriteShape {
-  return (answer) => {
-    const { item, changed, revision, status } = answer.results[0] as OpResult;
-    const value: Json = (item && getMember(item.attributes, name)) ?? null;
-    return { status, headers: writeHeaders(answer), body: JSON.stringify({ name, value, revision, changed }) };
   };
 }
 

@@ -43,7 +43,7 @@ export async function crashAgainAndAgain(plan: CrashPlan): Promise<CrashReport> 
   try {
     return await run.run();
   } finally {
-    run.close();
+    await run.close();
   }
 }
 
@@ -56,6 +56,8 @@ interface Acknowledged {
 class Crashes {
   #up = true;
   #over = false;
+  #failure: unknown;
+  #watchers: Watcher[] = [];
   readonly #client: Client;
   readonly #acknowledged: Acknowledged[] = [];
   #checked = 0;
@@ -75,8 +77,10 @@ class Crashes {
     this.#client = new Client(() => this.server.url);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#over = true;
+    this.#up = true;
+    for (const watcher of this.#watchers) await watcher.stop().catch(() => undefined);
     this.#client.close();
   }
 
@@ -88,17 +92,24 @@ class Crashes {
     const follow = (kind: 'attach' | 'feed') =>
       new Watcher(() => this.server.url, POOL, { kind, collection: 'things', values: 'full' }).start();
     const watchers = [follow('feed'), follow('attach')];
+    this.#watchers = watchers;
     await until(
       () => 'the watchers are not live',
       () => watchers.every(({ reached }) => reached >= 0),
     );
     const { writers, counters, crashes, loadMsMax, random } = this.plan;
-    const loads = [
+    const works = [
       ...Array.from({ length: writers }, (_, i) => this.#write(`w${i}`)),
       ...Array.from({ length: counters }, (_, i) => this.#count(`c${i}`)),
     ];
+    const loads = works.map((work) =>
+      work.catch((error) => {
+        this.#failure ??= error;
+      }),
+    );
     for (let crash = 0; crash < crashes; crash++) {
       await pause(30 + random() * loadMsMax);
+      if (this.#failure) throw this.#failure;
       this.#up = false;
       await this.server.kill();
       this.server = await startServer({ database: this.plan.database, databaseUrl: this.server.databaseUrl });
@@ -108,6 +119,7 @@ class Crashes {
     await pause(200);
     this.#over = true;
     await Promise.all(loads);
+    if (this.#failure) throw this.#failure;
     const revision = await this.#check();
     await this.#checkCounter();
     for (const watcher of watchers) {

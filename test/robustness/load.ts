@@ -3,7 +3,7 @@
  * the answers in the order of their revisions are the pool's whole history, known without asking the server for it.
  */
 import fc from 'fast-check';
-import type { Answer, Client, Item } from './client.js';
+import type { Answer, Attributes, Client, Item } from './client.js';
 import { send } from './commands.js';
 import { type Command, Model, type Op } from './model.js';
 
@@ -42,7 +42,7 @@ export function commandOf(drawn: Write, filler = ''): Command {
   const ops = drawn.map(({ op, collection, key, extra }, i): Op => {
     const n = ++serial;
     if (op === 'delete' && i > 0) return { op, collection, key };
-    const more = extra === 0 ? {} : extra === 1 ? { m: n, s: `${n}${filler}` } : { m: null };
+    const more: Attributes = extra === 0 ? {} : extra === 1 ? { m: n, s: `${n}${filler}` } : { m: null };
     return { op: op === 'merge' ? 'merge' : 'put', collection, key, attributes: { n, ...more } };
   });
   if (drawn[0]?.op === 'delete' && drawn.length === 1) {

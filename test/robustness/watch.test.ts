@@ -243,4 +243,34 @@ describe.each(databases)('watching a short history on $name', ({ name }) => {
       Array.from(commits, (_, i) => revision - commits.length + 1 + i),
     );
   });
+
+  test('tells a reader that stopped reading to begin anew when what it missed is gone', async () => {
+    const pool = 'slow-and-short';
+    const load = new Load(client, pool);
+    await load.write([{ op: 'put', collection: 'c1', key: 'c', extra: 0 }]);
+    const watcher = new Watcher(() => server.url, pool, { kind: 'attach', collection: 'c1', values: 'full' }).start();
+    await until(
+      () => 'not live',
+      () => watcher.reached >= 1,
+    );
+    watcher.stream?.pause();
+    const filler = 'x'.repeat(200_000);
+    // Each item is written once: a commit that is skipped leaves a hole in the state.
+    for (let i = 0; i < 150; i++) await load.write([{ op: 'put', collection: 'c1', key: `k${i}`, extra: 1 }], filler);
+    let oldest = 0;
+    while (oldest <= 100) {
+      await pause(50);
+      oldest = (await client.ok(`GET /v1/pools/${pool}`)).body.oldestRevision;
+    }
+    watcher.stream?.resume();
+    await until(
+      () => `at ${watcher.reached} of ${load.revision}`,
+      () => watcher.failure !== undefined || watcher.reached >= load.revision,
+      40_000,
+    );
+    await watcher.stop();
+    const { stateAt } = load.truth([load.revision]);
+    checkFold(watcher, stateAt(load.revision));
+    expect(watcher.resets).toEqual(['compacted']);
+  });
 });

@@ -99,12 +99,13 @@ export class Watcher {
   }
 
   async #run(): Promise<void> {
-    while (!this.#stopped) {
+    for (let failures = 0; !this.#stopped; ) {
       try {
         await this.#connect();
+        failures = 0;
       } catch (error) {
-        // The server is gone for the moment.
-        if (!/ECONNREFUSED|ECONNRESET|socket hang up/.test(String(error))) throw error;
+        // The server is gone for the moment; if it doesn't come back in half a minute, for good.
+        if (++failures > 1500 || !/ECONNREFUSED|ECONNRESET|socket hang up/.test(String(error))) throw error;
         await pause(20);
       }
     }

@@ -66,7 +66,10 @@ function parsed(received: Buffer): Answer | undefined {
   if (end < 0) return undefined;
   const [line, ...fields] = received.subarray(0, end).toString('latin1').split('\r\n');
   const headers = Object.fromEntries(
-    fields.map((field) => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 1).trim()]),
+    fields.map((field) => [
+      field.slice(0, field.indexOf(':')).toLowerCase(),
+      field.slice(field.indexOf(':') + 1).trim(),
+    ]),
   );
   const bytes = received.subarray(end + 4);
   if (bytes.length < Number(headers['content-length'] ?? 0)) return undefined;

@@ -1,0 +1,106 @@
+/** What all calls on items have in common: where they are, how they are read and written, and when nothing is new. */
+import { Inject, Injectable } from '@nestjs/common';
+import { Engine } from '../engine/engine.js';
+import { Problem } from '../engine/errors.js';
+import { type WriteAnswer, writeItems } from '../engine/state/commands.js';
+import type { Reply } from '../engine/state/group.js';
+import type { ItemState } from '../engine/state/model.js';
+import { checkItemKey, checkName, checkOwnName } from '../engine/state/names.js';
+import type { Action } from '../engine/state/operations.js';
+import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
+import type { ItemReading } from '../engine/state/reader.js';
+import { etag, idempotencyOf, minRevisionOf, poolHeaders, preconditionsOf, sendWritten, shaped } from './answers.js';
+import { rawBody } from './body.js';
+import type { Call } from './route.js';
+
+export const ITEMS = '/v1/pools/:pool/collections/:collection/items';
+export const ITEM = `${ITEMS}/:key`;
+/** The headers that a write of one item takes. */
+export const CONDITIONAL = ['If-Match', 'If-None-Match', 'Idempotency-Key', 'Prefer'] as const;
+
+export type WriteShape = (answer: WriteAnswer) => Reply;
+
+@Injectable()
+export class ItemCalls {
+  constructor(@Inject(Engine) private readonly engine: Engine) {}
+
+  async write(call: Call, key: string, action: Action, plainShape: WriteShape, attribute?: string): Promise<void> {
+    const { pool, collection } = writePlace(call);
+    const shape = shaped(call, plainShape);
+    const preconditions = preconditionsOf(call.request);
+    const command = writeItems({
+      subject: call.subject,
+      bytes: rawBody(call.request).length + 256,
+      ops: [
+        {
+          collection,
+          key,
+          action,
+          ...(preconditions && { preconditions }),
+          ...(attribute !== undefined && { attribute }),
+        },
+      ],
+    });
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+
+  /** Reads an item and sets the headers that tell of the state it was read from. */
+  async read(call: Call, pool: string, collection: string, key: string): Promise<ItemReading> {
+    await this.awaitRevision(call, pool);
+    const reading = await this.engine.reader.item(pool, { collection, key });
+    const { epoch } = reading.replica;
+    call.reply
+      .header('stargus-revision', String(reading.revision))
+      .header('stargus-cursor', `${epoch}-${reading.revision}`);
+    return reading;
+  }
+
+  async awaitRevision(call: Call, pool: string): Promise<void> {
+    const revision = minRevisionOf(call.request);
+    if (revision !== undefined) await this.engine.reader.awaitRevision(pool, revision);
+  }
+}
+
+/** Judges the conditions of a read; answers 304 and says so when nothing is new. */
+export function isUnmodified(call: Call, state: ItemState): boolean {
+  const conditions = preconditionsOf(call.request);
+  if (!conditions) return false;
+  checkPreconditions({ ifMatch: conditions.ifMatch }, state.revision);
+  if (!conditions.ifNoneMatch || !tagsMatch(conditions.ifNoneMatch, state.revision)) return false;
+  call.reply.code(304).header('etag', etag(state.revision)).send();
+  return true;
+}
+
+export function readPlace({ params }: Call): { pool: string; collection: string; key: string | undefined } {
+  const key = params.key;
+  return {
+    pool: checkName('pool', params.pool as string),
+    collection: checkName('collection', params.collection as string),
+    key: key === undefined ? undefined : checkItemKey(key),
+  };
+}
+
+export function writePlace({ params }: Call): { pool: string; collection: string } {
+  return {
+    pool: checkOwnName('pool', params.pool as string),
+    collection: checkOwnName('collection', params.collection as string),
+  };
+}
+
+export function writeKey({ params }: Call): string {
+  return checkItemKey(params.key as string);
+}
+
+export function missing(collection: string, key: string, attribute?: string): Problem {
+  const what = attribute === undefined ? '' : `attribute ${JSON.stringify(attribute)} of the `;
+  return new Problem(
+    'notFound',
+    `There is no ${what}item ${JSON.stringify(key)} in the collection ${JSON.stringify(collection)}.`,
+  );
+}
+
+export function writeHeaders({ results: [result], ...settled }: WriteAnswer): Record<string, string> {
+  const headers = poolHeaders(settled.epoch, settled.revision);
+  if (result?.item) headers.etag = etag(result.item.revision);
+  return headers;
+}
