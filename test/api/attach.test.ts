@@ -4,7 +4,10 @@ import { expectProblem, Scenario } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 import type { SseEvent, SseStream } from '../support/sse.js';
 
-const named = (name: string) => ({ event }: SseEvent) => event === name;
+const named =
+  (name: string) =>
+  ({ event }: SseEvent) =>
+    event === name;
 
 /** What came up to and with `live`, as one snapshot: the items of all parts by key. */
 async function snapshotOf(stream: SseStream): Promise<Record<string, unknown>> {
@@ -44,24 +47,51 @@ describe.each(databases)('attachments on $name', ({ name }) => {
       'stargus-revision': '2',
       'stargus-cursor': `${epoch}-2`,
     });
-    expect(await stream.next()).toMatchObject({ event: 'hello', id: undefined, data: { pool: scenario.pool, epoch, heartbeatMs: 15_000, expiresInMs: expect.any(Number) } });
+    expect(await stream.next()).toMatchObject({
+      event: 'hello',
+      id: undefined,
+      data: { pool: scenario.pool, epoch, heartbeatMs: 15_000, expiresInMs: expect.any(Number) },
+    });
     expect(await stream.next()).toMatchObject({
       event: 'snapshot',
       id: undefined,
       data: {
-        view: 'things', revision: 2, part: 1,
+        view: 'things',
+        revision: 2,
+        part: 1,
         items: [
           { collection: 'things', key: 'a', revision: 2, createdRevision: 2, attributes: { y: [1] } },
           { collection: 'things', key: 'b', revision: 1, createdRevision: 1, attributes: { x: 1 } },
         ],
       },
     });
-    expect(await stream.next()).toMatchObject({ event: 'live', id: `${epoch}-2`, data: { view: 'things', revision: 2 } });
-    await scenario.calls(['PATCH C/items/a', { attributes: { y: null, z: 1 } }]);
-    await scenario.calls(['POST P/batch', { ops: [{ op: 'delete', collection: 'things', key: 'b' }, { op: 'put', collection: 'things', key: 'c', attributes: { w: 1 } }, { op: 'put', collection: 'others', key: 'o', attributes: {} }] }]);
     expect(await stream.next()).toMatchObject({
-      event: 'changes', id: `${epoch}-3`,
-      data: { revision: 3, subject: expect.any(String), time: expect.stringMatching(/Z$/), changes: [{ op: 'change', collection: 'things', key: 'a', changed: ['z', 'y'], removed: ['y'], attributes: { z: 1 } }] },
+      event: 'live',
+      id: `${epoch}-2`,
+      data: { view: 'things', revision: 2 },
+    });
+    await scenario.calls(['PATCH C/items/a', { attributes: { y: null, z: 1 } }]);
+    await scenario.calls([
+      'POST P/batch',
+      {
+        ops: [
+          { op: 'delete', collection: 'things', key: 'b' },
+          { op: 'put', collection: 'things', key: 'c', attributes: { w: 1 } },
+          { op: 'put', collection: 'others', key: 'o', attributes: {} },
+        ],
+      },
+    ]);
+    expect(await stream.next()).toMatchObject({
+      event: 'changes',
+      id: `${epoch}-3`,
+      data: {
+        revision: 3,
+        subject: expect.any(String),
+        time: expect.stringMatching(/Z$/),
+        changes: [
+          { op: 'change', collection: 'things', key: 'a', changed: ['z', 'y'], removed: ['y'], attributes: { z: 1 } },
+        ],
+      },
     });
     const second = await stream.next();
     expect(second).toMatchObject({ event: 'changes', id: `${epoch}-4` });
@@ -97,7 +127,15 @@ describe.each(databases)('attachments on $name', ({ name }) => {
       ['PATCH C/items/b1', { attributes: { y: 2 } }],
       ['DELETE C/items/a2'],
       ['PUT C/items/a3', { attributes: {} }],
-      ['POST P/batch', { ops: [{ op: 'delete', collection: 'things', key: 'b1' }, { op: 'merge', collection: 'things', key: 'a3', attributes: { x: 3 } }] }],
+      [
+        'POST P/batch',
+        {
+          ops: [
+            { op: 'delete', collection: 'things', key: 'b1' },
+            { op: 'merge', collection: 'things', key: 'a3', attributes: { x: 3 } },
+          ],
+        },
+      ],
       ['PUT C/items/a1', { attributes: { x: 2 } }],
     );
     for (const change of told) expect(await nextChange(stream)).toBe(change);
@@ -114,8 +152,16 @@ describe.each(databases)('attachments on $name', ({ name }) => {
     const rows: [query: string, item: object, change: object][] = [
       ['values=none', item, change],
       ['values=changed', { ...item, attributes: { x: 1, y: 1 } }, { ...change, attributes: { x: 2 } }],
-      ['values=full', { ...item, attributes: { x: 1, y: 1 } }, { ...change, attributes: { x: 2, y: 1 }, previous: { x: 1 } }],
-      ['fields=x&values=full', { ...item, attributes: { x: 1 } }, { ...change, attributes: { x: 2 }, previous: { x: 1 } }],
+      [
+        'values=full',
+        { ...item, attributes: { x: 1, y: 1 } },
+        { ...change, attributes: { x: 2, y: 1 }, previous: { x: 1 } },
+      ],
+      [
+        'fields=x&values=full',
+        { ...item, attributes: { x: 1 } },
+        { ...change, attributes: { x: 2 }, previous: { x: 1 } },
+      ],
       ['fields=x,z&values=none', item, change],
     ];
     const streams = await Promise.all(rows.map(([query]) => scenario.watch(`C/attach?${query}`)));
@@ -140,7 +186,15 @@ describe.each(databases)('attachments on $name', ({ name }) => {
       ['PATCH C/items/a', { attributes: {} }],
       ['POST C/items/a/increment', { attribute: 'x', by: 0 }],
       ['POST P/batch', { dryRun: true, ops: [{ op: 'delete', collection: 'things', key: 'a' }] }],
-      ['POST P/batch', { ops: [{ op: 'put', collection: 'things', key: 'a', attributes: {} }, { op: 'put', collection: 'things', key: 'a', attributes: { x: 1 } }] }],
+      [
+        'POST P/batch',
+        {
+          ops: [
+            { op: 'put', collection: 'things', key: 'a', attributes: {} },
+            { op: 'put', collection: 'things', key: 'a', attributes: { x: 1 } },
+          ],
+        },
+      ],
     );
     await scenario.refused(409, 'conflict', 'POST C/items', { key: 'a', attributes: {} });
     await scenario.fill({ mark: {} });
@@ -170,7 +224,12 @@ describe.each(databases)('attachments on $name', ({ name }) => {
 
   it('a large snapshot comes in parts of at most 256 KiB, each item once', async () => {
     const scenario = new Scenario(server);
-    const ops = Array.from({ length: 1000 }, (_, i) => ({ op: 'put', collection: 'things', key: `k${1000 + i}`, attributes: { text: 'x'.repeat(1000) } }));
+    const ops = Array.from({ length: 1000 }, (_, i) => ({
+      op: 'put',
+      collection: 'things',
+      key: `k${1000 + i}`,
+      attributes: { text: 'x'.repeat(1000) },
+    }));
     await scenario.calls(['POST P/batch', { ops }]);
     const stream = await scenario.watch('C/attach');
     const items = await snapshotOf(stream);
@@ -187,15 +246,23 @@ describe.each(databases)('attachments on $name', ({ name }) => {
     await scenario.calls(['PUT P']);
     const stream = await scenario.watch('C/attach');
     await stream.waitFor(named('live'));
-    const ops = Array.from({ length: 500 }, (_, i) => ({ op: 'put', collection: 'things', key: `k${1000 + i}`, attributes: { text: 'x'.repeat(2000) } }));
+    const ops = Array.from({ length: 500 }, (_, i) => ({
+      op: 'put',
+      collection: 'things',
+      key: `k${1000 + i}`,
+      attributes: { text: 'x'.repeat(2000) },
+    }));
     await scenario.calls(['POST P/batch', { ops }]);
     await stream.waitFor(({ event, id }) => event === 'changes' && id !== undefined);
     const parts = stream.events.filter(named('changes'));
     expect(parts.length).toBeGreaterThan(3);
-    for (const { data, id } of parts.slice(0, -1)) expect({ more: data.more, revision: data.revision, id }).toEqual({ more: true, revision: 1, id: undefined });
+    for (const { data, id } of parts.slice(0, -1))
+      expect({ more: data.more, revision: data.revision, id }).toEqual({ more: true, revision: 1, id: undefined });
     expect(parts.at(-1)).toMatchObject({ id: await scenario.cursor(), data: { revision: 1 } });
     expect(parts.at(-1)?.data).not.toHaveProperty('more');
-    expect(parts.flatMap(({ data }) => data.changes.map(({ key }: { key: string }) => key))).toEqual(ops.map(({ key }) => key));
+    expect(parts.flatMap(({ data }) => data.changes.map(({ key }: { key: string }) => key))).toEqual(
+      ops.map(({ key }) => key),
+    );
     stream.close();
   });
 
@@ -221,7 +288,10 @@ describe.each(databases)('attachments on $name', ({ name }) => {
     const cursor = await scenario.cursor();
     await scenario.fill({ a: { x: 2 } });
     await scenario.calls(['DELETE C/items/b']);
-    const stream = by === 'header' ? await scenario.watch('C/attach', { 'last-event-id': cursor }) : await scenario.watch(`C/attach?since=${cursor}`);
+    const stream =
+      by === 'header'
+        ? await scenario.watch('C/attach', { 'last-event-id': cursor })
+        : await scenario.watch(`C/attach?since=${cursor}`);
     await stream.waitFor(named('live'));
     expect(await nextChange(stream)).toBe('3: change a');
     expect(await nextChange(stream)).toBe('4: delete b');
@@ -247,7 +317,10 @@ describe.each(databases)('attachments on $name', ({ name }) => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: { x: 1 } });
     const { epoch } = (await scenario.call('GET P')).body;
-    for (const stream of [await scenario.watch('C/attach', { 'last-event-id': cursor(epoch) }), await scenario.watch(`C/attach?since=${cursor(epoch)}`)]) {
+    for (const stream of [
+      await scenario.watch('C/attach', { 'last-event-id': cursor(epoch) }),
+      await scenario.watch(`C/attach?since=${cursor(epoch)}`),
+    ]) {
       expect(await snapshotOf(stream)).toEqual({ a: { x: 1 } });
       expect(stream.events.map(({ event }) => event)).toEqual(['hello', 'reset', 'snapshot', 'live']);
       expect(stream.events[1]).toMatchObject({ id: '', data: { view: 'things', reason: 'epoch' } });
@@ -263,16 +336,29 @@ describe.each(databases)('attachments on $name', ({ name }) => {
       expectProblem(answer, 400, 'invalidCursor');
     }
     const stream = await scenario.watch('C/attach', { 'last-event-id': 'nonsense' });
-    expect({ status: stream.status, body: JSON.parse(await stream.text()).code }).toEqual({ status: 400, body: 'invalidCursor' });
+    expect({ status: stream.status, body: JSON.parse(await stream.text()).code }).toEqual({
+      status: 400,
+      body: 'invalidCursor',
+    });
   });
 
   it('in the midst of writers: the snapshot and what follows make the state, at every revision', async () => {
     const scenario = new Scenario(server);
-    await scenario.calls(['POST P/batch', { ops: Array.from({ length: 300 }, (_, i) => ({ op: 'put', collection: 'things', key: `k${i}`, attributes: { n: 0, text: 'x'.repeat(2000) } })) }]);
+    await scenario.calls([
+      'POST P/batch',
+      {
+        ops: Array.from({ length: 300 }, (_, i) => ({
+          op: 'put',
+          collection: 'things',
+          key: `k${i}`,
+          attributes: { n: 0, text: 'x'.repeat(2000) },
+        })),
+      },
+    ]);
     let writing = true;
     const writers = Array.from({ length: 4 }, async (_, w) => {
       for (let i = 0; writing; i++) {
-        await scenario.calls(['PATCH C/items/' + `k${(i * 37 + w * 11) % 300}`, { attributes: { n: `${w}-${i}` } }]);
+        await scenario.calls([`PATCH C/items/k${(i * 37 + w * 11) % 300}`, { attributes: { n: `${w}-${i}` } }]);
         if (i % 5 === 4) await scenario.calls([`DELETE C/items/k${(i * 53 + w) % 300}`]);
       }
     });
@@ -282,7 +368,9 @@ describe.each(databases)('attachments on $name', ({ name }) => {
     await Promise.all(writers);
     const { revision } = (await scenario.calls(['PUT C/items/mark', { attributes: {} }])).body;
     const { items } = (await scenario.calls(['GET C/items?limit=1000'])).body;
-    const truth = Object.fromEntries(items.map((item: { key: string; attributes: object }) => [item.key, item.attributes]));
+    const truth = Object.fromEntries(
+      items.map((item: { key: string; attributes: object }) => [item.key, item.attributes]),
+    );
     for (const stream of streams) {
       await stream.waitFor(({ event, data }) => event === 'changes' && data.revision === revision, 20_000);
       const state = (await snapshotOf(stream)) as Record<string, Record<string, unknown>>;

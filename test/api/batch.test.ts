@@ -1,6 +1,6 @@
 /** Batches: many operations as one commit, all or nothing; the first failure is named and leaves no trace. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { pointersOf, Scenario, type Story } from '../support/scenario.js';
+import { pointersOf, rowsOf, Scenario, type Story } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
 const op = (name: string, key: string, members: object = {}) => ({ op: name, collection: 'things', key, ...members });
@@ -14,7 +14,14 @@ describe.each(databases)('batches on $name', ({ name }) => {
 
   it('every op has its effect, and all of them one revision', async () => {
     const scenario = new Scenario(server);
-    await scenario.fill({ a: { x: 1, y: { z: 1 } }, b: {}, c: { x: 1, y: 2 }, d: { n: 1 }, e: { list: [1] }, f: { list: [1, { q: 1 }, 1] } });
+    await scenario.fill({
+      a: { x: 1, y: { z: 1 } },
+      b: {},
+      c: { x: 1, y: 2 },
+      d: { n: 1 },
+      e: { list: [1] },
+      f: { list: [1, { q: 1 }, 1] },
+    });
     const { body, headers } = await scenario.calls([
       'POST P/batch',
       {
@@ -37,7 +44,13 @@ describe.each(databases)('batches on $name', ({ name }) => {
     expect(body.cursor).toBe(headers['stargus-cursor']);
     expect(headers['stargus-revision']).toBe('7');
     const result = (index: number, status: number, key: string, changed: string[], more: object = {}) => ({
-      index, status, key, changed, revision: 7, collection: 'things', ...more,
+      index,
+      status,
+      key,
+      changed,
+      revision: 7,
+      collection: 'things',
+      ...more,
     });
     expect(body.results).toEqual([
       result(0, 200, 'a', ['x', 'y']),
@@ -53,19 +66,41 @@ describe.each(databases)('batches on $name', ({ name }) => {
       result(10, 201, expect.stringMatching(/^[0-9a-f-]{36}$/) as unknown as string, ['x'], { collection: 'others' }),
     ]);
     const { items } = (await scenario.calls(['GET C/items'])).body;
-    expect(Object.fromEntries(items.map((item: { key: string; attributes: object }) => [item.key, item.attributes]))).toEqual({
-      a: { y: { w: 1 } }, c: { y: 2 }, d: { n: 6 }, e: { list: [1, [2]] }, e2: { list: [null] }, f: { list: [] }, g: { x: 1 },
+    expect(
+      Object.fromEntries(items.map((item: { key: string; attributes: object }) => [item.key, item.attributes])),
+    ).toEqual({
+      a: { y: { w: 1 } },
+      c: { y: 2 },
+      d: { n: 6 },
+      e: { list: [1, [2]] },
+      e2: { list: [null] },
+      f: { list: [] },
+      g: { x: 1 },
     });
     const { commits } = (await scenario.calls(['GET P/changes?collection=things'])).body;
     expect(commits).toHaveLength(7);
-    expect(commits[6].changes.map(({ key }: { key: string }) => key)).toEqual(['a', 'b', 'c', 'd', 'e', 'e2', 'f', 'g']);
+    expect(commits[6].changes.map(({ key }: { key: string }) => key)).toEqual([
+      'a',
+      'b',
+      'c',
+      'd',
+      'e',
+      'e2',
+      'f',
+      'g',
+    ]);
   });
 
   const stories: Story[] = [
     [
       'what cancels itself out commits nothing',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
-      ['POST P/batch', { ops: [put('a', { x: 2 }), put('a', { x: 1 }), put('b', {}), op('delete', 'b')] }, 200, { revision: 1, results: [{ revision: 1 }, { revision: 1 }, { status: 201 }, { status: 200 }] }],
+      [
+        'POST P/batch',
+        { ops: [put('a', { x: 2 }), put('a', { x: 1 }), put('b', {}), op('delete', 'b')] },
+        200,
+        { revision: 1, results: [{ revision: 1 }, { revision: 1 }, { status: 201 }, { status: 200 }] },
+      ],
       ['GET P', undefined, 200, { revision: 1, items: 1 }],
     ],
     [
@@ -75,28 +110,74 @@ describe.each(databases)('batches on $name', ({ name }) => {
     ],
     [
       'ops see what the ones before them did',
-      ['POST P/batch', { ops: [op('increment', 'a', { attribute: 'n', by: 1 }), op('increment', 'a', { attribute: 'n', by: 1 }), op('delete', 'a'), op('create', 'a', { attributes: { m: 1 } })] }, 200, { revision: 1 }],
+      [
+        'POST P/batch',
+        {
+          ops: [
+            op('increment', 'a', { attribute: 'n', by: 1 }),
+            op('increment', 'a', { attribute: 'n', by: 1 }),
+            op('delete', 'a'),
+            op('create', 'a', { attributes: { m: 1 } }),
+          ],
+        },
+        200,
+        { revision: 1 },
+      ],
       ['GET C/items/a', undefined, 200, { attributes: { m: 1 }, revision: 1, createdRevision: 1 }],
     ],
     [
       'conditions on any item of the pool that hold',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
-      ['POST P/batch', {
-        if: [{ collection: 'things', key: 'a', revision: 1, exists: true }, { collection: 'things', key: 'b', exists: false }, { collection: 'never', key: 'c', revision: 0 }],
-        ops: [put('b', { y: 1 })],
-      }, 200, { revision: 2 }],
+      [
+        'POST P/batch',
+        {
+          if: [
+            { collection: 'things', key: 'a', revision: 1, exists: true },
+            { collection: 'things', key: 'b', exists: false },
+            { collection: 'never', key: 'c', revision: 0 },
+          ],
+          ops: [put('b', { y: 1 })],
+        },
+        200,
+        { revision: 2 },
+      ],
     ],
     [
       'an op-level condition is about the op’s own item, unless it names another',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
-      ['POST P/batch', { ops: [put('a', { x: 2 }, { if: { revision: 1 } }), put('b', {}, { if: [{ exists: false }, { key: 'a', exists: true }] })] }, 200, { revision: 2 }],
-      ['POST P/batch', { ops: [put('c', {}, { if: { collection: 'things', key: 'a', revision: 1 } })] }, 412, { code: 'preconditionFailed' }],
+      [
+        'POST P/batch',
+        {
+          ops: [
+            put('a', { x: 2 }, { if: { revision: 1 } }),
+            put('b', {}, { if: [{ exists: false }, { key: 'a', exists: true }] }),
+          ],
+        },
+        200,
+        { revision: 2 },
+      ],
+      [
+        'POST P/batch',
+        { ops: [put('c', {}, { if: { collection: 'things', key: 'a', revision: 1 } })] },
+        412,
+        { code: 'preconditionFailed' },
+      ],
       ['GET C/items/c', undefined, 404],
     ],
     [
       'a dry run answers as if for good and leaves no trace',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
-      ['POST P/batch', { dryRun: true, ops: [put('a', { x: 2 }), op('create', 'b', { attributes: { y: 1 } })] }, 200, { results: [{ status: 200, changed: ['x'] }, { status: 201, key: 'b', changed: ['y'] }] }],
+      [
+        'POST P/batch',
+        { dryRun: true, ops: [put('a', { x: 2 }), op('create', 'b', { attributes: { y: 1 } })] },
+        200,
+        {
+          results: [
+            { status: 200, changed: ['x'] },
+            { status: 201, key: 'b', changed: ['y'] },
+          ],
+        },
+      ],
       ['POST P/batch', { dryRun: true, ops: [op('create', 'a', { attributes: {} })] }, 409, { code: 'conflict' }],
       ['GET C/items/a', undefined, 200, { attributes: { x: 1 }, revision: 1 }],
       ['GET C/items/b', undefined, 404],
@@ -110,40 +191,70 @@ describe.each(databases)('batches on $name', ({ name }) => {
     [
       'not atomic: each op for itself, and those that hold are one commit',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
-      ['POST P/batch', {
-        atomic: false,
-        ops: [put('b', { y: 1 }), op('create', 'a', { attributes: {} }), op('increment', 'a', { attribute: 'x', by: 1 }), put('c', {}, { if: { exists: true } }), op('append', 'a', { attribute: 'x', value: 1 })],
-      }, 200, {
-        revision: 2,
-        results: [
-          { index: 0, status: 201, revision: 2 },
-          { index: 1, status: 409, problem: { status: 409, code: 'conflict', detail: expect.any(String), retryable: false } },
-          { index: 2, status: 200, revision: 2, value: 2 },
-          { index: 3, status: 412, problem: { code: 'preconditionFailed' } },
-          { index: 4, status: 422, problem: { code: 'invalid' } },
-        ],
-      }],
+      [
+        'POST P/batch',
+        {
+          atomic: false,
+          ops: [
+            put('b', { y: 1 }),
+            op('create', 'a', { attributes: {} }),
+            op('increment', 'a', { attribute: 'x', by: 1 }),
+            put('c', {}, { if: { exists: true } }),
+            op('append', 'a', { attribute: 'x', value: 1 }),
+          ],
+        },
+        200,
+        {
+          revision: 2,
+          results: [
+            { index: 0, status: 201, revision: 2 },
+            {
+              index: 1,
+              status: 409,
+              problem: { status: 409, code: 'conflict', detail: expect.any(String), retryable: false },
+            },
+            { index: 2, status: 200, revision: 2, value: 2 },
+            { index: 3, status: 412, problem: { code: 'preconditionFailed' } },
+            { index: 4, status: 422, problem: { code: 'invalid' } },
+          ],
+        },
+      ],
       ['GET C/items/a', undefined, 200, { attributes: { x: 2 }, revision: 2 }],
       ['GET C/items/c', undefined, 404],
     ],
     [
       'not atomic, and nothing holds: no commit',
       ['PUT C/items/a', { attributes: {} }, 201],
-      ['POST P/batch', { atomic: false, ops: [op('create', 'a', { attributes: { x: 1 } })] }, 200, { revision: 1, results: [{ status: 409 }] }],
+      [
+        'POST P/batch',
+        { atomic: false, ops: [op('create', 'a', { attributes: { x: 1 } })] },
+        200,
+        { revision: 1, results: [{ status: 409 }] },
+      ],
     ],
     [
       'not atomic, but the conditions of the whole are still of the whole',
       ['PUT C/items/a', { attributes: {} }, 201],
-      ['POST P/batch', { atomic: false, if: [{ collection: 'things', key: 'a', exists: false }], ops: [put('b', {})] }, 412, { code: 'preconditionFailed', errors: [{ pointer: '/if/0' }] }],
+      [
+        'POST P/batch',
+        { atomic: false, if: [{ collection: 'things', key: 'a', exists: false }], ops: [put('b', {})] },
+        412,
+        { code: 'preconditionFailed', errors: [{ pointer: '/if/0' }] },
+      ],
       ['GET C/items/b', undefined, 404],
     ],
     [
       'a key left out is made by create',
-      ['POST P/batch', { ops: [{ op: 'create', collection: 'things', attributes: { x: 1 } }] }, 200, { results: [{ status: 201, key: expect.stringMatching(/^[0-9a-f-]{36}$/) }] }],
+      [
+        'POST P/batch',
+        { ops: [{ op: 'create', collection: 'things', attributes: { x: 1 } }] },
+        200,
+        { results: [{ status: 201, key: expect.stringMatching(/^[0-9a-f-]{36}$/) }] },
+      ],
     ],
   ];
 
-  it.each(stories)('%s', async (_says, ...steps) => {
+  it.each(rowsOf(stories))('%s', async (_says, steps) => {
     await new Scenario(server).play(steps);
   });
 
@@ -166,25 +277,38 @@ describe.each(databases)('batches on $name', ({ name }) => {
     ['a value nested too deep', 400, 'badRequest', put('b', { deep: JSON.parse('['.repeat(101) + ']'.repeat(101)) })],
   ];
 
-  it.each(failures)('%s in the middle: its index is told and nothing is applied', async (_says, status, code, failing) => {
-    const scenario = new Scenario(server);
-    await scenario.fill({ a: { n: 1, s: 'text' } });
-    const answer = await scenario.refused(status, code, 'POST P/batch', { ops: [put('x', { x: 1 }), op('merge', 'a', { attributes: { n: 2 } }), failing, put('y', { y: 1 })] });
-    expect(answer.body.errors).toMatchObject([{ index: 2, pointer: '/ops/2', code }]);
-    expect(await scenario.attributes('a')).toEqual({ n: 1, s: 'text' });
-    expect(await scenario.attributes('x')).toBeUndefined();
-    expect(await scenario.attributes('y')).toBeUndefined();
-  });
+  it.each(failures)(
+    '%s in the middle: its index is told and nothing is applied',
+    async (_says, status, code, failing) => {
+      const scenario = new Scenario(server);
+      await scenario.fill({ a: { n: 1, s: 'text' } });
+      const answer = await scenario.refused(status, code, 'POST P/batch', {
+        ops: [put('x', { x: 1 }), op('merge', 'a', { attributes: { n: 2 } }), failing, put('y', { y: 1 })],
+      });
+      expect(answer.body.errors).toMatchObject([{ index: 2, pointer: '/ops/2', code }]);
+      expect(await scenario.attributes('a')).toEqual({ n: 1, s: 'text' });
+      expect(await scenario.attributes('x')).toBeUndefined();
+      expect(await scenario.attributes('y')).toBeUndefined();
+    },
+  );
 
   const malformed: [says: string, pointer: string, body: unknown][] = [
     ['an unknown op', '/ops/0/op', { ops: [op('replace', 'a')] }],
     ['an unknown member of the batch', '/opps', { ops: [], opps: [] }],
     ['an unknown member of an op', '/ops/0/attribs', { ops: [op('put', 'a', { attributes: {}, attribs: {} })] }],
-    ['an unknown member of a condition', '/if/0/version', { ops: [], if: [{ collection: 'things', key: 'a', version: 1 }] }],
+    [
+      'an unknown member of a condition',
+      '/if/0/version',
+      { ops: [], if: [{ collection: 'things', key: 'a', version: 1 }] },
+    ],
     ['ops that are no array', '/ops', { ops: {} }],
     ['no ops', '/ops', {}],
     ['attributes that are no object', '/ops/0/attributes', { ops: [op('put', 'a', { attributes: [] })] }],
-    ['a revision that is no number', '/if/0/revision', { ops: [], if: [{ collection: 'things', key: 'a', revision: '1' }] }],
+    [
+      'a revision that is no number',
+      '/if/0/revision',
+      { ops: [], if: [{ collection: 'things', key: 'a', revision: '1' }] },
+    ],
     ['atomic that is no boolean', '/atomic', { atomic: 'yes', ops: [] }],
   ];
 
@@ -197,8 +321,15 @@ describe.each(databases)('batches on $name', ({ name }) => {
   it('the first of several conditions that do not hold is named', async () => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: {} });
-    const conditions = [{ collection: 'things', key: 'a', exists: true }, { collection: 'things', key: 'a', revision: 9 }, { collection: 'things', key: 'a', exists: false }];
-    const answer = await scenario.refused(412, 'preconditionFailed', 'POST P/batch', { if: conditions, ops: [put('b', {})] });
+    const conditions = [
+      { collection: 'things', key: 'a', exists: true },
+      { collection: 'things', key: 'a', revision: 9 },
+      { collection: 'things', key: 'a', exists: false },
+    ];
+    const answer = await scenario.refused(412, 'preconditionFailed', 'POST P/batch', {
+      if: conditions,
+      ops: [put('b', {})],
+    });
     expect(pointersOf(answer)).toEqual(['/if/1']);
   });
 
@@ -220,7 +351,10 @@ describe.each(databases)('batches on $name', ({ name }) => {
     await scenario.fill({ a: { taken: false } });
     const answers = await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
-        scenario.call('POST P/batch', { if: [{ collection: 'things', key: 'a', revision: 1 }], ops: [put('a', { taken: i }), put(`of${i}`, {})] }),
+        scenario.call('POST P/batch', {
+          if: [{ collection: 'things', key: 'a', revision: 1 }],
+          ops: [put('a', { taken: i }), put(`of${i}`, {})],
+        }),
       ),
     );
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);

@@ -39,20 +39,26 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
   ];
 
   describe.each(onItems)('%s: %s', (header, value, holdsForPresent, holdsForMissing) => {
-    it.each(writes)(`${holdsForPresent ? 'lets' : 'refuses'} %s of what is there, ${holdsForMissing ? 'lets' : 'refuses'} it of what is not`, async (line, body) => {
-      const scenario = new Scenario(server);
-      await scenario.fill({ other: {}, a: { x: 1 } });
-      const headers = { [header]: value };
-      for (const [key, holds] of [['z', holdsForMissing], ['a', holdsForPresent]] as const) {
-        const at = line.replace('KEY', key);
-        if (holds) {
-          await scenario.calls([at, body, headers]);
-        } else {
-          const { body: problem } = await scenario.refused(412, 'preconditionFailed', at, body, headers);
-          expect(problem.currentRevision).toBe(key === 'a' ? 2 : null);
+    it.each(writes)(
+      `${holdsForPresent ? 'lets' : 'refuses'} %s of what is there, ${holdsForMissing ? 'lets' : 'refuses'} it of what is not`,
+      async (line, body) => {
+        const scenario = new Scenario(server);
+        await scenario.fill({ other: {}, a: { x: 1 } });
+        const headers = { [header]: value };
+        for (const [key, holds] of [
+          ['z', holdsForMissing],
+          ['a', holdsForPresent],
+        ] as const) {
+          const at = line.replace('KEY', key);
+          if (holds) {
+            await scenario.calls([at, body, headers]);
+          } else {
+            const { body: problem } = await scenario.refused(412, 'preconditionFailed', at, body, headers);
+            expect(problem.currentRevision).toBe(key === 'a' ? 2 : null);
+          }
         }
-      }
-    });
+      },
+    );
   });
 
   it.each<[header: string, value: string, status: number]>([
@@ -68,14 +74,20 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
   ])('a read with %s: %s is %i', async (header, value, status) => {
     const scenario = new Scenario(server);
     await scenario.fill({ other: {}, a: { x: 1 } });
-    for (const path of ['C/items/a', 'C/items/a/attributes/x', 'C/items/a?fields=x'].filter((path) => status !== 412 || !path.includes('?'))) {
+    for (const path of ['C/items/a', 'C/items/a/attributes/x', 'C/items/a?fields=x'].filter(
+      (path) => status !== 412 || !path.includes('?'),
+    )) {
       const answer = await scenario.call(`GET ${path}`, undefined, { [header]: value });
       expect(answer.status, path).toBe(status);
       if (status === 412) {
         expectProblem(answer, 412, 'preconditionFailed');
         continue;
       }
-      expect(answer.headers).toMatchObject({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': await scenario.cursor() });
+      expect(answer.headers).toMatchObject({
+        etag: '"2"',
+        'stargus-revision': '2',
+        'stargus-cursor': await scenario.cursor(),
+      });
       if (status === 304) expect(answer.text).toBe('');
     }
   });
@@ -84,7 +96,13 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: { x: 1 } });
     await scenario.refused(412, 'preconditionFailed', 'PUT C/items/a/attributes/y', { value: 1 }, { 'if-match': '*' });
-    await scenario.refused(412, 'preconditionFailed', 'PUT C/items/a/attributes/x', { value: 2 }, { 'if-none-match': '*' });
+    await scenario.refused(
+      412,
+      'preconditionFailed',
+      'PUT C/items/a/attributes/x',
+      { value: 2 },
+      { 'if-none-match': '*' },
+    );
     await scenario.calls(['PUT C/items/a/attributes/y', { value: 1 }, { 'if-none-match': '*' }]);
     expect(await scenario.attributes('a')).toEqual({ x: 1, y: 1 });
   });
@@ -106,7 +124,9 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: { by: null } });
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, by) => scenario.call('PUT C/items/a', { attributes: { by } }, { 'if-match': '"1"' })),
+      Array.from({ length: 20 }, (_, by) =>
+        scenario.call('PUT C/items/a', { attributes: { by } }, { 'if-match': '"1"' }),
+      ),
     );
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(answers.filter(({ status }) => status === 412)).toHaveLength(19);
@@ -116,7 +136,9 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
   it('of many who create the same item one succeeds', async () => {
     const scenario = new Scenario(server);
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, by) => scenario.call('PUT C/items/a', { attributes: { by } }, { 'if-none-match': '*' })),
+      Array.from({ length: 20 }, (_, by) =>
+        scenario.call('PUT C/items/a', { attributes: { by } }, { 'if-none-match': '*' }),
+      ),
     );
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
     expect(answers.filter(({ status }) => status === 412)).toHaveLength(19);
@@ -125,14 +147,56 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
 
   describe('Prefer: return=minimal', () => {
     const rows: [line: string, body: unknown, headers: (cursor: string) => Headers][] = [
-      ['PUT C/items/new', { attributes: { x: 1 } }, (cursor) => ({ etag: '"2"', location: '/v1/pools/POOL/collections/things/items/new', 'stargus-revision': '2', 'stargus-cursor': cursor })],
-      ['POST C/items', { key: 'new', attributes: {} }, (cursor) => ({ etag: '"2"', location: '/v1/pools/POOL/collections/things/items/new', 'stargus-revision': '2', 'stargus-cursor': cursor })],
-      ['PATCH C/items/a', { attributes: { x: 2 } }, (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor })],
-      ['PUT C/items/a/attributes/x', { value: 2 }, (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor })],
-      ['DELETE C/items/a/attributes/x', undefined, (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor })],
-      ['POST C/items/a/increment', { attribute: 'x', by: 1 }, (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor })],
+      [
+        'PUT C/items/new',
+        { attributes: { x: 1 } },
+        (cursor) => ({
+          etag: '"2"',
+          location: '/v1/pools/POOL/collections/things/items/new',
+          'stargus-revision': '2',
+          'stargus-cursor': cursor,
+        }),
+      ],
+      [
+        'POST C/items',
+        { key: 'new', attributes: {} },
+        (cursor) => ({
+          etag: '"2"',
+          location: '/v1/pools/POOL/collections/things/items/new',
+          'stargus-revision': '2',
+          'stargus-cursor': cursor,
+        }),
+      ],
+      [
+        'PATCH C/items/a',
+        { attributes: { x: 2 } },
+        (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor }),
+      ],
+      [
+        'PUT C/items/a/attributes/x',
+        { value: 2 },
+        (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor }),
+      ],
+      [
+        'DELETE C/items/a/attributes/x',
+        undefined,
+        (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor }),
+      ],
+      [
+        'POST C/items/a/increment',
+        { attribute: 'x', by: 1 },
+        (cursor) => ({ etag: '"2"', 'stargus-revision': '2', 'stargus-cursor': cursor }),
+      ],
       ['DELETE C/items/a', undefined, (cursor) => ({ 'stargus-revision': '2', 'stargus-cursor': cursor })],
-      ['PUT P/collections/rooms', undefined, (cursor) => ({ location: '/v1/pools/POOL/collections/rooms', 'stargus-revision': '2', 'stargus-cursor': cursor })],
+      [
+        'PUT P/collections/rooms',
+        undefined,
+        (cursor) => ({
+          location: '/v1/pools/POOL/collections/rooms',
+          'stargus-revision': '2',
+          'stargus-cursor': cursor,
+        }),
+      ],
       ['DELETE C', undefined, (cursor) => ({ 'stargus-revision': '2', 'stargus-cursor': cursor })],
     ];
 
@@ -144,7 +208,7 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
       expect(answer.headers).not.toHaveProperty('content-type');
       expect(answer.headers['preference-applied']).toBe('return=minimal');
       const wanted = headers(await scenario.cursor());
-      if (wanted['location']) wanted['location'] = wanted['location'].replace('POOL', scenario.pool);
+      if (wanted.location) wanted.location = wanted.location.replace('POOL', scenario.pool);
       expect(answer.headers).toMatchObject(wanted);
     });
 
@@ -158,11 +222,17 @@ describe.each(databases)('conditional requests on $name', ({ name }) => {
       expect((await scenario.call('PUT C/items/a', { attributes: { x: 1 } }, headers)).status).toBe(204);
     });
 
-    it.each(['return=representation', 'respond-async', 'handling=lenient'])('%s is a wish like no wish', async (prefer) => {
-      const scenario = new Scenario(server);
-      const answer = await scenario.call('PUT C/items/a', { attributes: { x: 1 } }, { prefer });
-      expect({ status: answer.status, attributes: answer.body.attributes }).toEqual({ status: 201, attributes: { x: 1 } });
-      expect(answer.headers).not.toHaveProperty('preference-applied');
-    });
+    it.each(['return=representation', 'respond-async', 'handling=lenient'])(
+      '%s is a wish like no wish',
+      async (prefer) => {
+        const scenario = new Scenario(server);
+        const answer = await scenario.call('PUT C/items/a', { attributes: { x: 1 } }, { prefer });
+        expect({ status: answer.status, attributes: answer.body.attributes }).toEqual({
+          status: 201,
+          attributes: { x: 1 },
+        });
+        expect(answer.headers).not.toHaveProperty('preference-applied');
+      },
+    );
   });
 });

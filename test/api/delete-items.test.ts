@@ -1,6 +1,6 @@
 /** Deletion by prefix: one commit, counted beforehand where asked, and never more than was meant. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { pointersOf, Scenario, type Story } from '../support/scenario.js';
+import { pointersOf, rowsOf, Scenario, type Story } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
 const DELETE = 'POST C/delete';
@@ -13,18 +13,38 @@ describe.each(databases)('deletion by prefix on $name', ({ name }) => {
 
   /** Each story begins with `a1 a2 a3 b1 ä1`, each a commit of its own: revision 5. */
   const stories: Story[] = [
-    ['only what begins so', [DELETE, { prefix: 'a' }, 200, { revision: 6, deleted: 3, keys: ['a1', 'a2', 'a3'] }], ['GET P', undefined, 200, { items: 2, revision: 6 }]],
+    [
+      'only what begins so',
+      [DELETE, { prefix: 'a' }, 200, { revision: 6, deleted: 3, keys: ['a1', 'a2', 'a3'] }],
+      ['GET P', undefined, 200, { items: 2, revision: 6 }],
+    ],
     ['the empty prefix means all', [DELETE, { prefix: '' }, 200, { deleted: 5, keys: ['a1', 'a2', 'a3', 'b1', 'ä1'] }]],
     ['a prefix of several bytes', [DELETE, { prefix: 'ä' }, 200, { deleted: 1, keys: ['ä1'] }]],
-    ['nothing there is no commit', [DELETE, { prefix: 'z' }, 200, { revision: 5, deleted: 0, keys: [] }], ['GET P', undefined, 200, { revision: 5 }]],
-    ['a missing collection is empty', ['POST P/collections/never/delete', { prefix: '' }, 200, { revision: 5, deleted: 0, keys: [] }], ['GET P/collections/never', undefined, 404]],
-    ['a limit takes the first by key', [DELETE, { prefix: 'a', limit: 2 }, 200, { deleted: 2, keys: ['a1', 'a2'] }], [DELETE, { prefix: 'a', limit: 2 }, 200, { deleted: 1, keys: ['a3'] }]],
+    [
+      'nothing there is no commit',
+      [DELETE, { prefix: 'z' }, 200, { revision: 5, deleted: 0, keys: [] }],
+      ['GET P', undefined, 200, { revision: 5 }],
+    ],
+    [
+      'a missing collection is empty',
+      ['POST P/collections/never/delete', { prefix: '' }, 200, { revision: 5, deleted: 0, keys: [] }],
+      ['GET P/collections/never', undefined, 404],
+    ],
+    [
+      'a limit takes the first by key',
+      [DELETE, { prefix: 'a', limit: 2 }, 200, { deleted: 2, keys: ['a1', 'a2'] }],
+      [DELETE, { prefix: 'a', limit: 2 }, 200, { deleted: 1, keys: ['a3'] }],
+    ],
     ['the expected count', [DELETE, { prefix: 'a', expectCount: 3 }, 200, { deleted: 3 }]],
-    ['another count than expected deletes nothing', [DELETE, { prefix: 'a', expectCount: 2 }, 412, { code: 'preconditionFailed' }], ['GET P', undefined, 200, { items: 5, revision: 5 }]],
+    [
+      'another count than expected deletes nothing',
+      [DELETE, { prefix: 'a', expectCount: 2 }, 412, { code: 'preconditionFailed' }],
+      ['GET P', undefined, 200, { items: 5, revision: 5 }],
+    ],
     ['none expected and none there', [DELETE, { prefix: 'z', expectCount: 0 }, 200, { deleted: 0 }]],
   ];
 
-  it.each(stories)('%s', async (_says, ...steps) => {
+  it.each(rowsOf(stories))('%s', async (_says, steps) => {
     const scenario = new Scenario(server);
     await scenario.fill({ a2: {}, b1: {}, a1: {}, ä1: {}, a3: {} });
     await scenario.play(steps);
@@ -45,11 +65,19 @@ describe.each(databases)('deletion by prefix on $name', ({ name }) => {
 
   it('more than 1,000 need a limit', async () => {
     const scenario = new Scenario(server);
-    const ops = Array.from({ length: 1000 }, (_, i) => ({ op: 'put', collection: 'things', key: `k${i}`, attributes: {} }));
+    const ops = Array.from({ length: 1000 }, (_, i) => ({
+      op: 'put',
+      collection: 'things',
+      key: `k${i}`,
+      attributes: {},
+    }));
     await scenario.calls(['POST P/batch', { ops }], ['PUT C/items/one-more', { attributes: {} }]);
     await scenario.refused(422, 'invalid', DELETE, { prefix: '' });
     expect((await scenario.calls([DELETE, { prefix: 'k' }])).body).toMatchObject({ deleted: 1000, revision: 3 });
-    expect((await scenario.calls([DELETE, { prefix: '', limit: 1000 }])).body).toMatchObject({ deleted: 1, keys: ['one-more'] });
+    expect((await scenario.calls([DELETE, { prefix: '', limit: 1000 }])).body).toMatchObject({
+      deleted: 1,
+      keys: ['one-more'],
+    });
   });
 
   it('is one commit to those who read the log', async () => {
@@ -58,6 +86,14 @@ describe.each(databases)('deletion by prefix on $name', ({ name }) => {
     const since = await scenario.cursor();
     await scenario.calls([DELETE, { prefix: 'a' }]);
     const { commits } = (await scenario.calls([`GET P/changes?since=${since}`])).body;
-    expect(commits).toMatchObject([{ revision: 3, changes: [{ op: 'delete', key: 'a1', changed: ['x'], removed: ['x'] }, { op: 'delete', key: 'a2' }] }]);
+    expect(commits).toMatchObject([
+      {
+        revision: 3,
+        changes: [
+          { op: 'delete', key: 'a1', changed: ['x'], removed: ['x'] },
+          { op: 'delete', key: 'a2' },
+        ],
+      },
+    ]);
   });
 });

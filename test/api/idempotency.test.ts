@@ -29,13 +29,25 @@ describe.each(databases)('Idempotency-Key on $name', ({ name }) => {
     ['POST C/items', { attributes: { x: 1 } }],
     ['POST C/items', { key: 'new', attributes: { x: 1 } }],
     ['PATCH C/items/a', { attributes: { x: 2 } }],
-    ['PATCH C/items/a', [{ op: 'add', path: '/attributes/y', value: 1 }], { 'content-type': 'application/json-patch+json' }],
+    [
+      'PATCH C/items/a',
+      [{ op: 'add', path: '/attributes/y', value: 1 }],
+      { 'content-type': 'application/json-patch+json' },
+    ],
     ['DELETE C/items/a', undefined],
     ['PUT C/items/a/attributes/y', { value: 1 }],
     ['DELETE C/items/a/attributes/x', undefined],
     ['POST C/items/a/increment', { attribute: 'x', by: 1 }],
     ['POST C/delete', { prefix: '' }],
-    ['POST P/batch', { ops: [{ op: 'create', collection: 'things', attributes: {} }, { op: 'append', collection: 'things', key: 'l', attribute: 'l', value: 1 }] }],
+    [
+      'POST P/batch',
+      {
+        ops: [
+          { op: 'create', collection: 'things', attributes: {} },
+          { op: 'append', collection: 'things', key: 'l', attribute: 'l', value: 1 },
+        ],
+      },
+    ],
     ['POST P/batch', { atomic: false, ops: [{ op: 'create', collection: 'things', key: 'a', attributes: {} }] }],
     ['PUT P/collections/rooms', { description: 'x' }],
     ['PATCH C', { description: 'x' }],
@@ -56,7 +68,10 @@ describe.each(databases)('Idempotency-Key on $name', ({ name }) => {
   it('a repetition of the pool’s own first write, and of its deletion', async () => {
     const scenario = new Scenario(server);
     expectReplay(await scenario.call('PUT P', {}, key('make')), await scenario.call('PUT P', {}, key('make')));
-    expectReplay(await scenario.call('DELETE P', undefined, key('drop')), await scenario.call('DELETE P', undefined, key('drop')));
+    expectReplay(
+      await scenario.call('DELETE P', undefined, key('drop')),
+      await scenario.call('DELETE P', undefined, key('drop')),
+    );
   });
 
   it('the answer of a write that changed nothing is kept: what came between does not let the repetition write', async () => {
@@ -99,7 +114,10 @@ describe.each(databases)('Idempotency-Key on $name', ({ name }) => {
   it('a dry run keeps nothing', async () => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: {} });
-    const batch = (dryRun: boolean) => ({ dryRun, ops: [{ op: 'put', collection: 'things', key: 'b', attributes: {} }] });
+    const batch = (dryRun: boolean) => ({
+      dryRun,
+      ops: [{ op: 'put', collection: 'things', key: 'b', attributes: {} }],
+    });
     await scenario.calls(['POST P/batch', batch(true), key('k')], ['POST P/batch', batch(true), key('k')]);
     const real = await scenario.calls(['POST P/batch', batch(false), key('k')]);
     expect(real.body.revision).toBe(2);
@@ -107,7 +125,8 @@ describe.each(databases)('Idempotency-Key on $name', ({ name }) => {
 
   it('another key, or another pool, is another request', async () => {
     const [one, two] = [new Scenario(server), new Scenario(server)];
-    const add = (scenario: Scenario, value: string) => scenario.calls(['POST C/items/a/increment', { attribute: 'n', by: 1 }, key(value)]);
+    const add = (scenario: Scenario, value: string) =>
+      scenario.calls(['POST C/items/a/increment', { attribute: 'n', by: 1 }, key(value)]);
     expect((await add(one, 'k1')).body.value).toBe(1);
     expect((await add(one, 'k2')).body.value).toBe(2);
     expect((await add(two, 'k1')).body.value).toBe(1);
@@ -126,7 +145,9 @@ describe.each(databases)('Idempotency-Key on $name', ({ name }) => {
 
   it('of twenty different ones at once one is applied and the others are refused', async () => {
     const scenario = new Scenario(server);
-    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => scenario.call('PUT C/items/a', { attributes: { n } }, key('k'))));
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => scenario.call('PUT C/items/a', { attributes: { n } }, key('k'))),
+    );
     const refused = answers.filter(({ status }) => status !== 201);
     expect(refused).toHaveLength(19);
     for (const answer of refused) expectProblem(answer, 422, 'idempotencyKeyReused');

@@ -1,6 +1,6 @@
 /** Increment: exact, within bounds, atomic under any number of callers. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Scenario, type Story } from '../support/scenario.js';
+import { rowsOf, Scenario, type Story } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
 describe.each(databases)('increment on $name', ({ name }) => {
@@ -12,7 +12,12 @@ describe.each(databases)('increment on $name', ({ name }) => {
   const stories: Story[] = [
     [
       'a missing item and a missing attribute count as 0',
-      ['POST C/items/a/increment', { attribute: 'n', by: 2 }, 200, { attribute: 'n', value: 2, revision: 1, changed: ['n'] }],
+      [
+        'POST C/items/a/increment',
+        { attribute: 'n', by: 2 },
+        200,
+        { attribute: 'n', value: 2, revision: 1, changed: ['n'] },
+      ],
       ['POST C/items/a/increment', { attribute: 'm', by: -1.5 }, 200, { value: -1.5, revision: 2, changed: ['m'] }],
       ['GET C/items/a', undefined, 200, { attributes: { n: 2, m: -1.5 } }],
     ],
@@ -52,18 +57,29 @@ describe.each(databases)('increment on $name', ({ name }) => {
     [
       'not with a bound below the other',
       ['PUT P', undefined, 201],
-      ['POST C/items/a/increment', { attribute: 'n', by: 1, min: 2, max: 1 }, 400, { code: 'badRequest', errors: [{ pointer: '/min' }] }],
+      [
+        'POST C/items/a/increment',
+        { attribute: 'n', by: 1, min: 2, max: 1 },
+        400,
+        { code: 'badRequest', errors: [{ pointer: '/min' }] },
+      ],
       ['GET C/items/a', undefined, 404],
     ],
     [
       'only where the item is what If-Match says',
       ['PUT C/items/a', { attributes: { n: 1 } }, 201],
-      ['POST C/items/a/increment', { attribute: 'n', by: 1 }, 412, { code: 'preconditionFailed' }, { 'if-match': '"9"' }],
+      [
+        'POST C/items/a/increment',
+        { attribute: 'n', by: 1 },
+        412,
+        { code: 'preconditionFailed' },
+        { 'if-match': '"9"' },
+      ],
       ['POST C/items/a/increment', { attribute: 'n', by: 1 }, 200, { value: 2 }, { 'if-match': '"1"' }],
     ],
   ];
 
-  it.each(stories)('%s', async (_says, ...steps) => {
+  it.each(rowsOf(stories))('%s', async (_says, steps) => {
     await new Scenario(server).play(steps);
   });
 
@@ -72,7 +88,9 @@ describe.each(databases)('increment on $name', ({ name }) => {
     const answers = await Promise.all(
       Array.from({ length: 100 }, () => scenario.call('POST C/items/a/increment', { attribute: 'n', by: 1 })),
     );
-    expect(answers.map(({ body }) => body.value).sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
+    expect(answers.map(({ body }) => body.value).sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 100 }, (_, i) => i + 1),
+    );
     expect(await scenario.attributes('a')).toEqual({ n: 100 });
   });
 
@@ -80,7 +98,9 @@ describe.each(databases)('increment on $name', ({ name }) => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: { left: 30 } });
     const answers = await Promise.all(
-      Array.from({ length: 100 }, () => scenario.call('POST C/items/a/increment', { attribute: 'left', by: -1, min: 0 })),
+      Array.from({ length: 100 }, () =>
+        scenario.call('POST C/items/a/increment', { attribute: 'left', by: -1, min: 0 }),
+      ),
     );
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(30);
     expect(answers.filter(({ status }) => status === 409)).toHaveLength(70);

@@ -23,7 +23,8 @@ const cases = ['spec_tests.json', 'tests.json'].flatMap((file) =>
 
 /** Cases that can't be told here, and why. */
 const inapplicable: Record<string, string> = {
-  'spec_tests.json 13': 'It is about two `op` members in one operation; parsing the suite leaves one, and so does the server.',
+  'spec_tests.json 13':
+    'It is about two `op` members in one operation; parsing the suite leaves one, and so does the server.',
   'tests.json 76': 'The same: of two `op` members the last counts, and a valid operation is left.',
 };
 const applicable = cases.filter(({ id }) => !(id in inapplicable));
@@ -45,7 +46,11 @@ describe.each(databases)('the JSON Patch test suite on $name', ({ name }) => {
   it.each(applicable)('$id: $comment $error', async ({ doc, patch, expected = doc, error }) => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: { doc, other: true } });
-    const mapped = patch.map((operation) => ({ ...operation, path: under(operation.path), from: under(operation.from) }));
+    const mapped = patch.map((operation) => ({
+      ...operation,
+      path: under(operation.path),
+      from: under(operation.from),
+    }));
     const answer = await scenario.call('PATCH C/items/a', mapped, JSON_PATCH);
     if (error === undefined) {
       expect(answer.status, answer.text).toBe(200);

@@ -47,31 +47,43 @@ describe.each(databases)('listing on $name', ({ name }) => {
 
   it('items are whole, or show the fields that are asked for', async () => {
     const whole = await scenario.calls(['GET C/items?start=z&limit=1']);
-    expect(whole.body.items).toEqual([{ collection: 'things', key: 'z', revision: 11, createdRevision: 11, attributes: { i: 10, twice: 20, key: 'z' } }]);
+    expect(whole.body.items).toEqual([
+      { collection: 'things', key: 'z', revision: 11, createdRevision: 11, attributes: { i: 10, twice: 20, key: 'z' } },
+    ]);
     const some = await scenario.calls(['GET C/items?start=z&limit=1&fields=twice,nowhere']);
-    expect(some.body.items).toEqual([{ collection: 'things', key: 'z', revision: 11, createdRevision: 11, attributes: { twice: 20 } }]);
+    expect(some.body.items).toEqual([
+      { collection: 'things', key: 'z', revision: 11, createdRevision: 11, attributes: { twice: 20 } },
+    ]);
   });
 
-  it.each([1, 2, 5, keys.length - 1])('pages of %i, by token and by Link, are the whole without overlap', async (limit) => {
-    for (const by of ['token', 'link'] as const) {
-      const seen: string[] = [];
-      const query = `C/items?fields=i&prefix=&limit=${limit}`;
-      for (let next: string | undefined = query; next; ) {
-        const answer: Answer = await scenario.calls([`GET ${next}`]);
-        expect(keysOf(answer).length).toBeLessThanOrEqual(limit);
-        seen.push(...keysOf(answer));
-        const token = answer.body.nextPageToken;
-        const link = /^<([^>]+)>; rel="next"$/.exec(answer.headers['link'] ?? '')?.[1];
-        expect(link === undefined).toBe(token === undefined);
-        next = by === 'link' ? link : token && `${query}&pageToken=${encodeURIComponent(token)}`;
+  it.each([1, 2, 5, keys.length - 1])(
+    'pages of %i, by token and by Link, are the whole without overlap',
+    async (limit) => {
+      for (const by of ['token', 'link'] as const) {
+        const seen: string[] = [];
+        const query = `C/items?fields=i&prefix=&limit=${limit}`;
+        for (let next: string | undefined = query; next; ) {
+          const answer: Answer = await scenario.calls([`GET ${next}`]);
+          expect(keysOf(answer).length).toBeLessThanOrEqual(limit);
+          seen.push(...keysOf(answer));
+          const token = answer.body.nextPageToken;
+          const link = /^<([^>]+)>; rel="next"$/.exec(answer.headers.link ?? '')?.[1];
+          expect(link === undefined).toBe(token === undefined);
+          next = by === 'link' ? link : token && `${query}&pageToken=${encodeURIComponent(token)}`;
+        }
+        expect(seen).toEqual(ordered);
       }
-      expect(seen).toEqual(ordered);
-    }
-  });
+    },
+  );
 
   it('a page is 50 items unless the request says otherwise', async () => {
     const many = new Scenario(server);
-    const ops = Array.from({ length: 1000 }, (_, i) => ({ op: 'put', collection: 'things', key: `k${1000 + i}`, attributes: {} }));
+    const ops = Array.from({ length: 1000 }, (_, i) => ({
+      op: 'put',
+      collection: 'things',
+      key: `k${1000 + i}`,
+      attributes: {},
+    }));
     await many.calls(['POST P/batch', { ops }]);
     expect(keysOf(await many.calls(['GET C/items']))).toEqual(ops.slice(0, 50).map(({ key }) => key));
     const all = await many.calls(['GET C/items?limit=1000']);
@@ -82,7 +94,10 @@ describe.each(databases)('listing on $name', ({ name }) => {
   it('while others write: no item twice, and none skipped that was there throughout', async () => {
     const busy = new Scenario(server);
     const steady = Array.from({ length: 60 }, (_, i) => `s${100 + i}`);
-    await busy.calls(['POST P/batch', { ops: steady.map((key) => ({ op: 'put', collection: 'things', key, attributes: { n: 0 } })) }]);
+    await busy.calls([
+      'POST P/batch',
+      { ops: steady.map((key) => ({ op: 'put', collection: 'things', key, attributes: { n: 0 } })) },
+    ]);
     let writing = true;
     const writer = (async () => {
       for (let i = 0; writing; i++) {
@@ -113,7 +128,11 @@ describe.each(databases)('listing on $name', ({ name }) => {
     const few = new Scenario(server);
     await few.fill({ a: {}, b: {}, c: {} });
     const { nextPageToken } = (await few.calls(['GET C/items?limit=2'])).body;
-    await few.calls(['DELETE C/items/b'], ['PUT C/items/a1', { attributes: {} }], ['PUT C/items/b1', { attributes: {} }]);
+    await few.calls(
+      ['DELETE C/items/b'],
+      ['PUT C/items/a1', { attributes: {} }],
+      ['PUT C/items/b1', { attributes: {} }],
+    );
     expect(keysOf(await few.calls([`GET C/items?limit=2&pageToken=${nextPageToken}`]))).toEqual(['b1', 'c']);
   });
 
@@ -123,18 +142,33 @@ describe.each(databases)('listing on $name', ({ name }) => {
     for (const other of ['', '&prefix=b', '&prefix=a&fields=i', '&prefix=a&start=a', '&prefix=a&end=b']) {
       expectProblem(await scenario.call(`GET C/items?pageToken=${nextPageToken}${other}`), 400, 'invalidCursor');
     }
-    expectProblem(await scenario.call(`GET P/collections/others/items?prefix=a&pageToken=${nextPageToken}`), 400, 'invalidCursor');
+    expectProblem(
+      await scenario.call(`GET P/collections/others/items?prefix=a&pageToken=${nextPageToken}`),
+      400,
+      'invalidCursor',
+    );
     expectProblem(await scenario.call(`GET P/collections?pageToken=${nextPageToken}`), 400, 'invalidCursor');
     expectProblem(await scenario.call(`GET /v1/pools?pageToken=${nextPageToken}`), 400, 'invalidCursor');
   });
 
-  it.each(['x', '%00', 'WyJhIl0', Buffer.from('["a",{}]').toString('base64url'), ''])('the page token %j is not one of ours', async (token) => {
-    expectProblem(await scenario.call(`GET C/items?pageToken=${token}`), 400, 'invalidCursor');
-  });
+  it.each(['x', '%00', 'WyJhIl0', Buffer.from('["a",{}]').toString('base64url'), ''])(
+    'the page token %j is not one of ours',
+    async (token) => {
+      expectProblem(await scenario.call(`GET C/items?pageToken=${token}`), 400, 'invalidCursor');
+    },
+  );
 
   it.each<[query: string, pointer: string]>([
-    ['limit=0', '?limit'], ['limit=1001', '?limit'], ['limit=-1', '?limit'], ['limit=1.5', '?limit'], ['limit=ten', '?limit'], ['limit=', '?limit'],
-    ['limit=1&limit=2', '?limit'], ['prefix=a&prefix=b', '?prefix'], ['prefixes=a', '?prefixes'], ['__proto__=a', '?__proto__'],
+    ['limit=0', '?limit'],
+    ['limit=1001', '?limit'],
+    ['limit=-1', '?limit'],
+    ['limit=1.5', '?limit'],
+    ['limit=ten', '?limit'],
+    ['limit=', '?limit'],
+    ['limit=1&limit=2', '?limit'],
+    ['prefix=a&prefix=b', '?prefix'],
+    ['prefixes=a', '?prefixes'],
+    ['__proto__=a', '?__proto__'],
   ])('?%s is refused by name', async (query, pointer) => {
     const answer = await scenario.call(`GET C/items?${query}`);
     expectProblem(answer, 400, 'badRequest');

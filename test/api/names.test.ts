@@ -145,7 +145,9 @@ describe.each(databases)('names on $name', ({ name }) => {
     const text = JSON.stringify(path.includes('/attributes/') ? { value: 1 } : path.includes('items') ? body : {});
     for (const line of [`GET ${scenario.path(path)}`, `PUT ${scenario.path(path)}`]) {
       const put = line.startsWith('PUT');
-      const headers = put ? { 'content-type': 'application/json', 'content-length': text.length } : {};
+      const headers: Record<string, string | number> = put
+        ? { 'content-type': 'application/json', 'content-length': text.length }
+        : {};
       const answer = await sendRaw(server, head(server, line, headers) + (put ? text : ''));
       // A path that is there only for other methods, or not there at all.
       if (put && answer.status === 405) expectProblem(answer, 405, 'methodNotAllowed');

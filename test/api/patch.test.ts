@@ -1,6 +1,6 @@
 /** PATCH: the merge patch (RFC 7396) as it reads in the RFC, the JSON Patch, and what either may not do. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { pointersOf, Scenario, type Story } from '../support/scenario.js';
+import { pointersOf, rowsOf, Scenario, type Story } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
 const MERGE = { 'content-type': 'application/merge-patch+json' };
@@ -22,7 +22,11 @@ describe.each(databases)('patches on $name', ({ name }) => {
     [{ a: 'c' }, { a: ['b'] }, { a: ['b'] }],
     [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
     [{ a: [{ b: 'c' }] }, { a: [1] }, { a: [1] }],
-    [['a', 'b'], ['c', 'd'], ['c', 'd']],
+    [
+      ['a', 'b'],
+      ['c', 'd'],
+      ['c', 'd'],
+    ],
     [{ a: 'b' }, ['c'], ['c']],
     [{ a: 'foo' }, null, undefined],
     [{ a: 'foo' }, 'bar', 'bar'],
@@ -45,17 +49,33 @@ describe.each(databases)('patches on $name', ({ name }) => {
     [
       'application/json is a merge patch too',
       ['PUT C/items/a', { attributes: { x: { y: 1, z: 2 }, w: 3 } }, 201],
-      ['PATCH C/items/a', { attributes: { x: { z: null }, w: null, v: 4 } }, 200, { attributes: { x: { y: 1 }, v: 4 }, changed: ['x', 'v', 'w'] }],
+      [
+        'PATCH C/items/a',
+        { attributes: { x: { z: null }, w: null, v: 4 } },
+        200,
+        { attributes: { x: { y: 1 }, v: 4 }, changed: ['x', 'v', 'w'] },
+      ],
     ],
     [
       'a merge patch makes a missing item, without its nulls',
-      ['PATCH C/items/a', { attributes: { x: { y: 1, z: null }, w: null } }, 201, { revision: 1, attributes: { x: { y: 1 } }, changed: ['x'] }],
+      [
+        'PATCH C/items/a',
+        { attributes: { x: { y: 1, z: null }, w: null } },
+        201,
+        { revision: 1, attributes: { x: { y: 1 } }, changed: ['x'] },
+      ],
     ],
     [
       'If-Match: * keeps a patch from making an item',
       ['PUT P', undefined, 201],
       ['PATCH C/items/a', { attributes: { x: 1 } }, 412, { code: 'preconditionFailed' }, { 'if-match': '*' }],
-      ['PATCH C/items/a', [{ op: 'add', path: '/attributes/x', value: 1 }], 412, {}, { ...JSON_PATCH, 'if-match': '*' }],
+      [
+        'PATCH C/items/a',
+        [{ op: 'add', path: '/attributes/x', value: 1 }],
+        412,
+        {},
+        { ...JSON_PATCH, 'if-match': '*' },
+      ],
       ['GET C/items/a', undefined, 404],
       ['GET P', undefined, 200, { revision: 0 }],
     ],
@@ -69,45 +89,96 @@ describe.each(databases)('patches on $name', ({ name }) => {
     [
       'a JSON Patch is applied in order, as one commit',
       ['PUT C/items/a', { attributes: { x: [1, 2], y: 'a' } }, 201],
-      ['PATCH C/items/a', [
-        { op: 'test', path: '/attributes/y', value: 'a' },
-        { op: 'add', path: '/attributes/x/-', value: 3 },
-        { op: 'move', from: '/attributes/y', path: '/attributes/z' },
-        { op: 'copy', from: '/attributes/x', path: '/attributes/w' },
-        { op: 'remove', path: '/attributes/x/0' },
-      ], 200, { revision: 2, attributes: { x: [2, 3], z: 'a', w: [1, 2, 3] } }, JSON_PATCH],
+      [
+        'PATCH C/items/a',
+        [
+          { op: 'test', path: '/attributes/y', value: 'a' },
+          { op: 'add', path: '/attributes/x/-', value: 3 },
+          { op: 'move', from: '/attributes/y', path: '/attributes/z' },
+          { op: 'copy', from: '/attributes/x', path: '/attributes/w' },
+          { op: 'remove', path: '/attributes/x/0' },
+        ],
+        200,
+        { revision: 2, attributes: { x: [2, 3], z: 'a', w: [1, 2, 3] } },
+        JSON_PATCH,
+      ],
       ['GET C/items/a', undefined, 200, { revision: 2, attributes: { x: [2, 3], z: 'a', w: [1, 2, 3] } }],
     ],
     [
       'a JSON Patch makes a missing item from nothing',
-      ['PATCH C/items/a', [{ op: 'add', path: '/attributes/x', value: 1 }], 201, { attributes: { x: 1 }, changed: ['x'] }, JSON_PATCH],
+      [
+        'PATCH C/items/a',
+        [{ op: 'add', path: '/attributes/x', value: 1 }],
+        201,
+        { attributes: { x: 1 }, changed: ['x'] },
+        JSON_PATCH,
+      ],
     ],
     [
       'a JSON Patch may replace all attributes, and a null at the top is absent',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
-      ['PATCH C/items/a', [{ op: 'replace', path: '/attributes', value: { y: 2, z: null } }], 200, { attributes: { y: 2 } }, JSON_PATCH],
+      [
+        'PATCH C/items/a',
+        [{ op: 'replace', path: '/attributes', value: { y: 2, z: null } }],
+        200,
+        { attributes: { y: 2 } },
+        JSON_PATCH,
+      ],
     ],
     [
       'a JSON Patch that changes nothing commits nothing',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
       ['PATCH C/items/a', [], 200, { revision: 1, changed: [] }, JSON_PATCH],
-      ['PATCH C/items/a', [{ op: 'test', path: '/attributes/x', value: 1 }], 200, { revision: 1, changed: [] }, JSON_PATCH],
-      ['PATCH C/items/a', [{ op: 'add', path: '/attributes/y', value: 1 }, { op: 'remove', path: '/attributes/y' }], 200, { revision: 1, changed: [] }, JSON_PATCH],
+      [
+        'PATCH C/items/a',
+        [{ op: 'test', path: '/attributes/x', value: 1 }],
+        200,
+        { revision: 1, changed: [] },
+        JSON_PATCH,
+      ],
+      [
+        'PATCH C/items/a',
+        [
+          { op: 'add', path: '/attributes/y', value: 1 },
+          { op: 'remove', path: '/attributes/y' },
+        ],
+        200,
+        { revision: 1, changed: [] },
+        JSON_PATCH,
+      ],
       ['GET P', undefined, 200, { revision: 1 }],
     ],
     [
       'pointers are escaped as in RFC 6901',
       ['PUT C/items/a', { attributes: { 'a/b': 1, 'c~d': 2 } }, 201],
-      ['PATCH C/items/a', [{ op: 'replace', path: '/attributes/a~1b', value: 3 }, { op: 'remove', path: '/attributes/c~0d' }], 200, { attributes: { 'a/b': 3 } }, JSON_PATCH],
+      [
+        'PATCH C/items/a',
+        [
+          { op: 'replace', path: '/attributes/a~1b', value: 3 },
+          { op: 'remove', path: '/attributes/c~0d' },
+        ],
+        200,
+        { attributes: { 'a/b': 3 } },
+        JSON_PATCH,
+      ],
     ],
   ];
 
-  it.each(stories)('%s', async (_says, ...steps) => {
+  it.each(rowsOf(stories))('%s', async (_says, steps) => {
     await new Scenario(server).play(steps);
   });
 
   const refusals: [says: string, status: number, code: string, pointer: string | undefined, patch: unknown][] = [
-    ['a test that fails', 409, 'conflict', '/1', [{ op: 'add', path: '/attributes/y', value: 1 }, { op: 'test', path: '/attributes/x', value: 2 }]],
+    [
+      'a test that fails',
+      409,
+      'conflict',
+      '/1',
+      [
+        { op: 'add', path: '/attributes/y', value: 1 },
+        { op: 'test', path: '/attributes/x', value: 2 },
+      ],
+    ],
     ['a removal of what is not there', 409, 'conflict', '/0', [{ op: 'remove', path: '/attributes/nowhere' }]],
     ['a path through a scalar', 409, 'conflict', '/0', [{ op: 'add', path: '/attributes/x/y', value: 1 }]],
     ['a path that is no pointer', 400, 'badRequest', '/0', [{ op: 'add', path: 'attributes/y', value: 1 }]],
@@ -117,24 +188,52 @@ describe.each(databases)('patches on $name', ({ name }) => {
     ['something beside the attributes', 422, 'invalid', undefined, [{ op: 'add', path: '/key', value: 'b' }]],
     ['attributes that are no object', 422, 'invalid', undefined, [{ op: 'replace', path: '/attributes', value: 7 }]],
     ['no attributes at all', 422, 'invalid', undefined, [{ op: 'remove', path: '/attributes' }]],
-    ['a prototype as a target', 400, 'badRequest', '/0', [{ op: 'add', path: '/attributes/__proto__/polluted', value: 1 }]],
-    ['a constructor as a target', 400, 'badRequest', '/0', [{ op: 'add', path: '/attributes/constructor/prototype/polluted', value: 1 }]],
-    ['an attribute name past the rules', 400, 'invalidName', undefined, [{ op: 'add', path: `/attributes/${'n'.repeat(129)}`, value: 1 }]],
-    ['more than 1,000 operations', 400, 'badRequest', '', Array.from({ length: 1001 }, () => ({ op: 'test', path: '/attributes/x', value: 1 }))],
+    [
+      'a prototype as a target',
+      400,
+      'badRequest',
+      '/0',
+      [{ op: 'add', path: '/attributes/__proto__/polluted', value: 1 }],
+    ],
+    [
+      'a constructor as a target',
+      400,
+      'badRequest',
+      '/0',
+      [{ op: 'add', path: '/attributes/constructor/prototype/polluted', value: 1 }],
+    ],
+    [
+      'an attribute name past the rules',
+      400,
+      'invalidName',
+      undefined,
+      [{ op: 'add', path: `/attributes/${'n'.repeat(129)}`, value: 1 }],
+    ],
+    [
+      'more than 1,000 operations',
+      400,
+      'badRequest',
+      '',
+      Array.from({ length: 1001 }, () => ({ op: 'test', path: '/attributes/x', value: 1 })),
+    ],
   ];
 
-  it.each(refusals)('a JSON Patch with %s is refused and leaves the item alone', async (_says, status, code, pointer, patch) => {
-    const scenario = new Scenario(server);
-    await scenario.fill({ a: { x: 1 } });
-    const answer = await scenario.refused(status, code, 'PATCH C/items/a', patch, JSON_PATCH);
-    if (pointer !== undefined) expect(pointersOf(answer)[0]).toBe(pointer);
-    expect(await scenario.attributes('a')).toEqual({ x: 1 });
-  });
+  it.each(refusals)(
+    'a JSON Patch with %s is refused and leaves the item alone',
+    async (_says, status, code, pointer, patch) => {
+      const scenario = new Scenario(server);
+      await scenario.fill({ a: { x: 1 } });
+      const answer = await scenario.refused(status, code, 'PATCH C/items/a', patch, JSON_PATCH);
+      if (pointer !== undefined) expect(pointersOf(answer)[0]).toBe(pointer);
+      expect(await scenario.attributes('a')).toEqual({ x: 1 });
+    },
+  );
 
   it('a merge patch reaches an own property, never a prototype', async () => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: { x: {} } });
-    const patch = '{"attributes":{"__proto__":{"polluted":1},"x":{"__proto__":{"polluted":2},"constructor":{"prototype":{"polluted":3}}}}}';
+    const patch =
+      '{"attributes":{"__proto__":{"polluted":1},"x":{"__proto__":{"polluted":2},"constructor":{"prototype":{"polluted":3}}}}}';
     await scenario.calls(['PATCH C/items/a', patch, MERGE]);
     const read = await scenario.call('GET C/items/a');
     expect(read.text).toContain('"__proto__":{"polluted":1}');

@@ -1,6 +1,6 @@
 /** Pools and collections: how they come into being, what is said about them, and how they go with everything in them. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { pointersOf, Scenario, type Story } from '../support/scenario.js';
+import { pointersOf, rowsOf, Scenario, type Story } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
 describe.each(databases)('pools and collections on $name', ({ name }) => {
@@ -15,7 +15,12 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
       ['GET P', undefined, 404, { code: 'notFound' }],
       ['GET C/items', undefined, 404, { code: 'notFound' }],
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
-      ['GET P', undefined, 200, { revision: 1, oldestRevision: 1, collections: 1, items: 1, authentication: { required: false } }],
+      [
+        'GET P',
+        undefined,
+        200,
+        { revision: 1, oldestRevision: 1, collections: 1, items: 1, authentication: { required: false } },
+      ],
     ],
     [
       'a pool is made, described and made anew by PUT',
@@ -29,7 +34,11 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
       ['GET P', undefined, 200, { description: 'last', revision: 0 }],
     ],
     ['a PATCH makes no pool', ['PATCH P', { description: 'x' }, 404, { code: 'notFound' }], ['GET P', undefined, 404]],
-    ['a write without effect makes no pool', ['DELETE C/items/a', undefined, 404, { code: 'notFound' }], ['GET P', undefined, 404]],
+    [
+      'a write without effect makes no pool',
+      ['DELETE C/items/a', undefined, 404, { code: 'notFound' }],
+      ['GET P', undefined, 404],
+    ],
     [
       'a pool goes with everything in it',
       ['PUT C/items/a', { attributes: { x: 1 } }, 201],
@@ -58,14 +67,29 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
     ],
     [
       'a collection is made and described by PUT, changed by PATCH',
-      ['PUT C', { description: 'all', options: { color: 'red', size: 1 } }, 201, { collection: 'things', items: 0, description: 'all', options: { color: 'red', size: 1 } }],
+      [
+        'PUT C',
+        { description: 'all', options: { color: 'red', size: 1 } },
+        201,
+        { collection: 'things', items: 0, description: 'all', options: { color: 'red', size: 1 } },
+      ],
       ['PUT C', { description: 'all', options: { color: 'red', size: 1 } }, 200, { revision: 1 }],
-      ['PATCH C', { options: { size: null, shape: 'round' } }, 200, { description: 'all', options: { color: 'red', shape: 'round' }, revision: 2 }],
+      [
+        'PATCH C',
+        { options: { size: null, shape: 'round' } },
+        200,
+        { description: 'all', options: { color: 'red', shape: 'round' }, revision: 2 },
+      ],
       ['PATCH C', { description: null }, 200, { options: { color: 'red', shape: 'round' } }],
       ['PUT C', {}, 200, { options: {} }],
       ['GET C', undefined, 200, { items: 0, options: {}, revision: 4 }],
     ],
-    ['a PATCH makes no collection', ['PUT P', undefined, 201], ['PATCH C', { description: 'x' }, 404], ['GET C', undefined, 404]],
+    [
+      'a PATCH makes no collection',
+      ['PUT P', undefined, 201],
+      ['PATCH C', { description: 'x' }, 404],
+      ['GET C', undefined, 404],
+    ],
     [
       'what is said about a collection stays when its items come and go',
       ['PUT C', { description: 'mine' }, 201],
@@ -98,18 +122,28 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
     [
       'the dictionary is a collection that can be read, and not written past its rules',
       ['PUT C', { description: 'mine' }, 201],
-      ['GET P/collections/_dictionary/items/things', undefined, 200, { key: 'things', attributes: { description: 'mine' } }],
+      [
+        'GET P/collections/_dictionary/items/things',
+        undefined,
+        200,
+        { key: 'things', attributes: { description: 'mine' } },
+      ],
       ['GET P/collections', undefined, 200, { collections: [{ collection: 'things' }] }],
     ],
   ];
 
-  it.each(stories)('%s', async (_says, ...steps) => {
+  it.each(rowsOf(stories))('%s', async (_says, steps) => {
     await new Scenario(server).play(steps);
   });
 
   it('descriptions that were taken away are absent', async () => {
     const scenario = new Scenario(server);
-    await scenario.calls(['PUT P', { description: 'a' }], ['PATCH P', { description: null }], ['PUT C', { description: 'a' }], ['PATCH C', { description: null }]);
+    await scenario.calls(
+      ['PUT P', { description: 'a' }],
+      ['PATCH P', { description: null }],
+      ['PUT C', { description: 'a' }],
+      ['PATCH C', { description: null }],
+    );
     expect((await scenario.call('GET P')).body).not.toHaveProperty('description');
     expect((await scenario.call('GET C')).body).not.toHaveProperty('description');
   });
@@ -126,7 +160,8 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
 
   it('pools are listed page by page in the order of their names', async () => {
     const names = ['pa', 'pb', 'pc', 'pd', 'pe'].map((tail) => `list-${tail}`);
-    for (const pool of [...names].reverse()) await new Scenario(server, pool).calls(['PUT P'], ['PUT C/items/a', { attributes: {} }]);
+    for (const pool of [...names].reverse())
+      await new Scenario(server, pool).calls(['PUT P'], ['PUT C/items/a', { attributes: {} }]);
     const scenario = new Scenario(server);
     const seen: string[] = [];
     let query = '?limit=2';
@@ -146,9 +181,13 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
 
   it('collections are listed page by page in the order of their names', async () => {
     const scenario = new Scenario(server);
-    for (const collection of ['e', 'b', 'a', 'D', 'c']) await scenario.calls([`PUT P/collections/${collection}`, { description: collection }]);
+    for (const collection of ['e', 'b', 'a', 'D', 'c'])
+      await scenario.calls([`PUT P/collections/${collection}`, { description: collection }]);
     const first = (await scenario.calls(['GET P/collections?limit=3'])).body;
-    expect(first).toMatchObject({ revision: 5, collections: [{ collection: 'D' }, { collection: 'a', description: 'a', items: 0 }, { collection: 'b' }] });
+    expect(first).toMatchObject({
+      revision: 5,
+      collections: [{ collection: 'D' }, { collection: 'a', description: 'a', items: 0 }, { collection: 'b' }],
+    });
     await scenario.calls(['PUT P/collections/0'], ['PUT P/collections/d']);
     const second = (await scenario.calls([`GET P/collections?limit=3&pageToken=${first.nextPageToken}`])).body;
     expect(second.collections.map(({ collection }: { collection: string }) => collection)).toEqual(['c', 'd', 'e']);

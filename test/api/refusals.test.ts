@@ -79,7 +79,12 @@ describe.each(databases)('refusals on $name', ({ name }) => {
     expect(problem.detail).toContain(pointer.slice(1));
   });
 
-  it.each(['C/attach?key=a&prefix=b', 'C/attach?key=a&start=b', 'P/changes?key=a&end=b', 'P/changes/stream?key=a&prefix='])(
+  it.each([
+    'C/attach?key=a&prefix=b',
+    'C/attach?key=a&start=b',
+    'P/changes?key=a&end=b',
+    'P/changes/stream?key=a&prefix=',
+  ])(
     'GET %s asks for one item and a range at once',
     async (path) => void (await scenario.refused(400, 'badRequest', `GET ${path}`)),
   );
@@ -98,27 +103,40 @@ describe.each(databases)('refusals on $name', ({ name }) => {
     ['P/changes', 'GET, HEAD, OPTIONS'],
   ])('%s allows %s and nothing else', async (path, allow) => {
     const allowed = allow.split(', ');
-    for (const method of ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE'].filter((method) => !allowed.includes(method))) {
-      const answer = await scenario.call(`${method} ${path}`, method === 'GET' || method === 'HEAD' ? undefined : { x: 1 });
+    for (const method of ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE'].filter(
+      (method) => !allowed.includes(method),
+    )) {
+      const answer = await scenario.call(
+        `${method} ${path}`,
+        method === 'GET' || method === 'HEAD' ? undefined : { x: 1 },
+      );
       expect(answer.status, method).toBe(405);
-      expect(answer.headers['allow']).toBe(allow);
+      expect(answer.headers.allow).toBe(allow);
       if (method !== 'HEAD') expectProblem(answer, 405, 'methodNotAllowed');
     }
     const options = await scenario.call(`OPTIONS ${path}`);
-    expect({ status: options.status, allow: options.headers['allow'] }).toEqual({ status: 204, allow });
+    expect({ status: options.status, allow: options.headers.allow }).toEqual({ status: 204, allow });
     expect(await scenario.attributes('a')).toEqual({ x: 1 });
   });
 
-  it.each(['/', '/v2', '/v1/pool', 'P/items', 'C/items/a/x', 'C/items/a/attributes', '/docs/errors/nonsense', '/docs/errors/toString', '/v1/', '/V1'])(
-    '%s is no path',
-    async (path) => {
-      for (const method of ['GET', 'PUT', 'DELETE']) {
-        const answer = await scenario.call(`${method} ${path}`);
-        if (method !== 'GET' && answer.status === 405) expect(path).toMatch(/^\/docs/);
-        else expectProblem(answer, 404, 'notFound');
-      }
-    },
-  );
+  it.each([
+    '/',
+    '/v2',
+    '/v1/pool',
+    'P/items',
+    'C/items/a/x',
+    'C/items/a/attributes',
+    '/docs/errors/nonsense',
+    '/docs/errors/toString',
+    '/v1/',
+    '/V1',
+  ])('%s is no path', async (path) => {
+    for (const method of ['GET', 'PUT', 'DELETE']) {
+      const answer = await scenario.call(`${method} ${path}`);
+      if (method !== 'GET' && answer.status === 405) expect(path).toMatch(/^\/docs/);
+      else expectProblem(answer, 404, 'notFound');
+    }
+  });
 
   const text = '{"attributes":{"x":2}}';
   it.each<[says: string, line: string, body: string, headers: Headers]>([
@@ -133,11 +151,16 @@ describe.each(databases)('refusals on $name', ({ name }) => {
   ])('%s is refused with the types that are taken', async (_says, line, body, headers) => {
     const answer = await scenario.refused(415, 'unsupportedMediaType', line, body, headers);
     expect(answer.body.detail).toContain('application/json');
-    expect(answer.headers['accept']).toContain('application/json');
+    expect(answer.headers.accept).toContain('application/json');
     expect(await scenario.attributes('a')).toEqual({ x: 1 });
   });
 
-  it.each(['application/json', 'application/json; charset=utf-8', 'Application/JSON', 'application/json ;charset="UTF-8"'])('%s is taken', async (type) => {
+  it.each([
+    'application/json',
+    'application/json; charset=utf-8',
+    'Application/JSON',
+    'application/json ;charset="UTF-8"',
+  ])('%s is taken', async (type) => {
     await scenario.calls(['PUT C/items/typed', { attributes: { type } }, { 'content-type': type }]);
     expect(await scenario.attributes('typed')).toEqual({ type });
   });
@@ -145,10 +168,21 @@ describe.each(databases)('refusals on $name', ({ name }) => {
   it('a body without a media type is refused, as is a call without its body', async () => {
     const before = await scenario.revision();
     const line = `PUT ${scenario.path('C/items/a')}`;
-    expectProblem(await sendRaw(server, head(server, line, { 'content-length': text.length }) + text), 415, 'unsupportedMediaType');
+    expectProblem(
+      await sendRaw(server, head(server, line, { 'content-length': text.length }) + text),
+      415,
+      'unsupportedMediaType',
+    );
     expectProblem(await sendRaw(server, head(server, line, { 'content-length': 0 })), 400, 'badRequest');
     expectProblem(await sendRaw(server, head(server, line, { ...JSON_TYPE, 'content-length': 0 })), 400, 'badRequest');
-    for (const call of ['PATCH C/items/a', 'POST C/items', 'POST P/batch', 'POST C/delete', 'PATCH P', 'POST C/items/a/increment']) {
+    for (const call of [
+      'PATCH C/items/a',
+      'POST C/items',
+      'POST P/batch',
+      'POST C/delete',
+      'PATCH P',
+      'POST C/items/a/increment',
+    ]) {
       await scenario.refused(400, 'badRequest', call);
     }
     expect(await scenario.revision()).toBe(before);
@@ -170,11 +204,23 @@ describe.each(databases)('refusals on $name', ({ name }) => {
     const [method, path] = line.split(' ') as [string, string];
     const start = `${method} ${scenario.path(path)}`;
     // Not a byte of the body is sent: the answer comes from the head alone.
-    expectProblem(await sendRaw(server, head(server, start, { ...JSON_TYPE, 'content-length': bytesMax + 1 })), 413, 'tooLarge');
-    expectProblem(await sendRaw(server, head(server, start, { ...JSON_TYPE, 'content-length': 1e15 })), 413, 'tooLarge');
+    expectProblem(
+      await sendRaw(server, head(server, start, { ...JSON_TYPE, 'content-length': bytesMax + 1 })),
+      413,
+      'tooLarge',
+    );
+    expectProblem(
+      await sendRaw(server, head(server, start, { ...JSON_TYPE, 'content-length': 1e15 })),
+      413,
+      'tooLarge',
+    );
     // The body never ends: the answer comes once the limit is passed.
     const chunk = Buffer.alloc(64 * 1024, ' ');
-    const chunks = Array.from({ length: bytesMax / chunk.length + 1 }, () => [Buffer.from('10000\r\n'), chunk, Buffer.from('\r\n')]).flat();
+    const chunks = Array.from({ length: bytesMax / chunk.length + 1 }, () => [
+      Buffer.from('10000\r\n'),
+      chunk,
+      Buffer.from('\r\n'),
+    ]).flat();
     const headers = head(server, start, { ...JSON_TYPE, 'transfer-encoding': 'chunked' });
     expectProblem(await sendRaw(server, Buffer.concat([Buffer.from(headers), ...chunks])), 413, 'tooLarge');
     expect(await scenario.revision()).toBe(before);
@@ -192,7 +238,9 @@ describe.each(databases)('refusals on $name', ({ name }) => {
     await big.calls(['PUT C/items/a', { attributes: many(1000) }]);
     await big.refused(422, 'invalid', 'PUT C/items/a/attributes/one-more', { value: 1 });
     await big.refused(422, 'invalid', 'PATCH C/items/a', { attributes: { more: 1 } });
-    await big.refused(422, 'invalid', 'PATCH C/items/a', [{ op: 'add', path: '/attributes/more', value: 1 }], { 'content-type': 'application/json-patch+json' });
+    await big.refused(422, 'invalid', 'PATCH C/items/a', [{ op: 'add', path: '/attributes/more', value: 1 }], {
+      'content-type': 'application/json-patch+json',
+    });
     await big.refused(422, 'invalid', 'POST C/items/a/increment', { attribute: 'more', by: 1 });
     await big.calls(['PATCH C/items/a', { attributes: { n0: null, more: 1 } }]);
     const bytes = MiB - '{"x":""}'.length;
@@ -200,7 +248,7 @@ describe.each(databases)('refusals on $name', ({ name }) => {
     await big.refused(413, 'tooLarge', 'PUT C/items/b', { attributes: { x: 'ä'.repeat(bytes / 2 + 1) } });
     await big.calls(['PUT C/items/b', { attributes: { x: 'x'.repeat(bytes) } }]);
     await big.refused(413, 'tooLarge', 'PATCH C/items/b', { attributes: { y: 1 } });
-    expect((await big.attributes('b'))?.['x']).toHaveLength(bytes);
+    expect((await big.attributes('b'))?.x).toHaveLength(bytes);
   });
 
   it('a request that breaks off costs nothing and applies nothing', async () => {

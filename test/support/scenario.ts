@@ -25,6 +25,11 @@ export type Step = readonly [line: string, body: unknown, status: number, wanted
 /** A row of a table of stories. */
 export type Story = readonly [says: string, ...steps: Step[]];
 
+/** The stories as rows of `it.each`. */
+export function rowsOf(stories: readonly Story[]): [says: string, steps: Step[]][] {
+  return stories.map(([says, ...steps]) => [says, steps]);
+}
+
 /** Codes whose refusals may not be met again when the same request is repeated. */
 const RETRYABLE = new Set(['tooManyRequests', 'unavailable', 'internal']);
 
