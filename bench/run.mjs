@@ -51,6 +51,7 @@ const options = {
   names: chosenTargets(),
   workloadNames: listed(given.workloads, Object.keys(workloads), 'workload') ?? Object.keys(workloads),
   seconds: positive('seconds'),
+  warmUpSeconds: positive('seconds'),
   warmSeconds: Math.min(1.5, positive('seconds') / 2),
   rounds: positive('rounds'),
   watchers: given.watchers ? positive('watchers') : undefined,

@@ -15,6 +15,7 @@ import { controllers, embedded } from './app.module.js';
 import { Engine } from './engine/engine.js';
 import type { Telemetry } from './engine/ports.js';
 import { Authentication } from './http/auth.guard.js';
+import { answerMalformed } from './http/malformed.js';
 import { answerError, type MountOptions, mount } from './http/mount.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { SystemFacts } from './http/system.controller.js';
@@ -127,7 +128,7 @@ function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
   return {
     version: (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version,
     contract: () => (contract ??= readFileSync(CONTRACT, 'utf8')),
-    metrics: async () => ({ contentType: metrics.registry.contentType, text: await metrics.registry.metrics() }),
+    metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     stopping: false,
   };
 }
@@ -181,6 +182,7 @@ function newFastify(options: MountOptions): FastifyInstance {
   const instance = fastify({
     logger: false,
     requestTimeout: REQUEST_MS,
+    clientErrorHandler: answerMalformed,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX, ignoreTrailingSlash: false },
     // A client may name its request, so that its own traces and these meet.

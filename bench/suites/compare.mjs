@@ -21,7 +21,7 @@ export const workloads = {
   },
 };
 
-export async function run({ names, workloadNames, seconds, warmSeconds, rounds, watchers = 1000, say }) {
+export async function run({ names, workloadNames, seconds, warmSeconds, warmUpSeconds, rounds, watchers = 1000, say }) {
   const measurements = []; // {round, target, workload, …the generator's result}
   for (let round = 1; round <= rounds; round++) {
     const order = round % 2 ? names : [...names].reverse();
@@ -47,6 +47,9 @@ export async function run({ names, workloadNames, seconds, warmSeconds, rounds, 
     await withTarget(name, async (start) => {
       const target = await start();
       await seed(target);
+      // What has just started is still being compiled: every target is measured as one that has been up for a while.
+      if (canDo(name, 'put')) await generate(target, { ...fullSpeed('put', 64), seconds: warmUpSeconds, warm: 0 });
+      if (canDo(name, 'get')) await generate(target, { ...fullSpeed('get', 64), seconds: warmUpSeconds / 2, warm: 0 });
       for (const workload of mine) {
         const { flags, needs } = workloads[workload];
         const result = await generate(target, {

@@ -77,10 +77,22 @@ export function bodyLimitOf({ body }: RouteSpec): number {
 
 export function checkQuery(spec: RouteSpec, request: FastifyRequest): unknown {
   const query = request.query as Record<string, unknown>;
+  checkEncoding(request.url);
   if (spec.query) return check(spec.query, query, '?');
   const unknown = Object.keys(query);
   if (unknown.length > 0) throw unknownNames(unknown, '?');
   return query;
+}
+
+/** The query parser takes what isn't UTF-8 as it stands; it is refused instead. */
+function checkEncoding(url: string): void {
+  const begin = url.indexOf('?');
+  if (begin < 0 || !url.includes('%', begin)) return;
+  try {
+    decodeURIComponent(url.slice(begin));
+  } catch {
+    throw new Problem('badRequest', 'The query string is not valid: percent-encoding must be of UTF-8.');
+  }
 }
 
 /** `place` is what the pointers begin with: nothing for a body, `?` for query parameters. */

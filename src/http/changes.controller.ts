@@ -8,7 +8,7 @@ import { ensurePool } from '../engine/state/commands.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkItemKey, checkName } from '../engine/state/names.js';
 import type { ViewRequest } from '../engine/watch/view.js';
-import { cursorOf } from '../engine/watch/watching.js';
+import { type Asker, cursorOf } from '../engine/watch/watching.js';
 import { minRevisionOf, poolHeaders, send } from './answers.js';
 import * as schema from './changes.schema.js';
 import { type Call, Route } from './route.js';
@@ -42,13 +42,7 @@ export class ChangesController {
     const { since, limit = limits.changesPageCommitsDefault, waitMs = 0, ...view } = call.query;
     const minRevision = minRevisionOf(call.request);
     if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
-    const { socket } = call.request.raw;
-    const asker = {
-      get gone() {
-        return socket.destroyed;
-      },
-      onClose: (listener: () => void) => void call.reply.raw.once('close', listener),
-    };
+    const asker = askerOf(call);
     const page = await this.engine.watching.changes(pool, { view: checkView(view), since, limit, waitMs }, asker);
     const { epoch } = page.replica;
     const commits = page.commits.map(({ commit: { revision, time, subject }, changes }) => {
@@ -132,4 +126,18 @@ function checkView(view: Omit<StreamQuery, 'since' | 'bookmarkMs'>): ViewRequest
     throw new Problem('badRequest', '`key` names one item; it can’t be combined with `prefix`, `start` or `end`.');
   }
   return view;
+}
+
+/** The client of a request, who may leave while it waits. */
+function askerOf({ request, reply }: Call): Asker {
+  let leaving: (() => void) | undefined;
+  reply.raw.once('close', () => leaving?.());
+  return {
+    get gone() {
+      return request.raw.socket.destroyed;
+    },
+    onClose(listener) {
+      leaving = listener;
+    },
+  };
 }

@@ -1,5 +1,6 @@
 /** What operators measure, in Prometheus's format, by prom-client. docs/OPERATING.md explains each metric. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { RequestTimes } from './request-times.js';
 
 export interface Gauges {
   streams: number;
@@ -13,7 +14,7 @@ export interface Gauges {
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 export class Metrics {
-  readonly registry = new Registry();
+  private readonly registry = new Registry();
   readonly #commits = this.#counter('stargus_commits_total', 'Commits made by this node.');
   readonly #groupSize = this.#histogram(
     'stargus_commit_group_size',
@@ -33,13 +34,7 @@ export class Metrics {
   readonly #frames = this.#counter('stargus_watch_frames_total', 'Writes of frames to streams.');
   readonly #frameBytes = this.#counter('stargus_watch_bytes_total', 'Bytes of frames written to streams.');
   readonly #streamEnds = this.#counter('stargus_streams_ended_total', 'Streams that ended.', ['reason']);
-  readonly #requestSeconds = new Histogram({
-    name: 'stargus_http_request_seconds',
-    help: 'Time to answer a request; streams are not counted.',
-    labelNames: ['operation', 'status'],
-    buckets: SECONDS,
-    registers: [this.registry],
-  });
+  readonly #requestTimes = new RequestTimes(SECONDS);
 
   constructor(gauges: () => Gauges) {
     collectDefaultMetrics({ register: this.registry });
@@ -53,6 +48,19 @@ export class Metrics {
     this.#gauge('stargus_queued_commands', 'Writes that wait for their group.', () => gauges().queuedCommands);
     this.#gauge('stargus_pools_ready', 'Pools whose state this node keeps ready.', () => gauges().pools);
     this.#gauge('stargus_cache_bytes', 'Memory taken by items that are kept ready.', () => gauges().cacheBytes);
+  }
+
+  get contentType(): string {
+    return this.registry.contentType;
+  }
+
+  /** All metrics in Prometheus's format. */
+  async text(): Promise<string> {
+    const requests = this.#requestTimes.text(
+      'stargus_http_request_seconds',
+      'Time to answer a request; streams are not counted.',
+    );
+    return `${await this.registry.metrics()}${requests}`;
   }
 
   groupCommitted(commands: number, commits: number, seconds: number): void {
@@ -75,7 +83,7 @@ export class Metrics {
   }
 
   requestAnswered(operation: string, status: number, seconds: number): void {
-    this.#requestSeconds.observe({ operation, status }, seconds);
+    this.#requestTimes.observe(operation, status, seconds);
   }
 
   #counter(name: string, help: string, labelNames: string[] = []): Counter {

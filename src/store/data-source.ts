@@ -45,6 +45,8 @@ export function dataSourceFor(url: string): DataSource {
         connection.pragma('synchronous = FULL');
         connection.pragma('busy_timeout = 5000');
         connection.pragma('cache_size = -32768');
+        // 16 MiB instead of 4: pages that are written often reach the database file less often.
+        connection.pragma('wal_autocheckpoint = 4000');
       },
     });
   }

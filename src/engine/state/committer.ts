@@ -142,7 +142,9 @@ export class Committer {
   async #attempt(pool: string, group: readonly Waiting[]): Promise<Judged> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.store.transact((tx) => judgeGroup(pool, group, tx, this.replicas, this.options));
+        return await this.store.transact((tx) =>
+          judgeGroup(pool, group, tx, this.replicas, this.options, this.telemetry),
+        );
       } catch (error) {
         if (!(error instanceof RetryTransaction) || attempt >= limits.groupAttemptsMax) throw error;
         this.telemetry.groupFailed('retried');

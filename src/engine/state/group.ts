@@ -4,9 +4,9 @@
  *
  * What is remembered is used only because the replica stands at the locked row's revision.
  */
-import { Problem } from '../errors.js';
+import { errorTable, Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction } from '../ports.js';
+import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
 import { isSystemName } from './collections.js';
 import type { Command, Settled } from './commands.js';
 import { newEpoch } from './cursor.js';
@@ -67,6 +67,7 @@ export async function judgeGroup(
   tx: StoreTransaction,
   replicas: Replicas,
   options: GroupOptions,
+  telemetry: Telemetry,
 ): Promise<Judged> {
   const { head, now } = await tx.lockPool(pool);
   const replica = head && (await replicas.locked(head, tx));
@@ -101,7 +102,7 @@ export async function judgeGroup(
         continue;
       }
       if (command.explore) await command.explore(explorerOf(state, replica, tx));
-      const { answer, changes } = decide(command, state, options);
+      const { answer, changes } = decide(command, state, options, telemetry);
       for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
         commits.push({ revision: state.revision, time: now, subject: command.subject.id, changes });
@@ -220,6 +221,22 @@ function explorerOf(state: GroupState, replica: Replica | undefined, tx: StoreTr
 }
 
 function decide(
+  command: Command<unknown>,
+  state: GroupState,
+  options: GroupOptions,
+  telemetry: Telemetry,
+): { answer: unknown; changes: Change[] } {
+  try {
+    return judge(command, state, options);
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    // A fault of ours in one command is no reason to refuse its neighbours; its draft is thrown away like any other.
+    telemetry.warn('A command could not be judged', { error: String((error as Error).stack) });
+    throw new Problem('internal', errorTable.internal.advice);
+  }
+}
+
+function judge(
   command: Command<unknown>,
   state: GroupState,
   options: GroupOptions,

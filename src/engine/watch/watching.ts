@@ -57,6 +57,7 @@ export interface Opening {
 /** Who waits for an answer, and may leave before it is there. */
 export interface Asker {
   readonly gone: boolean;
+  /** Registers what to do then, in place of what was registered before. */
   onClose(listener: () => void): void;
 }
 

@@ -1,0 +1,29 @@
+/** What isn't HTTP, or takes too long to become it, is answered as a problem like everything else, and the connection ends. */
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { Problem } from '../engine/errors.js';
+import { PROBLEM_TYPE } from './problem.js';
+
+export function answerMalformed(error: { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = problemOf(error.code);
+  const requestId = randomUUID();
+  const body = JSON.stringify({ type: 'about:blank', ...problem.toJSON(), requestId });
+  const head = [
+    `HTTP/1.1 ${problem.status} ${problem.code}`,
+    `Request-Id: ${requestId}`,
+    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+function problemOf(code: string | undefined): Problem {
+  if (code === 'HPE_HEADER_OVERFLOW') return new Problem('tooLarge', 'The headers are larger than 16 KiB.');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new Problem('badRequest', 'The request took too long to arrive.');
+  return new Problem('badRequest', 'This is not a valid HTTP/1.1 request.');
+}
