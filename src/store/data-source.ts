@@ -9,7 +9,9 @@ import { dirname, resolve } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { DataSource } from 'typeorm';
 import { Core1763700000001 } from '../../migrations/0001-core.js';
-import { type Database, MysqlDatabase, SqliteDatabase } from './dialect.js';
+import type { Database } from './dialect.js';
+import { MysqlDatabase } from './dialect-mysql.js';
+import { SqliteDatabase } from './dialect-sqlite.js';
 import { entitiesFor } from './rows.js';
 
 const migrations = [Core1763700000001];
@@ -62,7 +64,8 @@ export function dataSourceFor(url: string): DataSource {
     bigNumberStrings: false,
     connectTimeout: CONNECT_MS,
     poolSize: CONNECTIONS,
-    extra: { enableKeepAlive: true },
+    // A group's statements are sent in one round trip; every value in them goes through the driver's escaping.
+    extra: { enableKeepAlive: true, multipleStatements: true },
   });
 }
 

@@ -136,7 +136,7 @@ export class SqlTransaction implements StoreTransaction {
       ]),
       { key: ['id'], columns: ['present', 'items', 'revision'] },
     );
-    await session.run('UPDATE pool SET revision = ? WHERE id = ?', [group.revision, poolId]);
+    await session.write('UPDATE pool SET revision = ? WHERE id = ?', [group.revision, poolId]);
   }
 
   async keepAnswers(answers: readonly StoredAnswer[]): Promise<void> {

@@ -96,20 +96,25 @@ export class Committer {
   }
 
   async #drain(pool: string, queue: Queue): Promise<void> {
-    while (queue.waiting.length > 0) await this.#runGroup(pool, queue, takeGroup(queue));
+    while (queue.waiting.length > 0) await this.#runGroup(pool, queue);
     queue.running = false;
     this.#queues.delete(pool);
     if (this.#queues.size === 0) this.#idle?.();
   }
 
-  async #runGroup(pool: string, queue: Queue, group: readonly Waiting[]): Promise<void> {
+  async #runGroup(pool: string, queue: Queue): Promise<void> {
     const began = performance.now();
+    let group: readonly Waiting[] = [];
+    const take = () => {
+      if (group.length === 0) group = takeGroup(queue);
+      return group;
+    };
     let judged: Judged;
     try {
-      judged = await this.#attempt(pool, group);
+      judged = await this.#attempt(pool, take);
     } catch (error) {
       const problem = this.#explain(error);
-      for (const { reject } of group) reject(problem);
+      for (const { reject } of take()) reject(problem);
       return;
     }
     this.#publish(judged);
@@ -139,11 +144,11 @@ export class Committer {
     }
   }
 
-  async #attempt(pool: string, group: readonly Waiting[]): Promise<Judged> {
+  async #attempt(pool: string, take: () => readonly Waiting[]): Promise<Judged> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.store.transact((tx) =>
-          judgeGroup(pool, group, tx, this.replicas, this.options, this.telemetry),
+          judgeGroup(pool, take, tx, this.replicas, this.options, this.telemetry),
         );
       } catch (error) {
         if (!(error instanceof RetryTransaction) || attempt >= limits.groupAttemptsMax) throw error;

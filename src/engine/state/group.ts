@@ -60,16 +60,20 @@ export interface GroupOptions {
   readonly createPools: boolean;
 }
 
-/** Judges the group and writes what it comes to. To be called inside a transaction, again with each attempt. */
+/**
+ * Judges a group and writes what it comes to. To be called inside a transaction, again with each attempt. `take` gives the
+ * group; it is called once the pool's lock is had, so that what arrived while it was waited for is in the group.
+ */
 export async function judgeGroup(
   pool: string,
-  group: readonly Request[],
+  take: () => readonly Request[],
   tx: StoreTransaction,
   replicas: Replicas,
   options: GroupOptions,
   telemetry: Telemetry,
 ): Promise<Judged> {
   const { head, now } = await tx.lockPool(pool);
+  const group = take();
   const replica = head && (await replicas.locked(head, tx));
   const state = new GroupState(
     head !== undefined,

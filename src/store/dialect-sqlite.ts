@@ -1,0 +1,164 @@
+/**
+ * SQLite: one connection writes and one reads, each used by one piece of work at a time. Statements run on the driver's
+ * own prepared statements (docs/decisions/0003). WAL shows the reader only what is committed.
+ */
+import Sqlite from 'better-sqlite3';
+import type { DataSource } from 'typeorm';
+import { StoreUnavailable } from '../engine/ports.js';
+import type { Base, Database, Join, Row, Session, Upsert, Value } from './dialect.js';
+
+class SqliteSession implements Session {
+  readonly forUpdate = '';
+  readonly clock = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+  readonly #statements = new Map<string, Sqlite.Statement>();
+
+  constructor(private readonly connection: Sqlite.Database) {}
+
+  all(sql: string, parameters: readonly Value[]): Promise<Row[]> {
+    return settle(() => this.#prepare(sql).all(...parameters) as Row[]);
+  }
+
+  run(sql: string, parameters: readonly Value[]): Promise<number> {
+    return settle(() => this.#prepare(sql).run(...parameters).changes);
+  }
+
+  write(sql: string, parameters: readonly Value[]): Promise<void> {
+    return settle(() => void this.#prepare(sql).run(...parameters));
+  }
+
+  insert(
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly Value[])[],
+    update?: Upsert,
+  ): Promise<void> {
+    const conflict = update
+      ? ` ON CONFLICT (${update.key.join(', ')}) DO UPDATE SET ${update.columns.map((c) => `${c} = excluded.${c}`).join(', ')}`
+      : '';
+    const statement = this.#prepare(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})${conflict}`,
+    );
+    return settle(() => {
+      for (const row of rows) statement.run(...row);
+    });
+  }
+
+  insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number> {
+    const statement = this.#prepare(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+    );
+    return settle(() => Number(statement.run(...row).lastInsertRowid));
+  }
+
+  lookup(select: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<Row[]> {
+    const statement = this.#prepare(`${select} WHERE ${columns.map((c) => `${c} = ?`).join(' AND ')}`);
+    return settle(() => {
+      const rows: Row[] = [];
+      for (const tuple of tuples) rows.push(...(statement.all(...tuple) as Row[]));
+      return rows;
+    });
+  }
+
+  async beside(base: Base, join: Join, tuples: readonly (readonly Value[])[]): Promise<Row[]> {
+    // The reading connection is inside a transaction, so that two statements see one state.
+    const [first] = await this.all(`SELECT ${base.columns} FROM ${base.table} WHERE ${base.where}`, base.parameters);
+    if (!first) return [];
+    const rows = await this.lookup(`SELECT ${join.columns} FROM ${join.table}`, join.keys, tuples);
+    return rows.length === 0 ? [first] : rows.map((row) => ({ ...first, ...row }));
+  }
+
+  deleteEach(table: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<void> {
+    const statement = this.#prepare(`DELETE FROM ${table} WHERE ${columns.map((c) => `${c} = ?`).join(' AND ')}`);
+    return settle(() => {
+      for (const tuple of tuples) statement.run(...tuple);
+    });
+  }
+
+  /** The statements are few: their texts come from this folder, never from a request. */
+  #prepare(sql: string): Sqlite.Statement {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.connection.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+/** Runs one piece of work at a time, in the order of asking. */
+class Turns {
+  #last: Promise<unknown> = Promise.resolve();
+
+  take<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
+
+export class SqliteDatabase implements Database {
+  readonly exclusive = true;
+  readonly #writer: Sqlite.Database;
+  readonly #reader: Sqlite.Database;
+  readonly #writing: SqliteSession;
+  readonly #reading: SqliteSession;
+  readonly #writeTurns = new Turns();
+  readonly #readTurns = new Turns();
+
+  /** `guard` holds the lock that keeps other processes away; see `data-source.ts`. */
+  constructor(
+    private readonly source: DataSource,
+    path: string,
+    private readonly guard: Sqlite.Database,
+  ) {
+    this.#writer = (source.driver as unknown as { databaseConnection: Sqlite.Database }).databaseConnection;
+    this.#reader = new Sqlite(path, { readonly: true });
+    this.#writing = new SqliteSession(this.#writer);
+    this.#reading = new SqliteSession(this.#reader);
+  }
+
+  write<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#writeTurns.take(() => this.#between(this.#writer, 'BEGIN IMMEDIATE', work, this.#writing));
+  }
+
+  snapshot<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#readTurns.take(() => this.#between(this.#reader, 'BEGIN', work, this.#reading));
+  }
+
+  read<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.snapshot(work);
+  }
+
+  async close(): Promise<void> {
+    await this.#writeTurns.take(() => Promise.resolve());
+    await this.#readTurns.take(() => Promise.resolve());
+    this.#reader.close();
+    await this.source.destroy();
+    this.guard.close();
+  }
+
+  async #between<T>(
+    connection: Sqlite.Database,
+    begin: string,
+    work: (session: Session) => Promise<T>,
+    session: Session,
+  ): Promise<T> {
+    try {
+      connection.exec(begin);
+      const result = await work(session);
+      connection.exec('COMMIT');
+      return result;
+    } catch (error) {
+      if (connection.open && connection.inTransaction) connection.exec('ROLLBACK');
+      throw error instanceof Sqlite.SqliteError ? new StoreUnavailable(error) : error;
+    }
+  }
+}
+
+function settle<T>(work: () => T): Promise<T> {
+  try {
+    return Promise.resolve(work());
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
