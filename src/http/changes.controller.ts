@@ -104,7 +104,9 @@ export class ChangesController {
     if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
     const lastEventId = request.headers['last-event-id'];
     const start = { since, lastEventId: Array.isArray(lastEventId) ? lastEventId[0] : lastEventId };
-    if (this.engine.options.createPools) await this.#ensurePool(call, pool);
+    // Who comes back with a cursor wants the pool that it knew: a deleted one isn't made anew by those who watched it.
+    const isResuming = Boolean(start.lastEventId) || !(since === undefined || since === 'start' || since === 'now');
+    if (this.engine.options.createPools && !isResuming) await this.#ensurePool(call, pool);
     const opening = await this.engine.watching.open(pool, { kind, view: checked, bookmarkMs, start });
     if (request.raw.socket.destroyed) return void reply.hijack();
     const { epoch, revision } = opening.replica;

@@ -14,7 +14,7 @@ export interface Gauges {
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 export class Metrics {
-  private readonly registry = new Registry();
+  readonly registry = new Registry();
   readonly #commits = this.#counter('stargus_commits_total', 'Commits made by this node.');
   readonly #groupSize = this.#histogram(
     'stargus_commit_group_size',
