@@ -10,8 +10,11 @@ import { limits } from '../limits.js';
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export type JsonObject = { [name: string]: Json };
 
-/** What only the slow audit can judge: long or exponential numbers, and escapes that may be lone surrogates. */
-const SUSPECT = /\d{16}|\d[eE]|\\u[dD]/;
+/**
+ * What only the slow audit can judge: numbers of sixteen digits or with an exponent, where a number can stand (in a string
+ * they are rare enough there), and escapes that may be lone surrogates.
+ */
+const SUSPECT = /(?:^|[[:,\s])-?\d(?:[\d.]{15}|[\d.]*[eE])|\\u[dD]/;
 
 /** A value of the deepest allowed nesting, inside the members of a batch. */
 const BODY_NESTING_MAX = limits.nestingMax + 8;

@@ -22,8 +22,8 @@ export interface Follower {
   readonly busy: boolean;
 }
 
-/** The ring is cut in bulk, so that a full one doesn't move its whole content at each commit. */
-const RING_SLACK = 512;
+/** What is left of a full ring: it is cut in bulk, so that it doesn't move its whole content at each commit. */
+const RING_KEPT = 0.75;
 
 let serials = 0;
 
@@ -155,12 +155,10 @@ export class Replica {
   #keep(commit: Commit): void {
     this.#ring.push(commit);
     this.#ringBytes += commitBytes(commit);
-    if (this.#ring.length < limits.ringCommitsMax + RING_SLACK && this.#ringBytes <= limits.ringBytesMax) return;
+    if (this.#ring.length <= limits.ringCommitsMax && this.#ringBytes <= limits.ringBytesMax) return;
     let surplus = 0;
-    while (
-      this.#ring.length - surplus > limits.ringCommitsMax ||
-      (this.#ringBytes > limits.ringBytesMax && surplus < this.#ring.length)
-    ) {
+    const bytesLeft = limits.ringBytesMax * RING_KEPT;
+    while (this.#ring.length - surplus > limits.ringCommitsMax * RING_KEPT || this.#ringBytes > bytesLeft) {
       this.#ringBytes -= commitBytes(this.#ring[surplus] as Commit);
       surplus++;
     }
