@@ -2,6 +2,8 @@
  * The program: reads the configuration, starts, and stops in order when it is told to. The version of Node is checked
  * before anything else is loaded, for the SQLite driver crashes on an older one.
  */
+import module from 'node:module';
+
 const NODE_MAJOR = 24;
 
 async function main(): Promise<void> {
@@ -11,6 +13,8 @@ async function main(): Promise<void> {
       `Stargus needs Node ${NODE_MAJOR} or later; this is ${process.version}. Start it with \`npm start\`, which brings its own.`,
     );
   }
+  // What is compiled once needn't be compiled at the next start: half of the time until it is ready.
+  module.enableCompileCache();
   const { ConfigError, helpText, readConfig } = await import('./platform/config.js');
   const [command, direction] = process.argv.slice(2);
   if (command === '--help' || command === '-h') return void process.stdout.write(helpText());
@@ -53,6 +57,7 @@ The API for reading: ${server.url}/docs
     },
     'listening',
   );
+  module.flushCompileCache();
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) return;
