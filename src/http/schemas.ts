@@ -1,6 +1,6 @@
 /**
  * The schemas that several areas share, in zod: one text for checking, types and the OpenAPI document. What is named by
- * `meta({id})` is a component of the document. Values of any type are members of objects only (API.md, section 11).
+ * `meta({id})` is a component of the document. Values of any type are members of objects only (scripts/openapi-rules.mjs).
  */
 import { z } from 'zod';
 import { errorTable } from '../engine/errors.js';

@@ -206,6 +206,8 @@ export function difference(command: Command, outcome: Outcome, { status, headers
       body: { status: body.status, ...(index !== undefined && { index: body.errors?.[0]?.index }) },
     });
   }
+  // A refusal has none of the members that are compared below: it differs from any answer that isn't one.
+  if (status >= 400) return compare(expected, { status, body });
   if (command.kind === 'batch') {
     expected.body = { revision, results: results.map((result, index) => ({ index, ...withoutItem(result) })) };
     const told = body.results.map(({ index, status, revision, changed }: OpOutcome & { index: number }) => ({

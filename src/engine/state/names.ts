@@ -1,4 +1,4 @@
-/** The naming rules of API.md, section 1, as checks that refuse with `invalidName` and say what would be right. */
+/** The naming rules of docs/API.md as checks that refuse with `invalidName` and say what would be right. */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 

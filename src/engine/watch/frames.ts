@@ -1,4 +1,4 @@
-/** The text of Server-Sent Events, as API.md, section 5, has them. Pure. Every line of data is one JSON object. */
+/** The text of Server-Sent Events, as docs/API.md has them. Pure. Every line of data is one JSON object. */
 import { limits } from '../limits.js';
 import { formatCursor } from '../state/cursor.js';
 import type { Change, Commit } from '../state/model.js';
