@@ -8,6 +8,7 @@ import type { Idempotency, Reply, Submitted } from '../engine/state/group.js';
 import { pickMembers } from '../engine/state/json.js';
 import type { ItemRef, ItemState } from '../engine/state/model.js';
 import { type Preconditions, parseTags } from '../engine/state/preconditions.js';
+import type { Reader } from '../engine/state/reader.js';
 import { rawBody } from './body.js';
 import type { Call } from './route.js';
 
@@ -93,11 +94,21 @@ export function preconditionsOf(request: FastifyRequest): Preconditions | undefi
 }
 
 /** The revision that `Stargus-Min-Revision` asks for. */
-export function minRevisionOf(request: FastifyRequest): number | undefined {
+function minRevisionOf(request: FastifyRequest): number | undefined {
   const header = request.headers['stargus-min-revision'];
   if (header === undefined) return undefined;
   const revision = typeof header === 'string' && /^\d{1,16}$/.test(header) ? Number(header) : Number.NaN;
   if (!Number.isSafeInteger(revision))
     throw new Problem('badRequest', 'Stargus-Min-Revision must be a revision, a whole number below 2^53.');
   return revision;
+}
+
+/** Waits until the read that the request asks for can be answered from the state that it wants. */
+export async function awaitMinRevision(
+  { request }: Pick<Call, 'request'>,
+  reader: Reader,
+  pool: string,
+): Promise<void> {
+  const revision = minRevisionOf(request);
+  if (revision !== undefined) await reader.awaitRevision(pool, revision);
 }

@@ -113,12 +113,17 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
     case 'invalid_value':
       return `must be one of ${issue.values.map((value: unknown) => JSON.stringify(value)).join(', ')}.`;
     case 'too_big':
-      return `must be at most ${issue.maximum}${issue.origin === 'string' ? ' characters long' : issue.origin === 'array' ? ' entries long' : ''}.`;
+      return `must be at most ${issue.maximum}${unitOf(issue.origin)}.`;
     case 'too_small':
-      return `must be at least ${issue.minimum}${issue.origin === 'string' ? ' characters long' : issue.origin === 'array' ? ' entries long' : ''}.`;
+      return `must be at least ${issue.minimum}${unitOf(issue.origin)}.`;
     default:
       return undefined;
   }
+}
+
+function unitOf(origin: string): string {
+  if (origin === 'string') return ' characters long';
+  return origin === 'array' ? ' entries long' : '';
 }
 
 const KINDS: Record<string, string> = {

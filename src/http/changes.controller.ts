@@ -9,7 +9,7 @@ import { formatCursor } from '../engine/state/cursor.js';
 import { checkItemKey, checkName } from '../engine/state/names.js';
 import type { ViewRequest } from '../engine/watch/view.js';
 import { type Asker, cursorOf } from '../engine/watch/watching.js';
-import { minRevisionOf, poolHeaders, send } from './answers.js';
+import { awaitMinRevision, poolHeaders, send } from './answers.js';
 import * as schema from './changes.schema.js';
 import { type Call, Route } from './route.js';
 import { SseSink } from './sse.js';
@@ -40,8 +40,7 @@ export class ChangesController {
   async list(call: Call<z.output<typeof schema.changesQuery>>): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const { since, limit = limits.changesPageCommitsDefault, waitMs = 0, ...view } = call.query;
-    const minRevision = minRevisionOf(call.request);
-    if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const asker = askerOf(call);
     const page = await this.engine.watching.changes(pool, { view: checkView(view), since, limit, waitMs }, asker);
     const { epoch } = page.replica;
@@ -100,8 +99,7 @@ export class ChangesController {
     const { request, reply } = call;
     const pool = checkName('pool', call.params.pool as string);
     const checked = checkView(view);
-    const minRevision = minRevisionOf(request);
-    if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const lastEventId = request.headers['last-event-id'];
     const start = { since, lastEventId: Array.isArray(lastEventId) ? lastEventId[0] : lastEventId };
     // Who comes back with a cursor wants the pool that it knew: a deleted one isn't made anew by those who watched it.

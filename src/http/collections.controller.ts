@@ -10,7 +10,7 @@ import { formatCursor } from '../engine/state/cursor.js';
 import type { Reply } from '../engine/state/group.js';
 import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
-import { idempotencyOf, minRevisionOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
+import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { writePlace } from './item-calls.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
@@ -39,7 +39,7 @@ export class CollectionsController {
     const pool = checkName('pool', call.params.pool as string);
     const { limit = PAGE_DEFAULT, pageToken } = call.query;
     const after = readPageToken(pageToken, ['collections', pool]);
-    await this.#awaitMinRevision(call, pool);
+    await awaitMinRevision(call, this.engine.reader, pool);
     // Each collection has one entry in the dictionary, so a page of the dictionary is a page of collections.
     const page = await this.engine.reader.page(pool, DICTIONARY, { after, limit });
     const { epoch } = page.replica;
@@ -64,7 +64,7 @@ export class CollectionsController {
   async get(call: Call): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const name = checkName('collection', call.params.collection as string);
-    await this.#awaitMinRevision(call, pool);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const { replica, revision, state } = await this.engine.reader.item(pool, { collection: DICTIONARY, key: name });
     const headers = poolHeaders(replica.epoch, revision);
     const collection = replica.collection(name);
@@ -150,11 +150,6 @@ export class CollectionsController {
       }),
     );
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
-  }
-
-  async #awaitMinRevision(call: Call, pool: string): Promise<void> {
-    const revision = minRevisionOf(call.request);
-    if (revision !== undefined) await this.engine.reader.awaitRevision(pool, revision);
   }
 }
 

@@ -9,7 +9,7 @@ import { checkItemKey, checkName, checkOwnName } from '../engine/state/names.js'
 import type { Action } from '../engine/state/operations.js';
 import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
 import type { ItemReading } from '../engine/state/reader.js';
-import { etag, idempotencyOf, minRevisionOf, poolHeaders, preconditionsOf, sendWritten, shaped } from './answers.js';
+import { awaitMinRevision, etag, idempotencyOf, poolHeaders, preconditionsOf, sendWritten, shaped } from './answers.js';
 import { rawBody } from './body.js';
 import type { Call } from './route.js';
 
@@ -46,18 +46,13 @@ export class ItemCalls {
 
   /** Reads an item and sets the headers that tell of the state it was read from. */
   async read(call: Call, pool: string, collection: string, key: string): Promise<ItemReading> {
-    await this.awaitRevision(call, pool);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const reading = await this.engine.reader.item(pool, { collection, key });
     const { epoch } = reading.replica;
     call.reply
       .header('stargus-revision', String(reading.revision))
       .header('stargus-cursor', `${epoch}-${reading.revision}`);
     return reading;
-  }
-
-  async awaitRevision(call: Call, pool: string): Promise<void> {
-    const revision = minRevisionOf(call.request);
-    if (revision !== undefined) await this.engine.reader.awaitRevision(pool, revision);
   }
 }
 

@@ -11,7 +11,16 @@ import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkItemKey } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
-import { etag, idempotencyOf, itemHead, itemPath, poolHeaders, send, sendWritten } from './answers.js';
+import {
+  awaitMinRevision,
+  etag,
+  idempotencyOf,
+  itemHead,
+  itemPath,
+  poolHeaders,
+  send,
+  sendWritten,
+} from './answers.js';
 import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE } from './body.js';
 import {
   CONDITIONAL,
@@ -55,7 +64,7 @@ export class ItemsController {
     const { prefix, start, end, fields, limit = limits.pageItemsDefault, pageToken } = call.query;
     const query = [pool, collection, prefix, start, end, fields];
     const after = readPageToken(pageToken, query);
-    await this.calls.awaitRevision(call, pool);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const page = await this.engine.reader.page(pool, collection, { ...rangeOf({ prefix, start, end }), after, limit });
     const items = page.items.map(({ key, state }) => `${itemHead({ collection, key }, state, fields)}}`).join(',');
     const { epoch } = page.replica;

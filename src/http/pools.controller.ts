@@ -8,7 +8,7 @@ import { formatCursor } from '../engine/state/cursor.js';
 import type { Reply } from '../engine/state/group.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Replica } from '../engine/state/replica.js';
-import { idempotencyOf, minRevisionOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
+import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { Authentication } from './auth.guard.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
@@ -62,8 +62,7 @@ export class PoolsController {
         body: JSON.stringify({ pool, authentication: this.authentication.described }),
       });
     }
-    const minRevision = minRevisionOf(call.request);
-    if (minRevision !== undefined) await this.engine.reader.awaitRevision(pool, minRevision);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const replica = await this.engine.reader.current(pool);
     send(call, {
       status: 200,

@@ -44,8 +44,7 @@ export class Compaction {
     if (revision >= head.oldestRevision) {
       await this.store.raiseOldest(head.id, revision);
       const replica = this.replicas.known(head.name);
-      if (replica?.id === head.id)
-        replica.learn({ ...replica, oldestRevision: revision + 1, description: replica.description });
+      if (replica?.id === head.id) replica.learn({ oldestRevision: revision + 1, description: replica.description });
     }
     return repeat(() => this.store.deleteLogRows(head.id, ROWS_PER_TRANSACTION), pause);
   }
