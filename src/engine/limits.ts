@@ -46,6 +46,29 @@ export const limits = {
   pageItemsMax: 1000,
   pageItemsDefault: 50,
   pageBytesMax: 8 * MiB,
+  /** A filter is evaluated for many items; these bounds are beyond what a person writes and within what a turn can bear. */
+  filterBytesMax: 16 * KiB,
+  /** In a query string, where proxies cut long lines. */
+  filterTextBytesMax: 4 * KiB,
+  filterNodesMax: 100,
+  filterDepthMax: 8,
+  orderTermsMax: 8,
+  /** What a page token carries of the values that the query orders by; a longer one isn't fit for a URL. */
+  pageTokenBytesMax: 4 * KiB,
+  /** Items and bytes that a query examines where no index narrows it; STARGUS_SCAN_ITEMS sets the former. */
+  scanItemsDefault: 250_000,
+  scanBytesMax: 256 * MiB,
+  /** An index that holds at most so many candidates is read whole and sorted, rather than walked in order and filtered. */
+  gatherCheaplyMax: 2000,
+  /** Points that one index is looked up at for a query: the product of the `in` lists on its parts. */
+  indexPointsMax: 64,
+  aggregatesMax: 20,
+  groupByMax: 8,
+  groupsMax: 10_000,
+  relationsExpandedMax: 8,
+  /** Keys that one attribute of an item may be expanded to; more stay keys. */
+  expandedKeysMax: 100,
+
   /** A page of the change log, in commits, in rows examined and in bytes. */
   changesPageCommitsMax: 1000,
   changesPageCommitsDefault: 100,

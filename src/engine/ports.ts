@@ -15,6 +15,8 @@ export interface PoolHead {
   /** The lowest revision whose commit is still in the log; `revision + 1` when there is none. */
   readonly oldestRevision: number;
   readonly description: string | undefined;
+  /** Rises whenever an index of the pool is made, becomes usable or is dropped. */
+  readonly indexVersion: number;
 }
 
 export interface PoolSummary {
@@ -56,6 +58,8 @@ export interface LogRow {
   readonly formerCreatedRevision: number | null;
   readonly subject: string;
   readonly time: number;
+  /** Why the item went, where nobody asked for it: `expired`. */
+  readonly reason: 'expired' | null;
 }
 
 /** The answer of a write, kept so that a repetition with the same Idempotency-Key gets the same one. */
@@ -86,6 +90,66 @@ export interface RangeRequest extends KeyRange {
   readonly bytesMax: number;
 }
 
+/** An index of a collection, as the database knows it. */
+export interface StoredIndex {
+  /** Never used again, so that what a dropped index left behind harms no other. */
+  readonly id: number;
+  readonly collectionId: number;
+  readonly name: string;
+  /** What is indexed and how, as JSON text; equal for equal indexes. The store doesn't read it. */
+  readonly definition: string;
+  /** Maintained but not yet complete; complete; or to be removed. */
+  readonly state: 'building' | 'ready' | 'dropped';
+  /** Items up to this key, in the order of keys, are in the index; null before the first. */
+  readonly builtTo: string | null;
+  /** How many items have been looked at. */
+  readonly builtItems: number;
+}
+
+/** An item's place in an index. */
+export interface IndexEntry {
+  readonly indexId: number;
+  readonly sortKey: Buffer;
+  readonly key: string;
+}
+
+export interface IndexRangeRequest {
+  readonly indexId: number;
+  readonly collectionId: number;
+  /** Sort keys from here on, as bytes. */
+  readonly start: Buffer;
+  /** Sort keys before this; open when absent. */
+  readonly end: Buffer | undefined;
+  /** Only entries after this one, in the order asked for. */
+  readonly after?: { readonly sortKey: Buffer; readonly key: string } | undefined;
+  /** From the highest sort key to the lowest; entries of one sort key in the order of their keys all the same. */
+  readonly backward: boolean;
+  readonly limit: number;
+  readonly bytesMax: number;
+}
+
+export interface IndexedItem extends StoredItem {
+  readonly sortKey: Buffer;
+}
+
+/** Reads of one pool that all see one state of it: of a snapshot, or of a transaction. */
+export interface ItemSource {
+  /** A page of items in the order of their keys. */
+  range(poolId: number, request: RangeRequest): Promise<{ items: StoredItem[]; more: boolean }>;
+  /** A page of an index with the items it leads to. */
+  indexRange(poolId: number, request: IndexRangeRequest): Promise<{ items: IndexedItem[]; more: boolean }>;
+  items(poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]>;
+  /** How many keys the range holds, counted up to `max`. */
+  countRange(poolId: number, collectionId: number, range: KeyRange, max: number): Promise<number>;
+  /** How many entries the ranges of sort keys hold, counted up to `max`. */
+  countIndex(
+    poolId: number,
+    indexId: number,
+    ranges: readonly { readonly start: Buffer; readonly end: Buffer | undefined }[],
+    max: number,
+  ): Promise<number>;
+}
+
 export interface LogRequest {
   readonly poolId: number;
   /** Only commits after this revision. */
@@ -112,6 +176,8 @@ export interface GroupWrite {
   readonly upserts: readonly StoredItem[];
   readonly deletions: readonly ItemPlace[];
   readonly collections: readonly Collection[];
+  readonly indexed: readonly IndexEntry[];
+  readonly unindexed: readonly IndexEntry[];
 }
 
 export interface Store {
@@ -141,6 +207,11 @@ export interface Store {
     poolId: number,
     request: RangeRequest,
   ): Promise<{ head: PoolHead | undefined; items: StoredItem[]; more: boolean }>;
+  /** Runs several reads on one unchanging state of the pool. `head` is undefined when there is no such pool. */
+  snapshot<T>(
+    poolId: number,
+    work: (source: ItemSource, head: PoolHead | undefined, indexes: () => Promise<StoredIndex[]>) => Promise<T>,
+  ): Promise<T>;
   /** A page of the log. Rows older than `head.oldestRevision` may be missing: the caller compares. */
   log(request: LogRequest): Promise<LogPage>;
 
@@ -155,12 +226,17 @@ export interface Store {
   /** Deletes up to `limit` rows that dropped pools left behind, in one short transaction; answers how many. */
   purgeDropped(limit: number): Promise<number>;
 
+  /** The pools that have an index in one of the states, with these indexes. */
+  indexesIn(states: readonly StoredIndex['state'][]): Promise<{ pool: string; poolId: number; index: StoredIndex }[]>;
+  /** Deletes up to `limit` entries of a dropped index, and the index with the last; answers how many rows. */
+  purgeIndex(poolId: number, indexId: number, limit: number): Promise<number>;
+
   /** The database's clock, in milliseconds since 1970. Rejects with `StoreUnavailable` when the database can't be reached. */
   now(): Promise<number>;
   close(): Promise<void>;
 }
 
-export interface StoreTransaction {
+export interface StoreTransaction extends ItemSource {
   /** Locks the pool's row, where there is one, until the transaction ends. `now` is the database's clock once the lock is had. */
   lockPool(name: string): Promise<{ head: PoolHead | undefined; now: number }>;
   /** Makes a pool at revision 0, locked. Rejects with `RetryTransaction` when another node made it first. */
@@ -171,8 +247,6 @@ export interface StoreTransaction {
   collections(poolId: number): Promise<Collection[]>;
   /** Gives a new collection its id. Its row is completed by `append`. */
   createCollection(poolId: number, name: string): Promise<number>;
-  items(poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]>;
-  range(poolId: number, request: RangeRequest): Promise<{ items: StoredItem[]; more: boolean }>;
   log(request: LogRequest): Promise<LogPage>;
   /** The unexpired answers under the keys. */
   answers(
@@ -181,6 +255,18 @@ export interface StoreTransaction {
     now: number,
   ): Promise<StoredAnswer[]>;
   append(group: GroupWrite): Promise<void>;
+  /** The pool's indexes, dropped ones left out. */
+  indexes(poolId: number): Promise<StoredIndex[]>;
+  /** Makes an index, `building`, and raises the pool's index version; answers its id. */
+  createIndex(poolId: number, index: Pick<StoredIndex, 'collectionId' | 'name' | 'definition'>): Promise<number>;
+  /** Keeps how far an index is; with another state raises the pool's index version. */
+  updateIndex(poolId: number, index: StoredIndex, state: StoredIndex['state']): Promise<void>;
+  /** Adds entries; those that are there already stay. */
+  addEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void>;
+  /** The entries of these sort keys, up to `limit` for each. */
+  entries(poolId: number, indexId: number, sortKeys: readonly Buffer[]): Promise<IndexEntry[]>;
+  /** Up to `limit` entries, by twos at least, that share their sort key with another. */
+  duplicates(poolId: number, indexId: number, limit: number): Promise<IndexEntry[]>;
   keepAnswers(answers: readonly StoredAnswer[]): Promise<void>;
 }
 

@@ -24,6 +24,7 @@ interface MysqlConnection {
  */
 class MysqlSession implements Session {
   readonly forUpdate = ' FOR UPDATE';
+  readonly orderedJoin = 'STRAIGHT_JOIN';
   // SYSDATE is evaluated when it is reached, after the row's lock was had; NOW would be when the statement began.
   readonly clock = 'CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)';
   #kept: { sql: string; parameters: readonly unknown[] }[] = [];
@@ -88,6 +89,12 @@ class MysqlSession implements Session {
     for (const { rows: chunk, units } of chunks(rows)) await this.#keep(sql, [chunk], units);
   }
 
+  /** An update to what it is: IGNORE would also swallow errors that aren't about the key. */
+  async insertNew(table: string, columns: readonly string[], rows: readonly (readonly Value[])[]): Promise<void> {
+    const sql = `INSERT INTO ${table} (${columns.join(', ')}) VALUES ? ON DUPLICATE KEY UPDATE ${columns[0]} = ${columns[0]}`;
+    for (const { rows: chunk, units } of chunks(rows)) await this.#keep(sql, [chunk], units);
+  }
+
   async insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number> {
     const result = await this.send(`INSERT INTO ${table} (${columns.join(', ')}) VALUES ?`, [[row]]);
     return (result as { insertId: number }).insertId;
@@ -109,9 +116,9 @@ class MysqlSession implements Session {
   }
 
   async deleteEach(table: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<void> {
-    for (const { rows: chunk } of chunks(tuples)) {
+    for (const { rows: chunk, units } of chunks(tuples)) {
       const { where, parameters } = anyOf(columns, chunk);
-      await this.send(`DELETE FROM ${table} WHERE ${where}`, parameters);
+      await this.#keep(`DELETE FROM ${table} WHERE ${where}`, parameters, units * 2);
     }
   }
 }
@@ -124,7 +131,7 @@ function anyOf(
   const groups = new Map<string, { first: readonly Value[]; last: Value[] }>();
   for (const tuple of tuples) {
     const first = tuple.slice(0, -1);
-    const id = JSON.stringify(first);
+    const id = JSON.stringify(first.map((value) => (Buffer.isBuffer(value) ? value.toString('latin1') : value)));
     const group = groups.get(id) ?? { first, last: [] };
     group.last.push(tuple.at(-1) as Value);
     groups.set(id, group);
@@ -148,7 +155,7 @@ function* chunks(rows: readonly (readonly Value[])[]): Generator<Chunk> {
   let units = 0;
   for (const row of rows) {
     let rowUnits = 0;
-    for (const value of row) rowUnits += typeof value === 'string' ? value.length : 10;
+    for (const value of row) rowUnits += unitsOf(value);
     if (chunk.length > 0 && (chunk.length >= STATEMENT_ROWS_MAX || units + rowUnits > STATEMENT_UNITS_MAX)) {
       yield { rows: chunk, units };
       chunk = [];
@@ -158,6 +165,12 @@ function* chunks(rows: readonly (readonly Value[])[]): Generator<Chunk> {
     units += rowUnits;
   }
   if (chunk.length > 0) yield { rows: chunk, units };
+}
+
+/** Bytes are written as two hexadecimal digits each. */
+function unitsOf(value: Value): number {
+  if (typeof value === 'string') return value.length;
+  return Buffer.isBuffer(value) ? value.length * 2 + 3 : 10;
 }
 
 /** Deadlock, lock wait time-out, and a row that another node inserted first: the transaction was or will be rolled back whole. */
@@ -202,6 +215,10 @@ export class MysqlDatabase implements Database {
         await rollBack(session);
       }
     });
+  }
+
+  scan<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.snapshot(work);
   }
 
   read<T>(work: (session: Session) => Promise<T>): Promise<T> {

@@ -1,5 +1,5 @@
 /**
- * SQLite: one connection writes and one reads, each used by one piece of work at a time. Statements run on the driver's
+ * SQLite: one connection writes, one reads, and a few read what takes long, each used by one piece of work at a time. Statements run on the driver's
  * own prepared statements (docs/decisions/0003). WAL shows the reader only what is committed.
  */
 import Sqlite from 'better-sqlite3';
@@ -9,6 +9,7 @@ import type { Base, Database, Join, Row, Session, Upsert, Value } from './dialec
 
 class SqliteSession implements Session {
   readonly forUpdate = '';
+  readonly orderedJoin = 'CROSS JOIN';
   readonly clock = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
   readonly #statements = new Map<string, Sqlite.Statement>();
 
@@ -37,6 +38,15 @@ class SqliteSession implements Session {
       : '';
     const statement = this.#prepare(
       `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})${conflict}`,
+    );
+    return settle(() => {
+      for (const row of rows) statement.run(...row);
+    });
+  }
+
+  insertNew(table: string, columns: readonly string[], rows: readonly (readonly Value[])[]): Promise<void> {
+    const statement = this.#prepare(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')}) ON CONFLICT DO NOTHING`,
     );
     return settle(() => {
       for (const row of rows) statement.run(...row);
@@ -96,25 +106,40 @@ class Turns {
   }
 }
 
+/** Long reads that are under way at once; more wait for their turn. */
+const SCANNERS = 4;
+
+/** A connection that reads. */
+class Reader {
+  readonly connection: Sqlite.Database;
+  readonly session: SqliteSession;
+  readonly turns = new Turns();
+  waiting = 0;
+
+  constructor(path: string) {
+    this.connection = new Sqlite(path, { readonly: true });
+    this.session = new SqliteSession(this.connection);
+  }
+}
+
 export class SqliteDatabase implements Database {
   readonly exclusive = true;
   readonly #writer: Sqlite.Database;
-  readonly #reader: Sqlite.Database;
   readonly #writing: SqliteSession;
-  readonly #reading: SqliteSession;
   readonly #writeTurns = new Turns();
-  readonly #readTurns = new Turns();
+  readonly #reader: Reader;
+  /** Opened when they are needed first. */
+  readonly #scanners: Reader[] = [];
 
   /** `guard` holds the lock that keeps other processes away; see `data-source.ts`. */
   constructor(
     private readonly source: DataSource,
-    path: string,
+    private readonly path: string,
     private readonly guard: Sqlite.Database,
   ) {
     this.#writer = (source.driver as unknown as { databaseConnection: Sqlite.Database }).databaseConnection;
-    this.#reader = new Sqlite(path, { readonly: true });
     this.#writing = new SqliteSession(this.#writer);
-    this.#reading = new SqliteSession(this.#reader);
+    this.#reader = new Reader(path);
   }
 
   write<T>(work: (session: Session) => Promise<T>): Promise<T> {
@@ -122,7 +147,16 @@ export class SqliteDatabase implements Database {
   }
 
   snapshot<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#readTurns.take(() => this.#between(this.#reader, 'BEGIN', work, this.#reading));
+    return this.#readBy(this.#reader, work);
+  }
+
+  scan<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    let scanner = this.#scanners.find(({ waiting }) => waiting === 0);
+    if (!scanner && this.#scanners.length < SCANNERS) {
+      scanner = new Reader(this.path);
+      this.#scanners.push(scanner);
+    }
+    return this.#readBy(scanner ?? least(this.#scanners), work);
   }
 
   read<T>(work: (session: Session) => Promise<T>): Promise<T> {
@@ -131,10 +165,18 @@ export class SqliteDatabase implements Database {
 
   async close(): Promise<void> {
     await this.#writeTurns.take(() => Promise.resolve());
-    await this.#readTurns.take(() => Promise.resolve());
-    this.#reader.close();
+    for (const { turns, connection } of [this.#reader, ...this.#scanners]) {
+      await turns.take(() => Promise.resolve());
+      connection.close();
+    }
     await this.source.destroy();
     this.guard.close();
+  }
+
+  #readBy<T>(reader: Reader, work: (session: Session) => Promise<T>): Promise<T> {
+    const { connection, session, turns } = reader;
+    reader.waiting++;
+    return turns.take(() => this.#between(connection, 'BEGIN', work, session)).finally(() => reader.waiting--);
   }
 
   async #between<T>(
@@ -153,6 +195,10 @@ export class SqliteDatabase implements Database {
       throw error instanceof Sqlite.SqliteError ? new StoreUnavailable(error) : error;
     }
   }
+}
+
+function least(readers: readonly Reader[]): Reader {
+  return readers.reduce((best, reader) => (reader.waiting < best.waiting ? reader : best));
 }
 
 function settle<T>(work: () => T): Promise<T> {

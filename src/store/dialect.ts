@@ -4,7 +4,7 @@
  * two implementations, dialect-sqlite.ts and dialect-mysql.ts. TypeORM owns the connections and runs the migrations.
  */
 
-export type Value = string | number | null;
+export type Value = string | number | null | Buffer;
 export type Row = Record<string, Value>;
 
 export interface Session {
@@ -20,6 +20,8 @@ export interface Session {
     rows: readonly (readonly Value[])[],
     update?: Upsert,
   ): Promise<void>;
+  /** Inserts rows; those whose key exists are passed over. */
+  insertNew(table: string, columns: readonly string[], rows: readonly (readonly Value[])[]): Promise<void>;
   /** Inserts one row and answers its generated id. */
   insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number>;
   /** The rows whose `columns` equal one of the tuples. `select` is the statement up to and without WHERE. */
@@ -30,6 +32,8 @@ export interface Session {
   deleteEach(table: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<void>;
   /** Appended to a SELECT to lock its rows until the transaction ends. */
   readonly forUpdate: string;
+  /** A join that visits the tables in the order in which they are written. */
+  readonly orderedJoin: string;
   /** An SQL expression: the clock in milliseconds since 1970, at the moment of evaluation. */
   readonly clock: string;
 }
@@ -60,5 +64,7 @@ export interface Database {
   snapshot<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /** Runs the work on a session whose statements each see one state of the database, but not all the same one. */
   read<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  /** As `snapshot`, for work that reads much and may take long: it holds up no other reads. */
+  scan<T>(work: (session: Session) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }

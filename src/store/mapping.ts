@@ -1,10 +1,10 @@
 /** Rows of the tables as the engine's records, and back. */
-import type { LogRow, PoolHead, StoredAnswer, StoredItem } from '../engine/ports.js';
+import type { IndexEntry, LogRow, PoolHead, StoredAnswer, StoredIndex, StoredItem } from '../engine/ports.js';
 import type { Collection } from '../engine/state/model.js';
 import type { Row, Value } from './dialect.js';
 
 export const HEAD =
-  'p.id AS pool_id, p.name AS pool_name, p.epoch, p.revision AS pool_revision, p.oldest_revision, p.description';
+  'p.id AS pool_id, p.name AS pool_name, p.epoch, p.revision AS pool_revision, p.oldest_revision, p.description, p.index_version';
 export const COLLECTION_COLUMNS = ['id', 'pool_id', 'name', 'present', 'items', 'revision'];
 export const ITEM_COLUMNS = ['pool_id', 'collection_id', 'item_key', 'attributes', 'revision', 'created_revision'];
 export const LOG_COLUMNS = [
@@ -22,7 +22,19 @@ export const LOG_COLUMNS = [
   'former_created_revision',
   'subject',
   'time',
+  'reason',
 ];
+export const INDEX_COLUMNS = [
+  'id',
+  'pool_id',
+  'collection_id',
+  'name',
+  'definition',
+  'state',
+  'built_to',
+  'built_items',
+];
+export const ENTRY_COLUMNS = ['pool_id', 'index_id', 'sort_key', 'item_key'];
 export const ANSWER_COLUMNS = [
   'pool',
   'subject',
@@ -47,6 +59,7 @@ export function toHead(row: Row): PoolHead {
     revision: row.pool_revision as number,
     oldestRevision: row.oldest_revision as number,
     description: (row.description as string | null) ?? undefined,
+    indexVersion: row.index_version as number,
   };
 }
 
@@ -85,6 +98,7 @@ export function toLogRow(row: Row): LogRow {
     formerCreatedRevision: row.former_created_revision as number | null,
     subject: row.subject as string,
     time: row.time as number,
+    reason: row.reason as LogRow['reason'],
   };
 }
 
@@ -104,6 +118,7 @@ export function fromLogRow(poolId: number, row: LogRow): Value[] {
     row.formerCreatedRevision,
     row.subject,
     row.time,
+    row.reason,
   ];
 }
 
@@ -123,4 +138,20 @@ export function toAnswer(row: Row): StoredAnswer {
 export function fromAnswer(answer: StoredAnswer): Value[] {
   const { pool, subject, idempotencyKey, fingerprint, status, headers, body, expiresAt } = answer;
   return [pool, subject, idempotencyKey, fingerprint, status, headers, body, expiresAt];
+}
+
+export function toIndex(row: Row): StoredIndex {
+  return {
+    id: row.id as number,
+    collectionId: row.collection_id as number,
+    name: row.name as string,
+    definition: row.definition as string,
+    state: row.state as StoredIndex['state'],
+    builtTo: row.built_to === null ? null : text(row.built_to),
+    builtItems: row.built_items as number,
+  };
+}
+
+export function toEntry(row: Row): IndexEntry {
+  return { indexId: row.index_id as number, sortKey: row.sort_key as Buffer, key: text(row.item_key) };
 }

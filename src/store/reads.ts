@@ -1,5 +1,5 @@
 /** Reads that the store and its transactions share: a pool's row, a range of items, a page of the log. */
-import type { LogPage, LogRequest, PoolHead, RangeRequest, StoredItem } from '../engine/ports.js';
+import type { ItemPlace, LogPage, LogRequest, PoolHead, RangeRequest, StoredItem } from '../engine/ports.js';
 import { readBounded } from './bounded.js';
 import type { Row, Session, Value } from './dialect.js';
 import { HEAD, LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js';
@@ -7,6 +7,12 @@ import { HEAD, LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js'
 export async function headById(session: Session, id: number): Promise<PoolHead | undefined> {
   const [row] = await session.all(`SELECT ${HEAD} FROM pool p WHERE p.id = ? AND p.name IS NOT NULL`, [id]);
   return row && toHead(row);
+}
+
+export async function readItems(session: Session, poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]> {
+  const select = 'SELECT collection_id, item_key, attributes, revision, created_revision FROM item';
+  const tuples = places.map(({ collectionId, key }) => [poolId, collectionId, key]);
+  return (await session.lookup(select, ['pool_id', 'collection_id', 'item_key'], tuples)).map(toItem);
 }
 
 export async function readRange(

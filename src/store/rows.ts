@@ -35,6 +35,8 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         revision: number,
         oldest_revision: number,
         description: long('text', nullable),
+        /** Rises whenever an index of the pool is made, becomes usable or is dropped. */
+        index_version: column('bigint', { default: 0 }),
       },
       indices: [{ name: 'pool_name', unique: true, columns: ['name'] }],
     }),
@@ -88,6 +90,39 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         subject: name(255),
         /** Milliseconds since 1970, by the database's clock. */
         time: number,
+        /** `expired`, where nobody deleted the item. */
+        reason: name(8, nullable),
+      },
+    }),
+    new EntitySchema({
+      name: 'collection_index',
+      columns: {
+        id,
+        pool_id: number,
+        collection_id: number,
+        name: name(255),
+        /** JSON object: what is indexed and how. */
+        definition: long('text'),
+        /** building, ready or dropped. */
+        state: name(8),
+        /** Items up to this key are in the index; null before the first. */
+        built_to: mysql ? column('varbinary', { length: 255, ...nullable }) : column('text', nullable),
+        built_items: number,
+      },
+      indices: [
+        { name: 'collection_index_pool', columns: ['pool_id'] },
+        { name: 'collection_index_state', columns: ['state'] },
+      ],
+    }),
+    new EntitySchema({
+      name: 'item_index',
+      withoutRowid: true,
+      columns: {
+        pool_id: { ...number, ...primary },
+        index_id: { ...number, ...primary },
+        /** Bytes that order as the values do (src/engine/query/sort-key.ts). */
+        sort_key: mysql ? column('varbinary', { length: 2048, ...primary }) : column('blob', primary),
+        item_key: { ...itemKey, ...primary },
       },
     }),
     new EntitySchema({

@@ -4,6 +4,7 @@
  */
 import type {
   ItemPlace,
+  ItemSource,
   LogPage,
   LogRequest,
   PoolContent,
@@ -11,11 +12,13 @@ import type {
   PoolSummary,
   RangeRequest,
   Store,
+  StoredIndex,
   StoredItem,
   StoreTransaction,
 } from '../engine/ports.js';
 import type { Database } from './dialect.js';
-import { HEAD, text, toCollection, toHead, toItem } from './mapping.js';
+import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
+import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
 import { headById, readLog, readRange } from './reads.js';
 import { SqlTransaction } from './transaction.js';
 
@@ -89,6 +92,15 @@ export class SqlStore implements Store {
       head: await headById(session, poolId),
       ...(await readRange(session, poolId, request)),
     }));
+  }
+
+  snapshot<T>(
+    poolId: number,
+    work: (source: ItemSource, head: PoolHead | undefined, indexes: () => Promise<StoredIndex[]>) => Promise<T>,
+  ): Promise<T> {
+    return this.database.scan(async (session) =>
+      work(new SqlTransaction(session), await headById(session, poolId), () => readIndexes(session, poolId)),
+    );
   }
 
   log(request: LogRequest): Promise<LogPage> {
@@ -175,9 +187,26 @@ export class SqlStore implements Store {
         );
         return items.length;
       }
+      const entries = await session.all(
+        'SELECT index_id, sort_key, item_key FROM item_index WHERE pool_id = ? LIMIT ?',
+        [id, limit],
+      );
+      if (entries.length > 0) {
+        await removeEntries(session, id, entries.map(toEntry));
+        return entries.length;
+      }
+      await session.run('DELETE FROM collection_index WHERE pool_id = ?', [id]);
       await session.run('DELETE FROM collection WHERE pool_id = ?', [id]);
       return session.run('DELETE FROM pool WHERE id = ?', [id]);
     });
+  }
+
+  indexesIn(states: readonly StoredIndex['state'][]): Promise<{ pool: string; poolId: number; index: StoredIndex }[]> {
+    return this.database.read((session) => readIndexesIn(session, states));
+  }
+
+  purgeIndex(poolId: number, indexId: number, limit: number): Promise<number> {
+    return this.database.write((session) => purgeIndex(session, poolId, indexId, limit));
   }
 
   now(): Promise<number> {

@@ -1,17 +1,23 @@
 /** The `StoreTransaction` port: what a group of commits reads and writes inside its transaction, by hand-written statements. */
 import type {
   GroupWrite,
+  IndexEntry,
+  IndexedItem,
+  IndexRangeRequest,
   ItemPlace,
   LogPage,
   LogRequest,
   PoolHead,
   RangeRequest,
   StoredAnswer,
+  StoredIndex,
   StoredItem,
   StoreTransaction,
 } from '../engine/ports.js';
+import type { KeyRange } from '../engine/state/key-order.js';
 import type { Collection } from '../engine/state/model.js';
 import type { Session } from './dialect.js';
+import * as indexes from './indexes.js';
 import {
   ANSWER_COLUMNS,
   COLLECTION_COLUMNS,
@@ -23,9 +29,8 @@ import {
   toAnswer,
   toCollection,
   toHead,
-  toItem,
 } from './mapping.js';
-import { readLog, readRange } from './reads.js';
+import { readItems, readLog, readRange } from './reads.js';
 
 export class SqlTransaction implements StoreTransaction {
   constructor(private readonly session: Session) {}
@@ -47,7 +52,7 @@ export class SqlTransaction implements StoreTransaction {
       ['name', 'epoch', 'revision', 'oldest_revision', 'description'],
       [name, epoch, 0, 1, null],
     );
-    return { id, name, epoch, revision: 0, oldestRevision: 1, description: undefined };
+    return { id, name, epoch, revision: 0, oldestRevision: 1, description: undefined, indexVersion: 0 };
   }
 
   async describePool(poolId: number, description: string | undefined): Promise<void> {
@@ -67,14 +72,48 @@ export class SqlTransaction implements StoreTransaction {
     return this.session.insertOne('collection', COLLECTION_COLUMNS.slice(1), [poolId, name, 0, 0, 0]);
   }
 
-  async items(poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]> {
-    const select = 'SELECT collection_id, item_key, attributes, revision, created_revision FROM item';
-    const tuples = places.map(({ collectionId, key }) => [poolId, collectionId, key]);
-    return (await this.session.lookup(select, ['pool_id', 'collection_id', 'item_key'], tuples)).map(toItem);
+  items(poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]> {
+    return readItems(this.session, poolId, places);
   }
 
   range(poolId: number, request: RangeRequest): Promise<{ items: StoredItem[]; more: boolean }> {
     return readRange(this.session, poolId, request);
+  }
+
+  indexRange(poolId: number, request: IndexRangeRequest): Promise<{ items: IndexedItem[]; more: boolean }> {
+    return indexes.readIndex(this.session, poolId, request);
+  }
+
+  countRange(poolId: number, collectionId: number, range: KeyRange, max: number): Promise<number> {
+    return indexes.countRange(this.session, poolId, collectionId, range, max);
+  }
+
+  countIndex(poolId: number, indexId: number, ranges: readonly indexes.Bytes[], max: number): Promise<number> {
+    return indexes.countIndex(this.session, poolId, indexId, ranges, max);
+  }
+
+  indexes(poolId: number): Promise<StoredIndex[]> {
+    return indexes.readIndexes(this.session, poolId);
+  }
+
+  createIndex(poolId: number, index: Pick<StoredIndex, 'collectionId' | 'name' | 'definition'>): Promise<number> {
+    return indexes.createIndex(this.session, poolId, index);
+  }
+
+  updateIndex(poolId: number, index: StoredIndex, state: StoredIndex['state']): Promise<void> {
+    return indexes.updateIndex(this.session, poolId, index, state);
+  }
+
+  addEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void> {
+    return indexes.addEntries(this.session, poolId, entries);
+  }
+
+  entries(poolId: number, indexId: number, sortKeys: readonly Buffer[]): Promise<IndexEntry[]> {
+    return indexes.readEntries(this.session, poolId, indexId, sortKeys);
+  }
+
+  duplicates(poolId: number, indexId: number, limit: number): Promise<IndexEntry[]> {
+    return indexes.readDuplicates(this.session, poolId, indexId, limit);
   }
 
   log(request: LogRequest): Promise<LogPage> {
@@ -118,6 +157,8 @@ export class SqlTransaction implements StoreTransaction {
         group.deletions.map(({ collectionId, key }) => [poolId, collectionId, key]),
       );
     }
+    await indexes.removeEntries(session, poolId, group.unindexed);
+    await indexes.addEntries(session, poolId, group.indexed);
     await session.insert(
       'commit_log',
       LOG_COLUMNS,

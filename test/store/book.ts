@@ -76,6 +76,7 @@ export class Book {
         formerCreatedRevision: json === null ? revision - 1 : null,
         subject: 'somebody',
         time,
+        reason: null,
       }),
     );
     const upserts = writes.flatMap(([key, json]): StoredItem[] =>
@@ -84,7 +85,7 @@ export class Book {
     const deletions = writes.filter(([, json]) => json === null).map(([key]) => this.place(key));
     const items = this.#items + upserts.length - deletions.length;
     const collections: Collection[] = [{ id: collectionId, name: 'things', present: true, items, revision }];
-    await tx.append({ poolId: this.id, revision, log, upserts, deletions, collections });
+    await tx.append({ poolId: this.id, revision, log, upserts, deletions, collections, indexed: [], unindexed: [] });
     this.revision = revision;
     this.#items = items;
     this.log.push(...log);

@@ -137,7 +137,16 @@ describe.each(databases)('the store on $name', ({ name }) => {
             const [item] = await tx.items(book.id, [book.place('n')]);
             const revision = (head?.revision ?? 0) + 1;
             const n = { ...book.place('n'), json: String(Number(item?.json) + 1), revision, createdRevision: 1 };
-            await tx.append({ poolId: book.id, revision, log: [], upserts: [n], deletions: [], collections: [] });
+            await tx.append({
+              poolId: book.id,
+              revision,
+              log: [],
+              upserts: [n],
+              deletions: [],
+              collections: [],
+              indexed: [],
+              unindexed: [],
+            });
           }),
         ),
       );
@@ -195,7 +204,16 @@ describe.each(databases)('the store on $name', ({ name }) => {
             revision: 1,
           });
         }
-        await tx.append({ poolId: book.id, revision: 1, log: [], upserts: [], deletions: [], collections });
+        await tx.append({
+          poolId: book.id,
+          revision: 1,
+          log: [],
+          upserts: [],
+          deletions: [],
+          collections,
+          indexed: [],
+          unindexed: [],
+        });
       });
       const summary = (await store.pools('countr', 1))[0];
       expect(summary).toMatchObject({ head: { name: 'counts' }, collections: 3, items: 5 });

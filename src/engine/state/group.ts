@@ -154,7 +154,16 @@ async function write(
   if (commits.length > 0) {
     const { upserts, deletions } = finalStates(commits, idOf);
     const log = commits.flatMap((commit) => rowsOf(commit, idOf));
-    await tx.append({ poolId: head.id, revision: state.revision, log, upserts, deletions, collections: touched });
+    await tx.append({
+      poolId: head.id,
+      revision: state.revision,
+      log,
+      upserts,
+      deletions,
+      collections: touched,
+      indexed: [],
+      unindexed: [],
+    });
   }
   const newCollections = touched.filter(({ name }) => state.collections.get(name)?.id === 0);
   return {

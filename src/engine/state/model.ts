@@ -59,6 +59,8 @@ export interface Change {
   readonly after: ItemState | undefined;
   /** What the item's revisions were before; absent when it is new. */
   readonly former: { readonly revision: number; readonly createdRevision: number } | undefined;
+  /** Why, where nobody asked for the change: the item's time was over; or, as a view sees it, it came into the view or left it. */
+  readonly reason?: 'expired' | 'entered' | 'left';
 }
 
 /** All changes of one revision, seen together or not at all. */

@@ -207,6 +207,7 @@ function changeOf(row: LogRow, collection: string): Change {
       row.formerRevision === null
         ? undefined
         : { revision: row.formerRevision, createdRevision: row.formerCreatedRevision as number },
+    ...(row.reason && { reason: row.reason }),
   };
 }
 
@@ -226,5 +227,6 @@ export function rowsOf(commit: Commit, collectionId: (name: string) => number): 
     formerCreatedRevision: change.former?.createdRevision ?? null,
     subject: commit.subject,
     time: commit.time,
+    reason: change.reason === 'expired' ? 'expired' : null,
   }));
 }
