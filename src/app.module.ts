@@ -11,6 +11,7 @@ import { DocsController } from './http/docs.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { PoolsController } from './http/pools.controller.js';
+import { QueriesController } from './http/queries.controller.js';
 import { SystemController } from './http/system.controller.js';
 
 export const controllers = [
@@ -19,6 +20,7 @@ export const controllers = [
   PoolsController,
   CollectionsController,
   ItemsController,
+  QueriesController,
   AttributesController,
   BatchController,
   ChangesController,

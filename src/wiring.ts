@@ -107,6 +107,7 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
       streamMaxAgeMs: config.STARGUS_STREAM_AGE,
       pollMs: config.STARGUS_POLL,
       streamsMax: config.STARGUS_STREAMS,
+      scanItemsMax: config.STARGUS_SCAN_ITEMS,
     },
   );
 }

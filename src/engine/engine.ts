@@ -2,6 +2,7 @@
  * The engine as one object: the parts that HTTP, jobs and embedding programs call, built on a store. Made in wiring.ts.
  */
 import type { Clock, Store, Telemetry } from './ports.js';
+import { Querying, type QueryOptions } from './query/querying.js';
 import { Committer } from './state/committer.js';
 import { Compaction, type Retention } from './state/compaction.js';
 import { ItemCache } from './state/item-cache.js';
@@ -9,7 +10,7 @@ import { Reader } from './state/reader.js';
 import { Replicas } from './state/replicas.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
 
-export interface EngineOptions extends WatchingOptions {
+export interface EngineOptions extends WatchingOptions, QueryOptions {
   /** Whether a pool comes into being on its first write. */
   readonly createPools: boolean;
   readonly cacheBytes: number;
@@ -20,6 +21,7 @@ export class Engine {
   readonly replicas: Replicas;
   readonly committer: Committer;
   readonly reader: Reader;
+  readonly querying: Querying;
   readonly watching: Watching;
   readonly compaction: Compaction;
   readonly #cache: ItemCache;
@@ -34,6 +36,7 @@ export class Engine {
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
     this.committer = new Committer(store, this.replicas, telemetry, options);
     this.reader = new Reader(store, this.replicas);
+    this.querying = new Querying(store, this.replicas, this.reader, options);
     this.watching = new Watching(store, this.replicas, this.reader, telemetry, clock, options);
     this.compaction = new Compaction(store, this.replicas, options.retention);
   }

@@ -67,6 +67,12 @@ export const errorTable = {
     'The Allow header lists the methods that it does support.',
   ),
   conflict: row(409, 'The request conflicts with the present state', false, 'Read the present state and decide anew.'),
+  dataViolatesSchema: row(
+    409,
+    'Items that are there are not as the new entry of the data dictionary says',
+    false,
+    '`errors` names the first of them and `count` how many there are. Mend or delete them first, or give the entry the mode `warn`.',
+  ),
   cursorExpired: row(
     410,
     'The cursor is older than the retained history',
@@ -92,6 +98,18 @@ export const errorTable = {
     'Send the Content-Type that `detail` names.',
   ),
   invalid: row(422, 'The request is well-formed but cannot be carried out', false, 'Read `detail` and `errors`.'),
+  schemaViolation: row(
+    422,
+    'The item is not as the data dictionary says',
+    false,
+    'Each entry of `errors` names a place in the item and what is expected there. GET the collection’s item in _dictionary for the whole schema.',
+  ),
+  scanLimit: row(
+    422,
+    'The query would examine too much',
+    false,
+    'Declare an index in the collection’s entry of _dictionary for what the query filters or orders by, or narrow it by prefix or where.',
+  ),
   idempotencyKeyReused: row(
     422,
     'The Idempotency-Key was used for another request',

@@ -55,8 +55,7 @@ export const limits = {
   orderTermsMax: 8,
   /** What a page token carries of the values that the query orders by; a longer one isn't fit for a URL. */
   pageTokenBytesMax: 4 * KiB,
-  /** Items and bytes that a query examines where no index narrows it; STARGUS_SCAN_ITEMS sets the former. */
-  scanItemsDefault: 250_000,
+  /** Bytes of items that a query examines where no index narrows it; STARGUS_SCAN_ITEMS bounds their number. */
   scanBytesMax: 256 * MiB,
   /** An index that holds at most so many candidates is read whole and sorted, rather than walked in order and filtered. */
   gatherCheaplyMax: 2000,

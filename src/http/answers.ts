@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
+import type { Projection } from '../engine/query/request.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Idempotency, Reply, Submitted } from '../engine/state/group.js';
-import { pickMembers } from '../engine/state/json.js';
 import type { ItemRef, ItemState } from '../engine/state/model.js';
 import { type Preconditions, parseTags } from '../engine/state/preconditions.js';
 import type { Reader } from '../engine/state/reader.js';
@@ -15,8 +15,8 @@ import type { Call } from './route.js';
 export const JSON_ANSWER = 'application/json; charset=utf-8';
 
 /** An item as JSON text without its closing brace, so that members can follow. */
-export function itemHead({ collection, key }: ItemRef, state: ItemState, fields?: readonly string[]): string {
-  const attributes = fields ? JSON.stringify(pickMembers(state.attributes, fields)) : state.json;
+export function itemHead({ collection, key }: ItemRef, state: ItemState, fields?: Projection): string {
+  const attributes = fields ? JSON.stringify(fields.of(state.attributes)) : state.json;
   return `{"collection":"${collection}","key":${JSON.stringify(key)},"revision":${state.revision},"createdRevision":${state.createdRevision},"attributes":${attributes}`;
 }
 

@@ -12,7 +12,7 @@ import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { writePlace } from './item-calls.js';
-import { newPageToken, readPageToken } from './page-token.js';
+import { nameToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
 import { type Call, Route } from './route.js';
 
@@ -38,7 +38,7 @@ export class CollectionsController {
   async list(call: Call<z.output<typeof schema.pageQuery>>): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const { limit = PAGE_DEFAULT, pageToken } = call.query;
-    const after = readPageToken(pageToken, ['collections', pool]);
+    const after = readPageToken(pageToken, ['collections', pool])?.key;
     await awaitMinRevision(call, this.engine.reader, pool);
     // Each collection has one entry in the dictionary, so a page of the dictionary is a page of collections.
     const page = await this.engine.reader.page(pool, DICTIONARY, { after, limit });
@@ -46,7 +46,7 @@ export class CollectionsController {
     const collections = page.items.map(({ key, state }) =>
       describe(page.replica.collections.get(key) as Collection, state.attributes),
     );
-    const nextPageToken = page.more ? newPageToken(['collections', pool], page.items.at(-1)?.key as string) : undefined;
+    const nextPageToken = page.more ? nameToken(['collections', pool], page.items.at(-1)?.key as string) : undefined;
     const body = { collections, revision: page.revision, cursor: formatCursor(epoch, page.revision), nextPageToken };
     send(call, { status: 200, headers: poolHeaders(epoch, page.revision), body: JSON.stringify(body) });
   }

@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { limits } from '../engine/limits.js';
+import { projectionOf } from '../engine/query/request.js';
 import { deleteRange, type OpResult } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/group.js';
 import { type JsonObject } from '../engine/state/json.js';
@@ -11,16 +12,7 @@ import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkItemKey } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
-import {
-  awaitMinRevision,
-  etag,
-  idempotencyOf,
-  itemHead,
-  itemPath,
-  poolHeaders,
-  send,
-  sendWritten,
-} from './answers.js';
+import { etag, idempotencyOf, itemHead, itemPath, poolHeaders, send, sendWritten } from './answers.js';
 import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE } from './body.js';
 import {
   CONDITIONAL,
@@ -36,7 +28,6 @@ import {
   writePlace,
 } from './item-calls.js';
 import * as schema from './items.schema.js';
-import { newPageToken, readPageToken } from './page-token.js';
 import { type Call, Route } from './route.js';
 import { item as itemSchema, writtenItem } from './schemas.js';
 
@@ -46,42 +37,6 @@ export class ItemsController {
     @Inject(Engine) private readonly engine: Engine,
     @Inject(ItemCalls) private readonly calls: ItemCalls,
   ) {}
-
-  @Route({
-    method: 'GET',
-    path: ITEMS,
-    operationId: 'listItems',
-    tag: 'items',
-    summary: 'List items in the order of their keys',
-    description:
-      'Keys order by their bytes; `start` is inclusive, `end` exclusive. `nextPageToken`, and the Link header, lead to the next page: no item comes twice, and none is skipped that was there throughout.',
-    query: schema.listQuery,
-    headers: ['Stargus-Min-Revision'],
-    answers: { 200: { description: 'A page of items.', schema: schema.itemPage } },
-  })
-  async list(call: Call<z.output<typeof schema.listQuery>>): Promise<void> {
-    const { pool, collection } = readPlace(call);
-    const { prefix, start, end, fields, limit = limits.pageItemsDefault, pageToken } = call.query;
-    const query = [pool, collection, prefix, start, end, fields];
-    const after = readPageToken(pageToken, query);
-    await awaitMinRevision(call, this.engine.reader, pool);
-    const page = await this.engine.reader.page(pool, collection, { ...rangeOf({ prefix, start, end }), after, limit });
-    const items = page.items.map(({ key, state }) => `${itemHead({ collection, key }, state, fields)}}`).join(',');
-    const { epoch } = page.replica;
-    const headers = poolHeaders(epoch, page.revision);
-    const last = page.more ? page.items.at(-1)?.key : undefined;
-    let next = '';
-    if (last !== undefined) {
-      const token = newPageToken(query, last);
-      next = `,"nextPageToken":${JSON.stringify(token)}`;
-      headers.link = `<${nextUrl(call.request.url, token)}>; rel="next"`;
-    }
-    send(call, {
-      status: 200,
-      headers,
-      body: `{"items":[${items}],"revision":${page.revision},"cursor":"${headers['stargus-cursor']}"${next}}`,
-    });
-  }
 
   @Route({
     method: 'POST',
@@ -114,6 +69,7 @@ export class ItemsController {
   })
   async get(call: Call<z.output<typeof schema.itemQuery>>): Promise<void> {
     const { pool, collection, key } = readPlace(call);
+    const { fields } = call.query;
     const { state } = await this.calls.read(call, pool, collection, key as string);
     if (!state) throw missing(collection, key as string);
     if (isUnmodified(call, state)) return;
@@ -121,7 +77,7 @@ export class ItemsController {
     send(call, {
       status: 200,
       headers: {},
-      body: `${itemHead({ collection, key: key as string }, state, call.query.fields)}}`,
+      body: `${itemHead({ collection, key: key as string }, state, fields && projectionOf(fields, '?fields'))}}`,
     });
   }
 
@@ -223,12 +179,4 @@ function itemShape({ params }: Call): WriteShape {
     const state = item as ItemState;
     return { status, headers, body: `${itemHead(result, state)},"changed":${JSON.stringify(changed)}}` };
   };
-}
-
-/** The same request with another page token. */
-function nextUrl(url: string, token: string): string {
-  const [path, query = ''] = url.split('?');
-  const parameters = new URLSearchParams(query);
-  parameters.set('pageToken', token);
-  return `${path}?${parameters}`;
 }

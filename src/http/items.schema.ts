@@ -6,34 +6,15 @@ import {
   changedNames,
   cursor,
   fieldsParameter,
-  integerParameter,
   item,
   itemKey,
   jsonObject,
   jsonValue,
   name,
   revision,
-  textParameter,
 } from './schemas.js';
 
 export const itemQuery = z.strictObject({ fields: fieldsParameter.optional() });
-
-export const listQuery = z.strictObject({
-  prefix: textParameter('Only keys that begin so.').optional(),
-  start: textParameter('Only keys from this one on.').optional(),
-  end: textParameter('Only keys before this one.').optional(),
-  fields: fieldsParameter.optional(),
-  limit: integerParameter(
-    1,
-    limits.pageItemsMax,
-    `Items on a page; ${limits.pageItemsDefault} when absent.`,
-  ).optional(),
-  pageToken: textParameter('Where the former page ended.').optional(),
-});
-
-export const itemPage = z
-  .object({ items: z.array(item), revision, cursor, nextPageToken: z.string().optional() })
-  .meta({ id: 'ItemPage' });
 
 export const putItemBody = z.strictObject({ attributes }).meta({ id: 'ItemContent' });
 

@@ -115,7 +115,7 @@ const HEADERS_OF_COMPONENT: Readonly<Record<string, readonly AnswerHeader[]>> = 
   ItemPage: ['Link'],
 };
 
-const METHODS = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'] as const;
+const METHODS: readonly string[] = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'];
 
 /**
  * Describes the routes of these controllers.
@@ -123,7 +123,11 @@ const METHODS = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE'] as const;
  * @throws Error when two different schemas have the same id, or a route uses what isn't described above
  */
 export function openApiDocument(controllers: readonly { prototype: object }[], version: string): OpenApiDocument {
-  const specs = controllers.flatMap((controller) => routesOf(controller).map(({ spec }) => spec)).sort(byPathAndMethod);
+  const specs = controllers
+    .flatMap((controller) => routesOf(controller).map(({ spec }) => spec))
+    // OpenAPI 3.0 has no such method; what it does can be had by POST.
+    .filter(({ method }) => method !== 'QUERY')
+    .sort(byPathAndMethod);
   const schemas = new Schemas();
   const paths: OpenApiDocument['paths'] = {};
   for (const spec of specs) {

@@ -1,35 +1,61 @@
 /**
  * Page tokens: where a page ended, bound to the query that it belongs to. Opaque to clients, and not secret: whoever makes
- * one up reads from another place of what they may read anyway.
+ * one up reads from another place of what they may read anyway. One that was altered is told from one that was given out.
  */
 import { createHash } from 'node:crypto';
 import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import type { Position } from '../engine/query/ordering.js';
+import { type Json } from '../engine/state/json.js';
 
-export function newPageToken(query: readonly unknown[], last: string): string {
-  return Buffer.from(JSON.stringify([digest(query), last])).toString('base64url');
+/** What a token carries: the values of the order's terms, each in a list of one, or an empty one where it is absent; the key. */
+type Carried = [values: (readonly [Json] | readonly [])[], key: string];
+
+export function newPageToken(query: readonly unknown[], { values, key }: Position): string {
+  const carried: Carried = [values.map((value) => (value === undefined ? [] : [value])), key];
+  const token = Buffer.from(JSON.stringify([digest(query, carried), ...carried])).toString('base64url');
+  if (token.length <= limits.pageTokenBytesMax) return token;
+  throw new Problem(
+    'invalid',
+    `The page ends at an item whose values of \`order\` are too long for a page token (${limits.pageTokenBytesMax} bytes). Order by shorter attributes.`,
+  );
 }
 
-/** The key after which the next page begins. Refuses a token of another query. */
-export function readPageToken(token: string | undefined, query: readonly unknown[]): string | undefined {
+/** After what the next page begins. Refuses a token of another query, and one that was altered. */
+export function readPageToken(token: string | undefined, query: readonly unknown[]): Position | undefined {
   if (token === undefined) return undefined;
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(Buffer.from(token, 'base64url').toString('utf8'));
-  } catch {
-    parsed = undefined;
-  }
-  if (!Array.isArray(parsed) || parsed.length !== 2 || typeof parsed[1] !== 'string') {
-    throw new Problem('invalidCursor', '`pageToken` is not one that this server gave out.');
-  }
-  if (parsed[0] !== digest(query)) {
-    throw new Problem(
-      'invalidCursor',
-      '`pageToken` belongs to another query. Repeat the query that it came from, with the same parameters.',
+  const parsed = token.length <= limits.pageTokenBytesMax ? parse(token) : undefined;
+  if (!Array.isArray(parsed) || parsed.length !== 3) throw foreign('is not one that this server gave out.');
+  const [sum, values, key] = parsed as [unknown, Carried[0], string];
+  if (sum !== digest(query, [values, key])) {
+    throw foreign(
+      'belongs to another query, or was altered. Repeat the query that it came from, with the same parameters.',
     );
   }
-  return parsed[1];
+  return { values: values.map((value) => value[0]), key };
 }
 
-function digest(query: readonly unknown[]): string {
-  return createHash('sha256').update(JSON.stringify(query)).digest('base64url').slice(0, 12);
+/** The same token for a list that has no order but that of its names. */
+export function nameToken(query: readonly unknown[], name: string): string {
+  return newPageToken(query, { values: [], key: name });
+}
+
+function parse(token: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(token, 'base64url').toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function foreign(detail: string): Problem {
+  const place = { pointer: '?pageToken', code: 'invalidCursor', detail };
+  return new Problem('invalidCursor', `\`pageToken\` ${detail}`, { errors: [place] });
+}
+
+function digest(query: readonly unknown[], carried: Carried): string {
+  return createHash('sha256')
+    .update(JSON.stringify([query, carried]))
+    .digest('base64url')
+    .slice(0, 12);
 }

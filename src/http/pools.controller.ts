@@ -10,7 +10,7 @@ import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Replica } from '../engine/state/replica.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { Authentication } from './auth.guard.js';
-import { newPageToken, readPageToken } from './page-token.js';
+import { nameToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
 import { type Call, Route } from './route.js';
 
@@ -35,9 +35,9 @@ export class PoolsController {
   })
   async list(call: Call<z.output<typeof schema.pageQuery>>): Promise<void> {
     const { limit = PAGE_DEFAULT, pageToken } = call.query;
-    const found = await this.engine.store.pools(readPageToken(pageToken, ['pools']), limit + 1);
+    const found = await this.engine.store.pools(readPageToken(pageToken, ['pools'])?.key, limit + 1);
     const pools = found.slice(0, limit).map(({ head, ...counts }) => this.#describe(head, counts));
-    const nextPageToken = found.length > limit ? newPageToken(['pools'], pools.at(-1)?.pool as string) : undefined;
+    const nextPageToken = found.length > limit ? nameToken(['pools'], pools.at(-1)?.pool as string) : undefined;
     send(call, { status: 200, headers: {}, body: JSON.stringify({ pools, nextPageToken }) });
   }
 

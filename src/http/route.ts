@@ -7,7 +7,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Subject } from '../engine/subject.js';
 
-export type Method = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
+export type Method = 'GET' | 'QUERY' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
 
 export interface RouteSpec {
   readonly method: Method;

@@ -61,6 +61,11 @@ export const variables = {
     duration,
   ),
   STARGUS_CACHE_MB: variable('Memory for items that are kept ready, in MiB.', '64', integer(1, 65_536)),
+  STARGUS_SCAN_ITEMS: variable(
+    'Items that one query may examine where no index narrows it.',
+    '250000',
+    integer(1, 100_000_000),
+  ),
   STARGUS_STREAM_AGE: variable('After this time a stream ends with `bye` and the client resumes.', '12h', duration),
   STARGUS_STREAMS: variable('Streams that this node serves at most.', '50000', integer(1, 10_000_000)),
   STARGUS_LOG_LEVEL: variable(

@@ -251,7 +251,8 @@ function turn(rows: readonly Row[]): Row[] {
   const turned: Row[] = [];
   let run: Row[] = [];
   for (const row of rows) {
-    if (run.length > 0 && !(run[0]?.sort_key as Buffer).equals(row.sort_key as Buffer)) {
+    const [first] = run;
+    if (first && !(first.sort_key as Buffer).equals(row.sort_key as Buffer)) {
       turned.push(...run.reverse());
       run = [];
     }

@@ -94,7 +94,7 @@ describe.each(databases)('refusals on $name', ({ name }) => {
     ['/v1/pools', 'GET, HEAD, OPTIONS'],
     ['P', 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS'],
     ['C', 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS'],
-    ['C/items', 'GET, HEAD, POST, OPTIONS'],
+    ['C/items', 'GET, HEAD, QUERY, POST, OPTIONS'],
     ['C/items/a', 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS'],
     ['C/items/a/attributes/x', 'GET, HEAD, PUT, DELETE, OPTIONS'],
     ['C/items/a/increment', 'POST, OPTIONS'],

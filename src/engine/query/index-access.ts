@@ -29,8 +29,9 @@ export interface ByteRange {
 export interface IndexAccess {
   readonly index: UsableIndex;
   readonly ranges: readonly ByteRange[];
-  /** So many leading parts have one value each. */
+  /** So many leading parts have one value each, whose encoding all keys of the ranges begin with. */
   readonly fixed: number;
+  readonly prefix: Buffer;
   /** So many tests narrow the ranges. */
   readonly tests: number;
   /** The ranges hold what matches the whole filter and nothing else. */
@@ -44,10 +45,11 @@ export function accessOf(index: UsableIndex, filter: FilterNode | undefined): In
   const all = filter ? conjuncts(filter) : [];
   let prefixes: Buffer[] = [Buffer.alloc(0)];
   let fixed = 0;
+  let prefix = Buffer.alloc(0);
   let used = 0;
   let exact = true;
   const access = (ranges: readonly ByteRange[]): IndexAccess => {
-    return { index, ranges, fixed, tests: used, covers: exact && used === all.length };
+    return { index, ranges, fixed, prefix, tests: used, covers: exact && used === all.length };
   };
   for (const part of index.parts) {
     const tests = all.filter((node): node is Test => node.kind === 'test' && isOf(part, node.path));
@@ -57,12 +59,15 @@ export function accessOf(index: UsableIndex, filter: FilterNode | undefined): In
       used += points.tests;
       // Other tests of the same part are left to the evaluator.
       const encoded = points.values.map((value) => encodePart(value, part.descending));
-      prefixes = prefixes.flatMap((prefix) => encoded.map(({ bytes }) => Buffer.concat([prefix, bytes])));
+      prefixes = prefixes.flatMap((before) => encoded.map(({ bytes }) => Buffer.concat([before, bytes])));
       if (encoded.some((point) => !point.exact)) {
         exact = false;
-        return access(prefixes.map((prefix) => ({ start: prefix, end: bytesAfter(prefix) })));
+        return access(prefixes.map(beginningWith));
       }
-      if (single) fixed++;
+      if (single) {
+        fixed++;
+        prefix = prefixes[0] as Buffer<ArrayBuffer>;
+      }
       continue;
     }
     const interval = intervalOf(tests);
@@ -71,26 +76,35 @@ export function accessOf(index: UsableIndex, filter: FilterNode | undefined): In
     exact &&= interval.exact;
     const { low, high } = part.descending && !interval.presence ? turned(interval) : interval;
     return access(
-      prefixes.map((prefix) => ({
-        start: place({ ...low, bytes: Buffer.concat([prefix, low.bytes]) }) as Buffer,
-        end: place({ ...high, bytes: Buffer.concat([prefix, high.bytes]) }),
+      prefixes.map((before) => ({
+        start: place({ ...low, bytes: Buffer.concat([before, low.bytes]) }) as Buffer,
+        end: place({ ...high, bytes: Buffer.concat([before, high.bytes]) }),
       })),
     );
   }
-  return access(prefixes.map((prefix) => ({ start: prefix, end: bytesAfter(prefix) })));
+  return access(prefixes.map(beginningWith));
+}
+
+function beginningWith(bytes: Buffer): ByteRange {
+  return { start: bytes, end: bytesAfter(bytes) };
 }
 
 /** The direction in which the access gives items in the order asked for, ties by key; undefined where it doesn't. */
-export function directionOf({ index, ranges, fixed }: IndexAccess, order: readonly OrderTerm[]): Direction | undefined {
+export function directionOf(access: IndexAccess, order: readonly OrderTerm[]): Direction | undefined {
+  const { index, ranges, fixed } = access;
   if (ranges.length !== 1) return undefined;
-  const isFixed = ({ path }: OrderTerm) => index.parts.slice(0, fixed).some((part) => isOf(part, path));
-  const wanted = order.filter((term) => !isFixed(term));
+  const wanted = order.filter((term) => !isFixed(access, term));
   const rest = index.parts.slice(fixed);
   if (wanted.length !== rest.length || !wanted.every((term, i) => isOf(rest[i] as IndexPart, term.path)))
     return undefined;
   if (wanted.every((term, i) => term.descending === rest[i]?.descending)) return 'forward';
   // Backwards, what is absent would come first: the reader takes it last, which it can for one part.
   return wanted.length === 1 ? 'backward' : undefined;
+}
+
+/** Whether the access leads to one value of the term only, so that it orders nothing. */
+export function isFixed({ index, fixed }: IndexAccess, { path }: OrderTerm): boolean {
+  return index.parts.slice(0, fixed).some((part) => isOf(part, path));
 }
 
 function isOf({ tokens }: IndexPart, path: Path): boolean {

@@ -40,11 +40,6 @@ export function samePath(a: Path, b: Path): boolean {
   return a.of === b.of && a.tokens.length === b.tokens.length && a.tokens.every((token, i) => token === b.tokens[i]);
 }
 
-/** One string for one place, however it was written. */
-export function pathId({ of, tokens }: Path): string {
-  return of === 'attribute' ? JSON.stringify(tokens) : of;
-}
-
 /** The value at the path, or undefined. */
 export function readPath(path: Path, item: Readable): Json | undefined {
   switch (path.of) {

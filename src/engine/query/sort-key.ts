@@ -105,15 +105,18 @@ class Writer {
     if (this.full) return;
     switch (typeof value) {
       case 'boolean':
-        return this.#byte(value ? 0x05 : 0x04);
+        this.#byte(value ? 0x05 : 0x04);
+        break;
       case 'number':
-        return this.#number(value);
+        this.#number(value);
+        break;
       case 'string':
         this.stringBegin(value);
         this.#byte(0);
-        return this.#byte(1);
+        this.#byte(1);
+        break;
       default:
-        return this.#container(value);
+        this.#container(value);
     }
   }
 
@@ -134,7 +137,10 @@ class Writer {
   }
 
   #container(value: Json[] | { [name: string]: Json } | null): void {
-    if (value === null) return this.#byte(0x02);
+    if (value === null) {
+      this.#byte(0x02);
+      return;
+    }
     if (Array.isArray(value)) {
       this.#byte(0x0c);
       for (const element of value) {

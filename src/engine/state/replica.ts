@@ -5,9 +5,10 @@
  * database's, and brings it forward from the log (`replicas.ts`).
  */
 import { limits } from '../limits.js';
-import type { LogRow, PoolHead } from '../ports.js';
+import type { LogRow, PoolHead, StoredIndex } from '../ports.js';
 import { tallyCollections } from './collections.js';
 import { refId } from './draft.js';
+import { noIndexes, PoolIndexes } from './indexes.js';
 import type { ItemCache } from './item-cache.js';
 import { type Attributes, type Change, type Collection, type Commit, type ItemRef, ItemState } from './model.js';
 
@@ -38,6 +39,7 @@ export class Replica {
   /** When it was last asked for, by this process's clock; for forgetting idle ones. */
   usedAt = 0;
   #gone = false;
+  #indexes = noIndexes;
 
   readonly #byName = new Map<string, Collection>();
   readonly #byId = new Map<number, Collection>();
@@ -66,6 +68,15 @@ export class Replica {
 
   get gone(): boolean {
     return this.#gone;
+  }
+
+  /** The indexes as of their version; whoever uses them compares it with the pool's. */
+  get indexes(): PoolIndexes {
+    return this.#indexes;
+  }
+
+  learnIndexes(stored: readonly StoredIndex[], version: number): void {
+    if (version > this.#indexes.version) this.#indexes = new PoolIndexes(stored, version);
   }
 
   get collections(): ReadonlyMap<string, Collection> {

@@ -76,9 +76,11 @@ export class Replicas {
         content: async () => ({ head, collections: await tx.collections(head.id) }),
         log: (request) => tx.log(request),
       });
-      return known;
     }
-    return this.adopt({ head, collections: await tx.collections(head.id) });
+    const replica =
+      known && known.id === head.id ? known : this.adopt({ head, collections: await tx.collections(head.id) });
+    if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await tx.indexes(head.id), head.indexVersion);
+    return replica;
   }
 
   /** Makes the replica of a pool that was just made or read. */

@@ -1,0 +1,151 @@
+/**
+ * Aggregates over the items that match, all together or in groups by the values of attributes. Numbers are counted; other
+ * values don't take part in sums, and a group in which there is none has no minimum, maximum or mean (null).
+ */
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { Json, JsonObject } from '../state/json.js';
+import { setMember } from '../state/json.js';
+import { type Path, type Readable, readPath } from './path.js';
+import { compareValues, sortedNames } from './value-order.js';
+
+export type AggregateFunction = 'count' | 'sum' | 'min' | 'max' | 'avg';
+
+export interface Aggregate {
+  readonly name: string;
+  readonly function: AggregateFunction;
+  readonly path: Path;
+}
+
+/** Sums by Neumaier's method: what rounding loses is kept beside the sum, so that the order of items doesn't show. */
+class Tally {
+  count = 0;
+  numbers = 0;
+  min = Number.POSITIVE_INFINITY;
+  max = Number.NEGATIVE_INFINITY;
+  #sum = 0;
+  #lost = 0;
+
+  add(value: Json | undefined): void {
+    if (value === undefined) return;
+    this.count++;
+    if (typeof value !== 'number') return;
+    this.numbers++;
+    if (value < this.min) this.min = value;
+    if (value > this.max) this.max = value;
+    const sum = this.#sum + value;
+    this.#lost += Math.abs(this.#sum) >= Math.abs(value) ? this.#sum - sum + value : value - sum + this.#sum;
+    this.#sum = sum;
+  }
+
+  result(wanted: AggregateFunction): number | null {
+    const sum = this.#sum + this.#lost;
+    switch (wanted) {
+      case 'count':
+        return this.count;
+      case 'sum':
+        return finite(sum);
+      case 'avg':
+        return this.numbers === 0 ? null : finite(sum / this.numbers);
+      case 'min':
+        return this.numbers === 0 ? null : this.min;
+      case 'max':
+        return this.numbers === 0 ? null : this.max;
+    }
+  }
+}
+
+/** JSON has no infinity: a sum past what a double holds is none. */
+function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+interface Group {
+  readonly values: readonly (Json | undefined)[];
+  readonly tallies: readonly Tally[];
+}
+
+export class Aggregation {
+  readonly #groups = new Map<string, Group>();
+
+  constructor(
+    private readonly aggregates: readonly Aggregate[],
+    private readonly groupBy: readonly Path[],
+  ) {
+    if (groupBy.length === 0) this.#groups.set('', this.#newGroup([]));
+  }
+
+  /** Takes an item in. Throws `scanLimit` when there are more groups than are answered. */
+  add(item: Readable): void {
+    const group = this.#groupOf(item);
+    for (const [i, { path }] of this.aggregates.entries()) group.tallies[i]?.add(readPath(path, item));
+  }
+
+  /** The results of all items together, when they aren't grouped. */
+  get total(): JsonObject {
+    return this.#results(this.#groups.get('') as Group);
+  }
+
+  /** The groups in the order of their values. A value that is absent is left out of `group`. */
+  get groups(): { group: JsonObject; aggregates: JsonObject }[] {
+    const byValues = (a: Group, b: Group) => {
+      for (const [i, value] of a.values.entries()) {
+        const order = compareValues(value, b.values[i]);
+        if (order !== 0) return order;
+      }
+      return 0;
+    };
+    return [...this.#groups.values()].sort(byValues).map((group) => {
+      const values: JsonObject = {};
+      for (const [i, { text }] of this.groupBy.entries()) {
+        const value = group.values[i];
+        if (value !== undefined) setMember(values, text, value);
+      }
+      return { group: values, aggregates: this.#results(group) };
+    });
+  }
+
+  #groupOf(item: Readable): Group {
+    if (this.groupBy.length === 0) return this.#groups.get('') as Group;
+    const values = this.groupBy.map((path) => readPath(path, item));
+    const id = values.map(idOf).join('\n');
+    let group = this.#groups.get(id);
+    if (!group) {
+      if (this.#groups.size >= limits.groupsMax) {
+        throw new Problem(
+          'scanLimit',
+          `The query has more than ${limits.groupsMax} groups. Narrow it, or group by attributes with fewer values.`,
+          { members: { groupsMax: limits.groupsMax } },
+        );
+      }
+      group = this.#newGroup(values);
+      this.#groups.set(id, group);
+    }
+    return group;
+  }
+
+  #newGroup(values: readonly (Json | undefined)[]): Group {
+    return { values, tallies: this.aggregates.map(() => new Tally()) };
+  }
+
+  #results({ tallies }: Group): JsonObject {
+    const results: JsonObject = {};
+    for (const [i, { name, function: wanted }] of this.aggregates.entries()) {
+      setMember(results, name, tallies[i]?.result(wanted) ?? null);
+    }
+    return results;
+  }
+}
+
+/** One text for equal values. */
+function idOf(value: Json | undefined): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? '';
+  return JSON.stringify(ordered(value));
+}
+
+function ordered(value: Json): Json {
+  if (Array.isArray(value)) return ['array', ...value.map(ordered)];
+  if (typeof value !== 'object' || value === null) return value;
+  // As pairs, for an object would put names that look like numbers first.
+  return ['object', ...sortedNames(value).map((name) => [name, ordered(value[name] as Json)])];
+}

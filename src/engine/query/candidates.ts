@@ -1,0 +1,113 @@
+/** Reads the items that an access leads to, page by page. Between pages others have their turn on the event loop. */
+import { limits } from '../limits.js';
+import type { ItemSource, StoredItem } from '../ports.js';
+import type { KeyRange } from '../state/key-order.js';
+import { type ByteRange, bytesAfter, type IndexAccess, isFixed, type UsableIndex } from './index-access.js';
+import type { Ordering, Position } from './ordering.js';
+import type { Access, Walk } from './plan.js';
+import { sortKeyOfValues } from './sort-key.js';
+
+/** What is queried: a collection, in one state. */
+export interface Scope {
+  readonly source: ItemSource;
+  readonly poolId: number;
+  readonly collectionId: number;
+  readonly indexes: readonly UsableIndex[];
+  /** How many items the collection has, where that is known of this state. */
+  readonly items: number | undefined;
+  /** How many items a query may examine. */
+  readonly scanItemsMax: number;
+}
+
+export type Candidate = StoredItem & { readonly sortKey?: Buffer };
+export type Candidates = AsyncGenerator<readonly Candidate[]>;
+
+/** All items that an access leads to; those of a union may come several times. */
+export async function* candidatesOf(scope: Scope, access: Access): Candidates {
+  if (access.kind === 'keys') return yield* keyPages(scope, access.range, undefined, limits.pageItemsMax);
+  for (const { index, ranges } of access.kind === 'index' ? [access.index] : access.indexes) {
+    for (const range of ranges) yield* indexPages(scope, index.id, { ...range, backward: false }, limits.pageItemsMax);
+  }
+}
+
+/** The items of a walk in its order, after a position or a little before it. */
+export async function* candidatesAfter(
+  scope: Scope,
+  walk: Walk,
+  ordering: Ordering,
+  after: Position | undefined,
+  pageSize: number,
+): Candidates {
+  if (walk.kind === 'keys') return yield* keyPages(scope, walk.range, after?.key, pageSize);
+  const { index } = walk.index;
+  for (const leg of legsOf(walk, ordering, after)) yield* indexPages(scope, index.id, leg, pageSize);
+}
+
+async function* keyPages(scope: Scope, range: KeyRange, from: string | undefined, pageSize: number): Candidates {
+  const { source, poolId, collectionId } = scope;
+  let after = from;
+  for (let more = true; more; ) {
+    const request = { ...range, collectionId, after, limit: pageSize, bytesMax: limits.pageBytesMax };
+    const page = await source.range(poolId, request);
+    yield page.items;
+    ({ more } = page);
+    after = page.items.at(-1)?.key;
+    if (more) await turn();
+  }
+}
+
+/** A stretch of an index that is read in one direction. */
+interface Leg extends ByteRange {
+  readonly backward: boolean;
+  readonly after?: { readonly sortKey: Buffer; readonly key: string };
+}
+
+async function* indexPages(scope: Scope, indexId: number, leg: Leg, pageSize: number): Candidates {
+  const { source, poolId, collectionId } = scope;
+  let { after } = leg;
+  for (let more = true; more; ) {
+    const request = { ...leg, after, indexId, collectionId, limit: pageSize, bytesMax: limits.pageBytesMax };
+    const page = await source.indexRange(poolId, request);
+    yield page.items;
+    ({ more } = page);
+    after = page.items.at(-1);
+    if (more) await turn();
+  }
+}
+
+/** Backwards, what is absent lies at the wrong end: it is a leg of its own, read last and forwards. */
+function legsOf(walk: Extract<Walk, { kind: 'index' }>, ordering: Ordering, after: Position | undefined): Leg[] {
+  const { index: access, direction } = walk;
+  const [range] = access.ranges as [ByteRange];
+  const absent = Buffer.concat([access.prefix, Buffer.of(0xff)]);
+  const reachesAbsent = !range.end || range.end.compare(absent) > 0;
+  const wanted = ordering.terms.filter((term) => !isFixed(access, term));
+  const values = after && ordering.terms.flatMap((term, i) => (isFixed(access, term) ? [] : [after.values[i]]));
+  if (direction === 'forward') return [resume({ ...range, backward: false }, access, wanted, values, after)];
+  const present: Leg = { start: range.start, end: reachesAbsent ? absent : range.end, backward: true };
+  const legs: Leg[] = reachesAbsent ? [{ start: absent, end: range.end, backward: false }] : [];
+  if (values && values[0] === undefined) return legs.map((leg) => resume(leg, access, wanted, values, after));
+  return [resume(present, access, wanted, values, after), ...legs];
+}
+
+/** The rest of a leg after a position that lies in it. */
+function resume(
+  leg: Leg,
+  { index, fixed, prefix }: IndexAccess,
+  wanted: Ordering['terms'],
+  values: Position['values'] | undefined,
+  after: Position | undefined,
+): Leg {
+  if (!values || !after) return leg;
+  const parts = index.parts.slice(fixed, fixed + wanted.length);
+  const { bytes, exact } = sortKeyOfValues(parts, values);
+  const sortKey = Buffer.concat([prefix, bytes]);
+  if (exact) return { ...leg, after: { sortKey, key: after.key } };
+  // Where the key was cut, others share it: whoever reads compares the values.
+  return leg.backward ? { ...leg, end: bytesAfter(sortKey) } : { ...leg, start: sortKey };
+}
+
+/** Lets others have their turn. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,82 @@
+/** The order of a query's items: by its terms, what is absent last in either direction, ties by key. Pure. */
+import type { StoredItem } from '../ports.js';
+import type { Json } from '../state/json.js';
+import { compareKeys } from '../state/key-order.js';
+import { type Attributes, ItemState } from '../state/model.js';
+import type { OrderTerm } from './index-access.js';
+import { type Readable, readPath } from './path.js';
+import { compareValues } from './value-order.js';
+
+/** An item that was found, as it was stored; parsed when a filter or an order asks for its attributes. */
+export class Found implements Readable {
+  readonly state: ItemState;
+  readonly key: string;
+  /** The bytes of the index entry that led here. */
+  readonly sortKey: Buffer | undefined;
+
+  constructor(item: StoredItem & { readonly sortKey?: Buffer }) {
+    this.state = new ItemState(item.json, item.revision, item.createdRevision);
+    this.key = item.key;
+    this.sortKey = item.sortKey;
+  }
+
+  get revision(): number {
+    return this.state.revision;
+  }
+
+  get attributes(): Attributes {
+    return this.state.attributes;
+  }
+
+  get bytes(): number {
+    return this.state.encodedLength + this.key.length;
+  }
+}
+
+/** A place in the order: the values of the terms, and the key. */
+export interface Position {
+  readonly values: readonly (Json | undefined)[];
+  readonly key: string;
+}
+
+export class Ordering {
+  readonly terms: readonly OrderTerm[];
+
+  constructor(terms: readonly OrderTerm[]) {
+    // Nothing after the key could order what it left equal; ascending, it is the order of ties.
+    const end = terms.findIndex(({ path }) => path.of === 'key');
+    const last = terms[end];
+    this.terms = end < 0 ? terms : terms.slice(0, last?.descending ? end + 1 : end);
+  }
+
+  get isByKey(): boolean {
+    return this.terms.length === 0;
+  }
+
+  positionOf(item: Readable): Position {
+    return { values: this.terms.map(({ path }) => readPath(path, item)), key: item.key };
+  }
+
+  /** Negative, zero or positive, as for Array.sort. */
+  compare(a: Position, b: Position): number {
+    for (const [i, { descending }] of this.terms.entries()) {
+      const x = a.values[i];
+      const y = b.values[i];
+      if (x === undefined || y === undefined) {
+        if (x !== y) return x === undefined ? 1 : -1;
+        continue;
+      }
+      const order = compareValues(x, y);
+      if (order !== 0) return descending ? -order : order;
+    }
+    return compareKeys(a.key, b.key);
+  }
+
+  sort<T extends Readable>(items: readonly T[]): T[] {
+    if (items.length < 2) return [...items];
+    return items
+      .map((item) => ({ item, position: this.positionOf(item) }))
+      .sort((a, b) => this.compare(a.position, b.position))
+      .map(({ item }) => item);
+  }
+}

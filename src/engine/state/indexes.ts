@@ -1,0 +1,113 @@
+/**
+ * The indexes of a pool's collections, as this node knows them, and the entries that an item has in them. Every write keeps
+ * them in its own transaction, complete or not: a build only adds what was there before. Pure.
+ *
+ * An item's time to live is an index too: by when it is over. Where an attribute says when, the entry follows the attribute;
+ * where it is a duration since the last change, the entry is made with the item, and moved by whoever finds it due too early
+ * (expiry.ts), so that a change costs nothing.
+ */
+import type { IndexEntry, StoredIndex } from '../ports.js';
+import { encodePart, type IndexPart, sortKeyOf } from '../query/sort-key.js';
+import { getMember, type Json } from './json.js';
+import type { Attributes } from './model.js';
+
+export type Expiry = { readonly attribute: string } | { readonly afterMs: number };
+
+/** What an index holds, as it is declared. Exactly one of `parts` and `expiry`. */
+export interface IndexDefinition {
+  readonly parts?: readonly IndexPart[];
+  readonly unique?: boolean;
+  readonly expiry?: Expiry;
+}
+
+export interface CollectionIndex {
+  readonly id: number;
+  readonly name: string;
+  readonly stored: StoredIndex;
+  /** No parts: it is an index of times to live. */
+  readonly parts: readonly IndexPart[];
+  readonly unique: boolean;
+  readonly expiry: Expiry | undefined;
+}
+
+/** The name of the index of times to live; no declared one can have it. */
+const EXPIRY_INDEX = '/@expiry';
+
+export class PoolIndexes {
+  readonly #byCollection = new Map<number, CollectionIndex[]>();
+
+  constructor(
+    stored: readonly StoredIndex[],
+    /** The pool's index version that these are of. */
+    readonly version: number,
+  ) {
+    for (const index of stored) {
+      const definition = JSON.parse(index.definition) as IndexDefinition;
+      const { parts = [], unique = false, expiry } = definition;
+      const list = this.#byCollection.get(index.collectionId) ?? [];
+      list.push({ id: index.id, name: index.name, stored: index, parts, unique, expiry });
+      this.#byCollection.set(index.collectionId, list);
+    }
+  }
+
+  of(collectionId: number): readonly CollectionIndex[] {
+    return this.#byCollection.get(collectionId) ?? NONE;
+  }
+
+  /** Those that a query may use. */
+  usable(collectionId: number): readonly CollectionIndex[] {
+    return this.of(collectionId).filter(({ stored, parts }) => stored.state === 'ready' && parts.length > 0);
+  }
+}
+
+const NONE: readonly CollectionIndex[] = [];
+
+export const noIndexes = new PoolIndexes([], 0);
+
+/** An item's entry in the index; undefined where it has none. `time` is when the item was changed, in ms since 1970. */
+export function entryOf(
+  index: Pick<CollectionIndex, 'id' | 'parts' | 'expiry'>,
+  key: string,
+  attributes: Attributes,
+  time: number,
+): IndexEntry | undefined {
+  if (!index.expiry) return { indexId: index.id, sortKey: sortKeyOf(index.parts, attributes).bytes, key };
+  const due =
+    'afterMs' in index.expiry ? time + index.expiry.afterMs : timeOf(getMember(attributes, index.expiry.attribute));
+  return due === undefined ? undefined : { indexId: index.id, sortKey: sortKeyOfTime(due), key };
+}
+
+export function sortKeyOfTime(time: number): Buffer {
+  return encodePart(time, false).bytes;
+}
+
+/** A time as an attribute says it: milliseconds since 1970, or RFC 3339. Undefined for anything else, which is never over. */
+export function timeOf(value: Json | undefined): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
+  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d/.test(value)) return undefined;
+  const time = Date.parse(value);
+  return Number.isNaN(time) ? undefined : time;
+}
+
+/** How a change of an item changes its entries. */
+function differenceOf(
+  indexes: readonly CollectionIndex[],
+  key: string,
+  before: Attributes | undefined,
+  after: Attributes | undefined,
+  time: number,
+): { added: IndexEntry[]; removed: IndexEntry[] } {
+  const added: IndexEntry[] = [];
+  const removed: IndexEntry[] = [];
+  for (const index of indexes) {
+    const isMoved = index.expiry !== undefined && 'afterMs' in index.expiry;
+    // Where the entry of an older change stands isn't known: whoever finds it due removes it.
+    if (isMoved && before) continue;
+    const former = before && entryOf(index, key, before, time);
+    const next = after && entryOf(index, key, after, time);
+    if (former && next && former.sortKey.equals(next.sortKey)) continue;
+    if (former) removed.push(former);
+    if (next) added.push(next);
+  }
+  return { added, removed };
+}
