@@ -12,6 +12,7 @@ import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { QueriesController } from './http/queries.controller.js';
+import { ScriptsController } from './http/scripts.controller.js';
 import { SystemController } from './http/system.controller.js';
 
 export const controllers = [
@@ -24,6 +25,7 @@ export const controllers = [
   AttributesController,
   BatchController,
   ChangesController,
+  ScriptsController,
 ];
 
 @Module({ controllers, providers: [ItemCalls] })

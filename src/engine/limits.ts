@@ -23,6 +23,11 @@ export const limits = {
   idempotencyKeyLengthMax: 255,
   /** How long the answer of a write with an Idempotency-Key is kept. */
   storedAnswerMs: 24 * 3600 * 1000,
+  /** Half an item: a script is small text, and a title and white space have their room beside it. */
+  scriptSourceBytesMax: 512 * KiB,
+  scriptTitleLengthMax: 1024,
+  /** A language or a version is a word or two. */
+  scriptLabelLengthMax: 128,
   collectionsPerPoolMax: 10_000,
   /** A deletion by prefix is one commit, held in memory, told to watchers whole. */
   deleteItemsMax: 1000,

@@ -8,7 +8,7 @@ import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Reply } from '../engine/state/group.js';
 import { getMember, type Json } from '../engine/state/json.js';
-import { checkItemKey, checkName, checkOwnName } from '../engine/state/names.js';
+import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import type { Condition } from '../engine/state/preconditions.js';
 import { idempotencyOf, poolHeaders, sendWritten } from './answers.js';
@@ -60,7 +60,7 @@ function checkPlace(collection: string, key: string): void {
 
 function toOp(op: schema.BatchOp, index: number): Op {
   try {
-    const collection = checkOwnName('collection', op.collection);
+    const collection = checkWritableCollection(op.collection);
     const key = checkItemKey(op.key ?? (op.op === 'create' ? uuidv7() : wanting('key')));
     const conditions = op.if?.map((condition): Condition => {
       const place = { collection: condition.collection ?? collection, key: condition.key ?? key };

@@ -11,8 +11,8 @@ import type { Reply } from '../engine/state/group.js';
 import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
-import { writePlace } from './item-calls.js';
 import { nameToken, readPageToken } from './page-token.js';
+import { ownPlace } from './item-calls.js';
 import * as schema from './pools.schema.js';
 import { type Call, Route } from './route.js';
 
@@ -122,7 +122,7 @@ export class CollectionsController {
     answers: { 200: { description: 'There is no such collection now.', schema: schema.droppedCollection } },
   })
   async remove(call: Call<z.output<typeof schema.dropCollectionQuery>>): Promise<void> {
-    const { pool, collection } = writePlace(call);
+    const { pool, collection } = ownPlace(call);
     const command = dropCollection({ subject: call.subject, collection, ifEmpty: call.query.ifEmpty ?? false });
     const shape = shaped(
       call,
@@ -136,7 +136,7 @@ export class CollectionsController {
   }
 
   async #write(call: Call<unknown, z.output<typeof schema.collectionBody>>, replace: boolean): Promise<void> {
-    const { pool, collection } = writePlace(call);
+    const { pool, collection } = ownPlace(call);
     const command = describeCollection({ subject: call.subject, collection, entry: call.body, replace });
     const shape = shaped(
       call,

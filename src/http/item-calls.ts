@@ -5,7 +5,7 @@ import { Problem } from '../engine/errors.js';
 import { type WriteAnswer, writeItems } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/group.js';
 import type { ItemState } from '../engine/state/model.js';
-import { checkItemKey, checkName, checkOwnName } from '../engine/state/names.js';
+import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
 import type { ItemReading } from '../engine/state/reader.js';
@@ -76,6 +76,14 @@ export function readPlace({ params }: Call): { pool: string; collection: string;
 }
 
 export function writePlace({ params }: Call): { pool: string; collection: string } {
+  return {
+    pool: checkOwnName('pool', params.pool as string),
+    collection: checkWritableCollection(params.collection as string),
+  };
+}
+
+/** Of a call on a collection itself: only the application's own come and go. */
+export function ownPlace({ params }: Call): { pool: string; collection: string } {
   return {
     pool: checkOwnName('pool', params.pool as string),
     collection: checkOwnName('collection', params.collection as string),

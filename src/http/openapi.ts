@@ -33,6 +33,7 @@ const TAGS: Readonly<Record<string, string>> = {
   items: 'An item is a set of named JSON values under a key of a collection.',
   attributes: 'An attribute is one named value of an item, read and written by itself.',
   changes: 'Every commit can be read later from the log, or heard of at once on a stream of Server-Sent Events.',
+  scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
 };
 
@@ -49,6 +50,10 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   name: {
     description: 'The attribute’s name: 1 to 128 bytes of UTF-8 without control characters; percent-encoded.',
     schema: { type: 'string', minLength: 1, maxLength: limits.attributeNameBytesMax },
+  },
+  script: {
+    description: 'The script’s name: an item key, percent-encoded.',
+    schema: { type: 'string', minLength: 1, maxLength: limits.itemKeyBytesMax },
   },
   code: { description: 'The `code` of a problem.', schema: { type: 'string' } },
 };

@@ -156,12 +156,13 @@ describe.each(databases)('names on $name', ({ name }) => {
     expect(await scenario.revision()).toBe(before);
   });
 
-  it('collections of the system are read, never written', async () => {
+  it('collections of the system are read, and written only where they are for users', async () => {
     for (const [line, sent] of [
       ['PUT P/collections/_dictionary', {}],
       ['DELETE P/collections/_dictionary', undefined],
       ['DELETE P/collections/_changes/items/a', undefined],
-      ['POST P/collections/_dictionary/delete', { prefix: '' }],
+      ['PUT P/collections/_scripts', {}],
+      ['POST P/collections/_locks/delete', { prefix: '' }],
     ] as const) {
       await scenario.refused(400, 'invalidName', line, sent);
     }

@@ -3,6 +3,7 @@
  * commit. A command names the items it looks at, so that a group loads all of them with one read; one that can't name
  * them beforehand (a deletion by range) explores first and is judged in a group of its own.
  */
+import { checkSystemItem } from '../dictionary/system-items.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { StoredItem } from '../ports.js';
@@ -125,6 +126,7 @@ function judge(draft: Draft, op: Op): Judged {
   for (const condition of op.conditions ?? []) checkCondition(condition, draft.item(condition), '/if');
   checkAction(op.action);
   const next = apply(op.action, present?.attributes);
+  checkSystemItem(op.collection, op.key, next);
   const change = next === present?.attributes ? undefined : draft.write(op, next, growthOf(op.action));
   return { existed: present !== undefined, changed: change?.changed ?? [], status: change?.op === 'add' ? 201 : 200 };
 }
@@ -182,6 +184,7 @@ export function deleteRange(request: {
         const detail = `${found.length} items match, not the expected ${expectCount}.`;
         throw new Problem('preconditionFailed', detail, { members: { count: found.length } });
       }
+      for (const ref of found) checkSystemItem(ref.collection, ref.key, undefined);
       for (const ref of found) draft.write(ref, undefined);
       return (settled) => ({ ...settled, keys: found.map(({ key }) => key) });
     },

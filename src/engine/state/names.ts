@@ -24,6 +24,14 @@ export function checkOwnName(kind: string, name: string): string {
   return name;
 }
 
+/** The system collections that are written like any other; what is written there is checked (dictionary/system-items.ts). */
+export const WRITABLE_SYSTEM_COLLECTIONS: readonly string[] = ['_dictionary', '_scripts'];
+
+/** The name of a collection that the caller may write: an own one, or one of the system's writable ones. */
+export function checkWritableCollection(name: string): string {
+  return WRITABLE_SYSTEM_COLLECTIONS.includes(name) ? name : checkOwnName('collection', name);
+}
+
 export function checkItemKey(key: string): string {
   if ((PLAIN_KEY.test(key) && key !== '.' && key !== '..') || isAllowed(key, limits.itemKeyBytesMax)) return key;
   throw new Problem(
