@@ -8,6 +8,7 @@ import { BatchController } from './http/batch.controller.js';
 import { ChangesController } from './http/changes.controller.js';
 import { CollectionsController } from './http/collections.controller.js';
 import { DocsController } from './http/docs.controller.js';
+import { HistoryController } from './http/history.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { PoolsController } from './http/pools.controller.js';
@@ -25,6 +26,7 @@ export const controllers = [
   AttributesController,
   BatchController,
   ChangesController,
+  HistoryController,
   ScriptsController,
 ];
 

@@ -8,6 +8,7 @@ import { Compaction, type Retention } from './state/compaction.js';
 import { ItemCache } from './state/item-cache.js';
 import { Reader } from './state/reader.js';
 import { Replicas } from './state/replicas.js';
+import { History } from './watch/history.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
 
 export interface EngineOptions extends WatchingOptions, QueryOptions {
@@ -23,6 +24,7 @@ export class Engine {
   readonly reader: Reader;
   readonly querying: Querying;
   readonly watching: Watching;
+  readonly history: History;
   readonly compaction: Compaction;
   readonly #cache: ItemCache;
 
@@ -38,6 +40,7 @@ export class Engine {
     this.reader = new Reader(store, this.replicas);
     this.querying = new Querying(store, this.replicas, this.reader, options);
     this.watching = new Watching(store, this.replicas, this.reader, telemetry, clock, options);
+    this.history = new History(store, this.reader);
     this.compaction = new Compaction(store, this.replicas, options.retention);
   }
 

@@ -80,6 +80,11 @@ export const limits = {
   logPageBytesMax: 4 * MiB,
   /** Rows of the log that one request with a selective filter may examine before it answers with a cursor to go on. */
   changesRowsExaminedMax: 20_000,
+  /** A page of one item's history, in changes; and the rows of the log that one look for it examines, and one request. */
+  historyPageMax: 1000,
+  historyPageDefault: 50,
+  historyLookRowsMax: 2000,
+  historyRowsExaminedMax: 20_000,
   changesWaitMsMax: 60_000,
   minRevisionWaitMs: 5_000,
 

@@ -167,6 +167,23 @@ export interface LogPage {
   readonly complete: boolean;
 }
 
+export interface ItemChangeRequest extends ItemPlace {
+  readonly poolId: number;
+  /** Only changes of this revision and earlier ones. */
+  readonly upTo: number;
+  /** So many rows of the log may be examined; the commit in which the bound falls is examined whole. */
+  readonly rowsMax: number;
+}
+
+export interface ItemChangePage {
+  /** The pool at the moment of reading; undefined when it is gone. */
+  readonly head: PoolHead | undefined;
+  /** The newest change of the item among those that were examined. */
+  readonly row: LogRow | undefined;
+  /** Without a row: the item has no change from this revision to `upTo`. 0 when the log was examined to its begin. */
+  readonly reached: number;
+}
+
 /** What one transaction writes of a group of commits. */
 export interface GroupWrite {
   readonly poolId: number;
@@ -214,6 +231,13 @@ export interface Store {
   ): Promise<T>;
   /** A page of the log. Rows older than `head.oldestRevision` may be missing: the caller compares. */
   log(request: LogRequest): Promise<LogPage>;
+
+  /**
+   * The newest change of one item up to a revision. That revision's own commit is looked at first and costs no more than
+   * itself: a row's `formerRevision` leads to the change before it by such looks. Elsewhere the log is examined backwards,
+   * for it has no index by item. A row older than `head.oldestRevision` may be missing or not: the caller compares.
+   */
+  itemChange(request: ItemChangeRequest): Promise<ItemChangePage>;
 
   /** The highest revision of the log whose commit is older than `time` (ms since 1970); 0 when there is none. */
   revisionBefore(poolId: number, time: number): Promise<number>;

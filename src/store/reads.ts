@@ -1,5 +1,14 @@
-/** Reads that the store and its transactions share: a pool's row, a range of items, a page of the log. */
-import type { ItemPlace, LogPage, LogRequest, PoolHead, RangeRequest, StoredItem } from '../engine/ports.js';
+/** Reads that the store and its transactions share: a pool's row, a range of items, a page of the log, an item's change. */
+import type {
+  ItemChangePage,
+  ItemChangeRequest,
+  ItemPlace,
+  LogPage,
+  LogRequest,
+  PoolHead,
+  RangeRequest,
+  StoredItem,
+} from '../engine/ports.js';
 import { readBounded } from './bounded.js';
 import type { Row, Session, Value } from './dialect.js';
 import { HEAD, LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js';
@@ -85,4 +94,23 @@ async function completeLastCommit(session: Session, poolId: number, rows: Row[])
 function sizeOfLogRow(row: Row): number {
   const { before_values, after_values } = row as { before_values: string; after_values: string | null };
   return Buffer.byteLength(before_values) + Buffer.byteLength(after_values ?? '') + 200;
+}
+
+export async function readItemChange(session: Session, request: ItemChangeRequest): Promise<ItemChangePage> {
+  const { poolId, collectionId, key, upTo, rowsMax } = request;
+  const newest = async (lowest: number) => {
+    const sql = `SELECT ${LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND revision >= ? AND revision <= ? AND collection_id = ? AND item_key = ? ORDER BY revision DESC LIMIT 1`;
+    return (await session.all(sql, [poolId, lowest, upTo, collectionId, key]))[0];
+  };
+  let reached = upTo;
+  let row = await newest(upTo);
+  if (!row) {
+    const bound =
+      'SELECT revision FROM commit_log WHERE pool_id = ? AND revision <= ? ORDER BY revision DESC, ordinal DESC LIMIT 1 OFFSET ?';
+    const [last] = await session.all(bound, [poolId, upTo, rowsMax]);
+    reached = (last?.revision as number | undefined) ?? 0;
+    row = await newest(reached);
+  }
+  // Read last: a compaction in the meantime shows as an oldest revision above what was examined.
+  return { head: await headById(session, poolId), row: row && toLogRow(row), reached };
 }

@@ -3,6 +3,8 @@
  * the calls promise is written in engine/ports.ts; test/store runs that contract on both databases.
  */
 import type {
+  ItemChangePage,
+  ItemChangeRequest,
   ItemPlace,
   ItemSource,
   LogPage,
@@ -19,7 +21,7 @@ import type {
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
-import { headById, readLog, readRange } from './reads.js';
+import { headById, readItemChange, readLog, readRange } from './reads.js';
 import { SqlTransaction } from './transaction.js';
 
 export class SqlStore implements Store {
@@ -105,6 +107,10 @@ export class SqlStore implements Store {
 
   log(request: LogRequest): Promise<LogPage> {
     return this.database.read((session) => readLog(session, request));
+  }
+
+  itemChange(request: ItemChangeRequest): Promise<ItemChangePage> {
+    return this.database.read((session) => readItemChange(session, request));
   }
 
   /** By bisection: times rise with revisions, and an index on them would cost every write. */

@@ -362,6 +362,45 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
   async function countOf(book: Book): Promise<number> {
     return (await store.range(book.id, { collectionId: book.collectionId, limit: 1000, bytesMax: 1e9 })).items.length;
   }
+
+  describe('the change of one item', () => {
+    test('is the newest up to a revision, found from a known place or by examining the log backwards', async () => {
+      const book = await Book.open(store, 'item-change');
+      await book.commit([['a', '{"n":1}']]);
+      for (let n = 0; n < 5; n++)
+        await book.commit([
+          ['x', `{"n":${n}}`],
+          ['y', null],
+        ]);
+      await book.commit([
+        ['x', '{}'],
+        ['a', null],
+      ]);
+      await book.commit([['x', '{"last":1}']]);
+      const look = (key: string, upTo: number, rowsMax = 100, collectionId = book.collectionId) =>
+        store.itemChange({ poolId: book.id, collectionId, key, upTo, rowsMax });
+      const written = (revision: number, key: string) =>
+        book.log.find((row) => row.revision === revision && row.key === key);
+      // At its own revision, or before it, whatever else is in the commits.
+      expect((await look('a', 7)).row).toEqual(written(7, 'a'));
+      expect((await look('a', 8)).row).toEqual(written(7, 'a'));
+      expect((await look('a', 6)).row).toEqual(written(1, 'a'));
+      expect((await look('a', 1, 1)).row).toEqual(written(1, 'a'));
+      expect((await look('a', 8)).head).toEqual(await book.head());
+      // What never was, and what is elsewhere.
+      expect(await look('A', 8)).toMatchObject({ row: undefined, reached: 0 });
+      expect(await look('a', 0)).toMatchObject({ row: undefined, reached: 0 });
+      expect((await look('a', 8, 100, book.collectionId + 1)).row).toBeUndefined();
+      // The bound is kept, and the commit in which it falls is examined whole.
+      const bounded = await look('a', 6, 3);
+      expect(bounded).toMatchObject({ row: undefined, reached: 5 });
+      expect(await look('a', bounded.reached - 1, 5)).toMatchObject({ row: undefined, reached: 2 });
+      expect((await look('a', 1, 3)).row).toEqual(written(1, 'a'));
+      expect(
+        (await store.itemChange({ poolId: 999_999, collectionId: 1, key: 'a', upTo: 9, rowsMax: 9 })).head,
+      ).toBeUndefined();
+    });
+  });
 });
 
 function readLog(store: Store, poolId: number, rowsMax: number) {
