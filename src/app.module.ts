@@ -8,6 +8,7 @@ import { BatchController } from './http/batch.controller.js';
 import { ChangesController } from './http/changes.controller.js';
 import { CollectionsController } from './http/collections.controller.js';
 import { DocsController } from './http/docs.controller.js';
+import { ExportController } from './http/export.controller.js';
 import { HistoryController } from './http/history.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
@@ -27,6 +28,7 @@ export const controllers = [
   BatchController,
   ChangesController,
   HistoryController,
+  ExportController,
   ScriptsController,
 ];
 

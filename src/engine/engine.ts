@@ -8,6 +8,8 @@ import { Compaction, type Retention } from './state/compaction.js';
 import { ItemCache } from './state/item-cache.js';
 import { Reader } from './state/reader.js';
 import { Replicas } from './state/replicas.js';
+import { Export } from './transfer/export.js';
+import { Slots } from './transfer/slots.js';
 import { History } from './watch/history.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
 
@@ -25,6 +27,7 @@ export class Engine {
   readonly querying: Querying;
   readonly watching: Watching;
   readonly history: History;
+  readonly export: Export;
   readonly compaction: Compaction;
   readonly #cache: ItemCache;
 
@@ -40,6 +43,8 @@ export class Engine {
     this.reader = new Reader(store, this.replicas);
     this.querying = new Querying(store, this.replicas, this.reader, options);
     this.watching = new Watching(store, this.replicas, this.reader, telemetry, clock, options);
+    const slots = new Slots();
+    this.export = new Export(store, this.replicas, this.reader, slots);
     this.history = new History(store, this.reader);
     this.compaction = new Compaction(store, this.replicas, options.retention);
   }

@@ -96,6 +96,11 @@ export const limits = {
   /** Commits that a node applies to its cache to catch up; more and it forgets the cache instead. */
   catchUpRowsMax: 2000,
 
+  /** Exports and imports under way on a node: each holds a few mebibytes and a connection for as long as it takes. */
+  transfersMax: 64,
+  /** A client that takes nothing, or sends nothing, of an export or import for so long holds it for nothing. */
+  transferStallMs: 60_000,
+
   snapshotPartBytesMax: 256 * KiB,
   /** A frame of one commit; a larger commit is split with `more: true`. */
   frameBytesMax: 256 * KiB,

@@ -33,6 +33,7 @@ const TAGS: Readonly<Record<string, string>> = {
   items: 'An item is a set of named JSON values under a key of a collection.',
   attributes: 'An attribute is one named value of an item, read and written by itself.',
   changes: 'Every commit can be read later from the log, or heard of at once on a stream of Server-Sent Events.',
+  transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
 };
@@ -102,6 +103,7 @@ const ANSWER_HEADERS = {
     description: '`true` when this is the stored answer to an earlier request with the same Idempotency-Key.',
     schema: { type: 'string' },
   },
+  'Content-Disposition': { description: 'A name for the file.', schema: { type: 'string' } },
   'Preference-Applied': { description: 'The preference that was followed.', schema: { type: 'string' } },
   'Retry-After': {
     description: 'Seconds to wait before the next attempt.',
@@ -231,7 +233,7 @@ function responses(spec: RouteSpec, schemas: Schemas): Described {
     const schema = answer.schema ? schemas.describe(answer.schema, 'output') : undefined;
     described[status] = {
       description: answer.description,
-      headers: headerRefs(answerHeaders(spec, Number(status), schema)),
+      headers: headerRefs([...answerHeaders(spec, Number(status), schema), ...(answer.headers ?? [])]),
       ...contentOf(answer, schema),
     };
   }

@@ -42,6 +42,8 @@ export interface AnswerSpec {
   readonly description: string;
   readonly schema?: z.ZodType;
   readonly contentType?: string;
+  /** Headers that only this answer has. */
+  readonly headers?: readonly 'Content-Disposition'[];
 }
 
 export type HeaderName =

@@ -22,7 +22,8 @@ export class SnapshotOverrun extends Error {}
 
 /**
  * The view's items as of revision `revision`, page by page in the order of their keys. Throws LogExpired or
- * SnapshotOverrun when that state can no longer be told; the caller begins anew.
+ * SnapshotOverrun when that state can no longer be told; the caller begins anew. `undoFrom` is a later revision up to which
+ * the caller knows that nothing of the collection changed: the commits until then needn't be looked at.
  */
 export async function* snapshot(
   store: Store,
@@ -30,13 +31,14 @@ export async function* snapshot(
   replica: Replica,
   view: View,
   revision: number,
+  undoFrom = revision,
 ): AsyncGenerator<SnapshotPage> {
   const collection = replica.collections.get(view.request.collection as string);
   if (!collection) return;
-  /** Items that changed after `revision`, as they were then; only those that are still to come. */
+  /** Items that changed after `undoFrom`, as they were then; only those that are still to come. */
   const undo = new Map<string, ItemState | undefined>();
   let undoBytes = 0;
-  let undoneTo = revision;
+  let undoneTo = undoFrom;
   let after: string | undefined;
   for (let more = true; more; ) {
     const page = await store.range(replica.id, {
