@@ -9,7 +9,7 @@ import type { HistoryEntry } from '../engine/watch/history.js';
 import { awaitMinRevision, poolHeaders, send } from './answers.js';
 import * as schema from './history.schema.js';
 import { ITEM, readPlace } from './item-calls.js';
-import { newPageToken, readPageToken } from './page-token.js';
+import { nameToken, readPageToken } from './page-token.js';
 import { type Call, Route } from './route.js';
 
 @Controller()
@@ -37,12 +37,12 @@ export class HistoryController {
     // A page token is a place in one life of the pool.
     const { epoch } = await this.engine.reader.current(pool);
     const query = ['history', pool, epoch, collection, key, since];
-    const token = readPageToken(pageToken, query);
+    const token = readPageToken(pageToken, query)?.key;
     const upTo = token === undefined ? undefined : Number(token);
     const page = await this.engine.history.page(pool, { collection, key, limit, since, upTo });
     const headers = poolHeaders(page.replica.epoch, page.revision);
     const changes = page.entries.map((entry) => tell(entry, page.replica.epoch)).join(',');
-    const next = page.upTo === undefined ? '' : `,"nextPageToken":"${newPageToken(query, String(page.upTo))}"`;
+    const next = page.upTo === undefined ? '' : `,"nextPageToken":"${nameToken(query, String(page.upTo))}"`;
     send(call, {
       status: 200,
       headers,
