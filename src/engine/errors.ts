@@ -69,9 +69,9 @@ export const errorTable = {
   conflict: row(409, 'The request conflicts with the present state', false, 'Read the present state and decide anew.'),
   dataViolatesSchema: row(
     409,
-    'Items that are there are not as the new entry of the data dictionary says',
+    'Items of the collection break the new definition',
     false,
-    '`errors` names the first of them and `count` how many there are. Mend or delete them first, or give the entry the mode `warn`.',
+    'Mend the items that `errors` names, or set the definition with mode `warn` first: then they are told and nothing is refused.',
   ),
   cursorExpired: row(
     410,
@@ -100,15 +100,15 @@ export const errorTable = {
   invalid: row(422, 'The request is well-formed but cannot be carried out', false, 'Read `detail` and `errors`.'),
   schemaViolation: row(
     422,
-    'The item is not as the data dictionary says',
+    'The item breaks the definition of its collection',
     false,
-    'Each entry of `errors` names a place in the item and what is expected there. GET the collection’s item in _dictionary for the whole schema.',
+    'Read `errors`: each names the attribute and what the dictionary wants of it. The definition is the item of `_dictionary` named for the collection.',
   ),
   scanLimit: row(
     422,
-    'The query would examine too much',
+    'The query would examine too many items',
     false,
-    'Declare an index in the collection’s entry of _dictionary for what the query filters or orders by, or narrow it by prefix or where.',
+    'Declare an index for it in the dictionary, or narrow it by `prefix` or a `where` that an index serves.',
   ),
   idempotencyKeyReused: row(
     422,

@@ -36,6 +36,43 @@ export const limits = {
   /** What one commit may hold in memory and in one transaction: the sum of its values before and after. */
   commitBytesMax: 32 * MiB,
 
+  /** A definition is read with its pool, compiled and kept in memory. */
+  dictionaryEntryBytesMax: 256 * KiB,
+  /** A schema becomes code of about ten times its size, compiled between two commits. */
+  schemaBytesMax: 64 * KiB,
+  /** Schemas inside schemas; the compiler recurses over them. */
+  schemaNestingMax: 64,
+  /** Faults of one item that are told: enough for a form, bounded for a log. */
+  violationsMax: 20,
+  /** Values in an item of which every fault is looked for; of a larger one only the first is told, so that a wrong list can't become a million faults. */
+  allViolationsValuesMax: 2000,
+  /** A pattern grows when it is compiled; what matches in time linear in both has to be short on one side. */
+  patternLengthMax: 1000,
+  patternStepsMax: 5000,
+  /** A rule longer than this belongs into a program. */
+  expressionLengthMax: 4096,
+  /** Parts of one expression, after its macros are written out, and how deep they nest: the evaluator recurses over them. */
+  expressionNodesMax: 2000,
+  expressionNestingMax: 200,
+  /** Patterns that one definition keeps compiled, beyond those of its schema. */
+  patternsKeptMax: 100,
+  /** All are run on every write of the collection. */
+  rulesMax: 100,
+  transformsMax: 100,
+  /**
+   * What checking or transforming one item may cost, in steps of 20 to 100 ns: one per loop turn, comparison or kilobyte.
+   * It is spent between two commits, so all writers wait for it.
+   */
+  checkCostMax: 500_000,
+  columnsMax: 1000,
+  relationsMax: 100,
+  /** Every index is kept in every commit. */
+  indexesMax: 16,
+  indexAttributesMax: 8,
+  /** Shorter would be a timer, longer is for ever. */
+  expiryMsMin: 1_000,
+  expiryMsMax: 10 * 366 * 24 * 3600 * 1000,
+
   /** Writes that wait for one pool; beyond this the node is overloaded and says so instead of growing. */
   queueCommandsMax: 10_000,
   queueBytesMax: 64 * MiB,

@@ -1,0 +1,79 @@
+/** What passes between JSON and the expression language: attributes in, results out. */
+import { isObject, type Json, type JsonObject, setMember } from '../state/json.js';
+import type { Meter } from './meter.js';
+
+/**
+ * The value as the evaluator takes it. Numbers stay doubles. An object with a member `constructor` becomes a Map, since
+ * the evaluator goes by that member to tell what an object is; the others are passed as they are.
+ */
+export function toExpression(value: Json): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) {
+    const index = value.findIndex((inner) => toExpression(inner) !== inner);
+    return index < 0 ? value : value.map(toExpression);
+  }
+  const names = Object.keys(value);
+  let altered = false;
+  const inner: unknown[] = [];
+  for (const name of names) {
+    const before = value[name] as Json;
+    const after = toExpression(before);
+    altered ||= after !== before || name === 'constructor';
+    inner.push(after);
+  }
+  return altered ? new Map(names.map((name, i) => [name, inner[i]])) : value;
+}
+
+/** Says why a result is no JSON. */
+export class ValueFault extends Error {}
+
+/** A result as JSON: timestamps and durations as text, integers where a double holds them. @throws ValueFault, OVERSPENT */
+export function toJson(value: unknown, meter: Meter, depth = 0): Json {
+  meter.charge(1);
+  if (depth > RESULT_NESTING_MAX) throw new ValueFault(`it nests deeper than ${RESULT_NESTING_MAX} levels`);
+  switch (typeof value) {
+    case 'string':
+      meter.charge(value.length / 64);
+      if (!value.isWellFormed()) throw new ValueFault('it has half of a surrogate pair, which is no character');
+      return value;
+    case 'boolean':
+      return value;
+    case 'number':
+      if (!Number.isFinite(value)) throw new ValueFault(`${value} is no JSON number`);
+      return value === 0 ? 0 : value;
+    case 'bigint':
+      if (!Number.isSafeInteger(Number(value)))
+        throw new ValueFault(`${value} is past what a JSON number holds exactly`);
+      return Number(value);
+    case 'object':
+      return value === null ? null : structured(value, meter, depth);
+    default:
+      throw new ValueFault('it is no JSON value');
+  }
+}
+
+/** An attribute stands in an item, and that may stand in a batch. */
+const RESULT_NESTING_MAX = 99;
+
+function structured(value: object, meter: Meter, depth: number): Json {
+  if (Array.isArray(value)) return value.map((inner) => toJson(inner, meter, depth + 1));
+  if (value instanceof Date) return value.toISOString();
+  const entries = value instanceof Map ? [...value] : isPlain(value) ? Object.entries(value) : undefined;
+  if (entries) {
+    const object: JsonObject = {};
+    for (const [name, inner] of entries) setMember(object, String(name), toJson(inner, meter, depth + 1));
+    return object;
+  }
+  switch (value.constructor.name) {
+    case 'UnsignedInt':
+      return toJson((value as { value: bigint }).value, meter, depth);
+    case 'Duration':
+      return String(value);
+    default:
+      throw new ValueFault('it is no JSON value');
+  }
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return isObject(value) && Object.getPrototypeOf(value) === Object.prototype;
+}

@@ -1,0 +1,112 @@
+/**
+ * Keywords and formats of JSON Schema that the library does in a way that a hostile value or schema could make slow, or
+ * that isn't exact, done here instead; and one of our own, which charges the meter.
+ */
+import { createRequire } from 'node:module';
+import type { Format } from 'ajv';
+import type { Ajv2020 } from 'ajv/dist/2020.js';
+import { isObject, type Json } from '../state/json.js';
+import { type Meter, TEXT_PER_STEP } from './meter.js';
+
+/** Put into schemas by schema.ts: what one use of the schema costs. A user's own keyword of this name is replaced. */
+export const COST_KEYWORD = 'x-stargus-cost';
+
+export function addKeywords(ajv: Ajv2020, meter: Meter): void {
+  ajv.addKeyword({
+    keyword: COST_KEYWORD,
+    schemaType: 'number',
+    code({ gen, schema }) {
+      const owner = gen.scopeValue('obj', { ref: meter });
+      const { _ } = codegen();
+      gen.code(_`${owner}.charge(${schema})`);
+    },
+  });
+  // The library compares each with each, 10^11 times for an item full of numbers.
+  ajv.removeKeyword('uniqueItems');
+  ajv.addKeyword({
+    keyword: 'uniqueItems',
+    type: 'array',
+    schemaType: 'boolean',
+    error: { message: 'must not have the same element twice' },
+    validate: (wanted: boolean, value: Json[]) => !wanted || areUnique(value, meter),
+  });
+  // The library divides doubles: 1.1 is no multiple of 0.1 there, or 1e308 of everything.
+  ajv.removeKeyword('multipleOf');
+  ajv.addKeyword({
+    keyword: 'multipleOf',
+    type: 'number',
+    schemaType: 'number',
+    error: { message: ({ schema }) => `must be a multiple of ${schema}` },
+    validate: (step: number, value: number) => isMultiple(value, step),
+  });
+}
+
+/** Formats, asserted. Those that take time in the square of a text's length are replaced. */
+export function formats(meter: Meter): Record<string, Format> {
+  const load = createRequire(import.meta.url);
+  const { fullFormats } = load('ajv-formats/dist/formats') as typeof import('ajv-formats/dist/formats.js');
+  const charged: Record<string, Format> = {};
+  for (const [name, format] of Object.entries(fullFormats as Record<string, Format>)) {
+    const test = testOf(format);
+    charged[name] = test
+      ? (text: string) => {
+          meter.charge(text.length / TEXT_PER_STEP);
+          return test(text);
+        }
+      : format;
+  }
+  const isUri = testOf(fullFormats.uri as Format) as (text: string) => boolean;
+  charged.url = (text: string) => {
+    meter.charge(text.length / TEXT_PER_STEP);
+    return /^(?:https?|ftp):\/\/[^/?#]/i.test(text) && isUri(text);
+  };
+  return charged;
+}
+
+/** How a format judges a text; undefined for those of numbers and those that take anything. */
+function testOf(format: Format): ((text: string) => boolean) | undefined {
+  if (typeof format === 'function') return format as (text: string) => boolean;
+  if (format instanceof RegExp) return (text) => format.test(text);
+  if (typeof format !== 'object' || format.type === 'number' || format.async === true) return undefined;
+  return testOf(format.validate as Format);
+}
+
+/** Whether all elements differ, as JSON: objects whatever the order of their members. */
+function areUnique(values: readonly Json[], meter: Meter): boolean {
+  const seen = new Set<unknown>();
+  for (const value of values) {
+    meter.chargeDeep(value);
+    const form = typeof value === 'object' && value !== null ? `\0${canonical(value)}` : value;
+    if (seen.has(form)) return false;
+    seen.add(form);
+  }
+  return true;
+}
+
+/** JSON text with members in the order of their names. */
+export function canonical(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  const names = Object.keys(value).sort();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(value[name] as Json)}`).join()}}`;
+}
+
+/** Exactly, of the decimals as they are written. */
+export function isMultiple(value: number, step: number): boolean {
+  if (Number.isSafeInteger(value) && Number.isSafeInteger(step)) return value % step === 0;
+  const [a, b] = [decimal(value), decimal(step)];
+  const exponent = Math.min(a.exponent, b.exponent);
+  const scaled = ({ digits, exponent: own }: typeof a) => digits * 10n ** BigInt(own - exponent);
+  return scaled(a) % scaled(b) === 0n;
+}
+
+function decimal(value: number): { digits: bigint; exponent: number } {
+  const [, whole = '', fraction = '', power = '0'] = /^-?(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(value)) ?? [];
+  return { digits: BigInt(whole + fraction), exponent: Number(power) - fraction.length };
+}
+
+let loadedCodegen: typeof import('ajv/dist/compile/codegen/index.js') | undefined;
+function codegen(): typeof import('ajv/dist/compile/codegen/index.js') {
+  loadedCodegen ??= createRequire(import.meta.url)('ajv/dist/compile/codegen') as NonNullable<typeof loadedCodegen>;
+  return loadedCodegen;
+}

@@ -1,0 +1,234 @@
+/**
+ * The schema of a definition (JSON Schema 2020-12 of the attributes), compiled to a check.
+ *
+ * Nothing is ever fetched: a reference leads into the schema itself or is refused. Formats are asserted; unknown formats
+ * and unknown keywords are ignored, as the standard has it. What a check may cost is metered, since a few lines of schema
+ * can ask for more work than there are atoms. The library is loaded with the first schema, and every definition has an
+ * instance of its own, so the `$id`s of two collections never meet.
+ */
+import { createRequire } from 'node:module';
+import type { Ajv2020, ErrorObject, ValidateFunction } from 'ajv/dist/2020.js';
+import { limits } from '../limits.js';
+import { getMember, isObject, type Json, type JsonObject, pointerToken, setMember } from '../state/json.js';
+import type { Attributes } from '../state/model.js';
+import type { Faults } from './faults.js';
+import { type Meter, OVERSPENT } from './meter.js';
+import { compileSchemaPattern, type Pattern, PatternFault } from './pattern.js';
+import { addKeywords, COST_KEYWORD, formats } from './schema-keywords.js';
+import { endlessReference, mapSchemas, visitSchemas } from './schema-walk.js';
+
+/** Where an item breaks the schema. The pointer leads into the attributes. */
+export interface SchemaBreach {
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+export type SchemaCheck = (attributes: Attributes) => SchemaBreach[];
+
+const DIALECT = /^https?:\/\/json-schema\.org\/draft\/2020-12\/schema#?$/;
+const AT = '/schema';
+
+/** Compiles a schema. Where it can't be used, adds faults and answers undefined. */
+export function compileSchema(schema: Json, meter: Meter, faults: Faults): SchemaCheck | undefined {
+  const patterns = new Map<string, Pattern>();
+  if (!isSound(schema, meter, patterns, faults)) return undefined;
+  const make = (allErrors: boolean): ValidateFunction => {
+    const { ajv } = instance(allErrors, meter, patterns);
+    return ajv.compile(metered(schema) as JsonObject | boolean);
+  };
+  let first: ValidateFunction;
+  try {
+    first = make(false);
+  } catch (error) {
+    faults.add(...compileFault(schema, error as Error & { missingRef?: string }));
+    return undefined;
+  }
+  let every: ValidateFunction | undefined;
+  return (attributes) => {
+    try {
+      if (first(attributes)) return [];
+      if (!isSmall(attributes)) return breaches(first.errors ?? []);
+      // Made when it is first needed: most items hold.
+      every ??= make(true);
+      every(attributes);
+      return breaches(every.errors ?? first.errors ?? []);
+    } catch (error) {
+      if (error === OVERSPENT) {
+        return [
+          { pointer: '', detail: `checking the item against its schema costs more than ${meter.allowance} steps` },
+        ];
+      }
+      if (error instanceof RangeError) return [{ pointer: '', detail: 'the schema refers to itself without end' }];
+      throw error;
+    }
+  };
+}
+
+/** What can be judged before anything is compiled. */
+function isSound(schema: Json, meter: Meter, patterns: Map<string, Pattern>, faults: Faults): boolean {
+  if (typeof schema !== 'boolean' && !isObject(schema)) {
+    faults.add(AT, 'A schema is an object, true or false.');
+    return false;
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(schema));
+  if (bytes > limits.schemaBytesMax) {
+    faults.add(AT, `The schema is ${bytes} bytes of JSON; at most ${limits.schemaBytesMax} are allowed.`);
+    return false;
+  }
+  let sound = true;
+  const fault = (pointer: string, detail: string): void => {
+    sound = false;
+    faults.add(AT + pointer, detail);
+  };
+  const valid = metaschema();
+  if (!valid(schema)) {
+    const told = new Set<string>();
+    for (const error of valid.errors ?? []) {
+      // Of the branches of an alternative the first says enough.
+      if (!told.has(error.instancePath)) fault(error.instancePath, `It ${detailOf(error)}.`);
+      told.add(error.instancePath);
+    }
+  }
+  const addPattern = (source: string, pointer: string): void => {
+    try {
+      if (!patterns.has(source)) patterns.set(source, compileSchemaPattern(source, meter));
+    } catch (error) {
+      if (!(error instanceof PatternFault)) throw error;
+      fault(pointer, error.message);
+    }
+  };
+  visitSchemas(schema, ({ schema: inner, pointer, depth }) => {
+    if (depth > limits.schemaNestingMax) {
+      fault(pointer, `Schemas nest deeper than ${limits.schemaNestingMax} levels.`);
+      return false;
+    }
+    const dialect = getMember(inner, '$schema');
+    if (typeof dialect === 'string' && !DIALECT.test(dialect)) {
+      fault(`${pointer}/$schema`, 'Schemas are JSON Schema 2020-12 here; leave $schema away.');
+    }
+    const pattern = getMember(inner, 'pattern');
+    if (typeof pattern === 'string') addPattern(pattern, `${pointer}/pattern`);
+    const named = getMember(inner, 'patternProperties');
+    if (isObject(named)) {
+      for (const source of Object.keys(named)) {
+        addPattern(source, `${pointer}/patternProperties/${pointerToken(source)}`);
+      }
+    }
+    return true;
+  });
+  const endless = endlessReference(schema);
+  if (endless !== undefined)
+    fault(endless, 'It leads back to itself without going into the value, so it would never end.');
+  return sound;
+}
+
+/** With the cost of each use written into schemas that are used in loops or by reference. */
+function metered(schema: Json): Json {
+  return mapSchemas(schema, (inner, use) => {
+    delete inner[COST_KEYWORD];
+    const refers = Object.hasOwn(inner, '$ref') || Object.hasOwn(inner, '$dynamicRef');
+    // About one step a keyword: what stands inside is done each time.
+    if (use === 'loop' || refers) setMember(inner, COST_KEYWORD, 1 + Math.ceil(JSON.stringify(inner).length / 64));
+    return inner;
+  });
+}
+
+function instance(allErrors: boolean, meter: Meter, patterns: ReadonlyMap<string, Pattern>): { ajv: Ajv2020 } {
+  const regExp = Object.assign((source: string) => patterns.get(source) ?? compileSchemaPattern(source, meter), {
+    code: 'a linear-time engine',
+  });
+  const ajv = new (library())({
+    allErrors,
+    strict: false,
+    logger: false,
+    meta: false,
+    validateSchema: false,
+    addUsedSchema: false,
+    // A reference into a large schema would be written out at each place otherwise.
+    inlineRefs: false,
+    // An attribute called `constructor` is absent unless it is there.
+    ownProperties: true,
+    formats: formats(meter),
+    code: { regExp },
+  });
+  addKeywords(ajv, meter);
+  return { ajv };
+}
+
+let loaded: typeof Ajv2020 | undefined;
+function library(): typeof Ajv2020 {
+  loaded ??= (createRequire(import.meta.url)('ajv/dist/2020') as { Ajv2020: typeof Ajv2020 }).Ajv2020;
+  return loaded;
+}
+
+let shared: ValidateFunction | undefined;
+/** The standard's own schema of schemas; compiled once, since it takes longer than most schemas. */
+function metaschema(): ValidateFunction {
+  shared ??= new (library())({ strict: false, logger: false, validateFormats: false, allErrors: true }).getSchema(
+    'https://json-schema.org/draft/2020-12/schema',
+  ) as ValidateFunction;
+  return shared;
+}
+
+function compileFault(schema: Json, error: Error & { missingRef?: string }): [pointer: string, detail: string] {
+  if (error.missingRef === undefined) return [AT, `The schema can't be used: ${error.message}.`];
+  let pointer = '';
+  visitSchemas(schema, ({ schema: inner, pointer: at }) => {
+    for (const keyword of ['$ref', '$dynamicRef']) {
+      const reference = getMember(inner, keyword);
+      if (typeof reference !== 'string' || !error.missingRef?.endsWith(reference.replace(/^\.?\//, ''))) continue;
+      pointer ||= `${at}/${keyword}`;
+    }
+    return true;
+  });
+  return [
+    AT + pointer,
+    `The reference ${error.missingRef} leads nowhere in this schema, and nothing is fetched: put what it means into $defs.`,
+  ];
+}
+
+/** Whether the value has few enough parts to look for every fault. */
+function isSmall(attributes: Attributes): boolean {
+  let left: number = limits.allViolationsValuesMax;
+  const count = (value: Json): boolean => {
+    if (--left < 0) return false;
+    if (typeof value !== 'object' || value === null) return true;
+    return (Array.isArray(value) ? value : Object.values(value)).every(count);
+  };
+  return count(attributes);
+}
+
+function breaches(errors: readonly ErrorObject[]): SchemaBreach[] {
+  const told = new Map<string, SchemaBreach>();
+  for (const error of errors) {
+    if (told.size >= limits.violationsMax) break;
+    const breach = { pointer: error.instancePath + memberOf(error), detail: detailOf(error) };
+    told.set(`${breach.pointer} ${breach.detail}`, breach);
+  }
+  return [...told.values()];
+}
+
+/** What is absent or too much is told at its own place, where a form has its field. */
+function memberOf({ keyword, params }: ErrorObject): string {
+  const name =
+    keyword === 'required' || keyword === 'dependentRequired'
+      ? params.missingProperty
+      : (params.additionalProperty ?? params.unevaluatedProperty);
+  return typeof name === 'string' ? `/${pointerToken(name)}` : '';
+}
+
+function detailOf({ keyword, message, params }: ErrorObject): string {
+  switch (keyword) {
+    case 'required':
+      return 'is required';
+    case 'additionalProperties':
+    case 'unevaluatedProperties':
+      return 'is not a member that the schema knows';
+    case 'enum':
+      return `must be one of ${JSON.stringify(params.allowedValues).slice(0, 500)}`;
+    case 'const':
+      return `must be ${JSON.stringify(params.allowedValue).slice(0, 500)}`;
+    default:
+      return message ?? `breaks ${keyword}`;
+  }
+}
