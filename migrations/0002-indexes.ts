@@ -1,8 +1,9 @@
-/** Indexes that the data dictionary declares: what there are, and their entries; and why an item went that nobody deleted. */
+/** Indexes that the data dictionary declares: what there are, and their entries; when an item was changed, and why it went that nobody deleted. */
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 const sqlite = [
   'ALTER TABLE pool ADD COLUMN index_version bigint NOT NULL DEFAULT 0',
+  'ALTER TABLE item ADD COLUMN changed_at bigint NOT NULL DEFAULT 0',
   'ALTER TABLE commit_log ADD COLUMN reason varchar(8)',
   `CREATE TABLE collection_index (
     "id" integer PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -28,6 +29,7 @@ const sqlite = [
 const text = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin';
 const mysql = [
   'ALTER TABLE pool ADD COLUMN index_version bigint NOT NULL DEFAULT 0',
+  'ALTER TABLE item ADD COLUMN changed_at bigint NOT NULL DEFAULT 0',
   `ALTER TABLE commit_log ADD COLUMN reason varchar(8) ${text} NULL`,
   `CREATE TABLE collection_index (
     id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -55,6 +57,7 @@ const undo = [
   'DROP TABLE item_index',
   'DROP TABLE collection_index',
   'ALTER TABLE commit_log DROP COLUMN reason',
+  'ALTER TABLE item DROP COLUMN changed_at',
   'ALTER TABLE pool DROP COLUMN index_version',
 ];
 

@@ -30,6 +30,8 @@ import { SqlStore } from './store/store.js';
 const PARAMETER_LENGTH_MAX = 1024;
 /** A request that takes longer than this to arrive is a broken or hostile one. */
 const REQUEST_MS = 60_000;
+/** How often items whose time is over are looked for. */
+const EXPIRY_MS = 1000;
 /** How long a stop waits for connections that don't end by themselves. */
 const STOP_MS = 3000;
 const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
@@ -54,8 +56,16 @@ export async function serve(config: Config): Promise<RunningServer> {
   });
   const facts = newFacts(metrics);
   const { app, instance } = await newApp(engine, authentication, facts, logger, metrics);
-  const sweeper = new Sweeper(engine.compaction, config.STARGUS_SWEEP, (error) =>
-    logger.warn({ error: traceOf(error) }, 'a sweep failed and is tried again'),
+  const sweepers = [
+    [engine.compaction, config.STARGUS_SWEEP] as const,
+    [engine.expiry, EXPIRY_MS] as const,
+    // Woken by those who leave it work; this is for what other nodes left.
+    [{ sweep: async () => engine.builder.wake() }, config.STARGUS_SWEEP] as const,
+  ].map(
+    ([work, everyMs]) =>
+      new Sweeper(work, everyMs, (error) =>
+        logger.warn({ error: traceOf(error) }, 'a sweep failed and is tried again'),
+      ),
   );
   try {
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
@@ -64,7 +74,8 @@ export async function serve(config: Config): Promise<RunningServer> {
     throw error;
   }
   engine.watching.start();
-  sweeper.start();
+  for (const sweeper of sweepers) sweeper.start();
+  engine.builder.wake();
   return {
     url: await app.getUrl(),
     logger,
@@ -73,7 +84,8 @@ export async function serve(config: Config): Promise<RunningServer> {
       engine.watching.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
       instance.server.closeIdleConnections();
-      await Promise.all([engine.committer.close(), sweeper.stop()]);
+      await Promise.all([...sweepers.map((sweeper) => sweeper.stop()), engine.builder.stop()]);
+      await engine.committer.close();
       const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
       await listening;
       clearTimeout(late);

@@ -1,12 +1,18 @@
 /**
  * The engine as one object: the parts that HTTP, jobs and embedding programs call, built on a store. Made in wiring.ts.
  */
+import { type Definition, emptyDefinition } from './dictionary/definition.js';
+import { Definitions } from './dictionary/definitions.js';
 import type { Clock, Store, Telemetry } from './ports.js';
 import { Querying, type QueryOptions } from './query/querying.js';
+import { DICTIONARY, isSystemName } from './state/collections.js';
 import { Committer } from './state/committer.js';
 import { Compaction, type Retention } from './state/compaction.js';
+import { Expiry } from './state/expiry.js';
+import { IndexBuilder } from './state/index-builder.js';
 import { ItemCache } from './state/item-cache.js';
 import { Reader } from './state/reader.js';
+import type { Replica } from './state/replica.js';
 import { Replicas } from './state/replicas.js';
 import { Export } from './transfer/export.js';
 import { Slots } from './transfer/slots.js';
@@ -29,6 +35,9 @@ export class Engine {
   readonly history: History;
   readonly export: Export;
   readonly compaction: Compaction;
+  readonly builder: IndexBuilder;
+  readonly expiry: Expiry;
+  readonly definitions = new Definitions();
   readonly #cache: ItemCache;
 
   constructor(
@@ -39,14 +48,26 @@ export class Engine {
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
-    this.committer = new Committer(store, this.replicas, telemetry, options);
+    this.committer = new Committer(store, this.replicas, this.definitions, telemetry, options);
     this.reader = new Reader(store, this.replicas);
-    this.querying = new Querying(store, this.replicas, this.reader, options);
+    this.querying = new Querying(store, this.replicas, this.reader, this.definitions, options);
     this.watching = new Watching(store, this.replicas, this.reader, telemetry, clock, options);
     const slots = new Slots();
     this.export = new Export(store, this.replicas, this.reader, slots);
     this.history = new History(store, this.reader);
     this.compaction = new Compaction(store, this.replicas, options.retention);
+    this.builder = new IndexBuilder(store, telemetry);
+    this.committer.onBuilding = () => this.builder.wake();
+    this.expiry = new Expiry(store, this.reader, this.committer);
+  }
+
+  /** What the dictionary says of a collection now. */
+  definitionOf(replica: Replica, collection: string): Definition | Promise<Definition> {
+    if (isSystemName(collection)) return emptyDefinition;
+    const ref = { collection: DICTIONARY, key: collection };
+    const remembered = replica.remembered(ref);
+    if (remembered) return this.definitions.of(remembered.state);
+    return Promise.resolve(this.reader.item(replica.name, ref)).then(({ state }) => this.definitions.of(state));
   }
 
   get cacheBytes(): number {

@@ -169,8 +169,13 @@ export class Problem extends Error {
 
   /** The same refusal, told of the op of a batch that met it. */
   atOp(index: number): Problem {
-    const place: ErrorPlace = { index, pointer: `/ops/${index}`, code: this.code, detail: this.detail };
-    return new Problem(this.code, `Op ${index}: ${this.detail}`, { ...this.extras, errors: [place] });
+    const whole: ErrorPlace = { pointer: '', code: this.code, detail: this.detail };
+    const errors = (this.extras.errors ?? [whole]).map((place) => ({
+      ...place,
+      index,
+      pointer: `/ops/${index}${place.pointer.startsWith(`/ops/${index}`) ? '' : place.pointer}`,
+    }));
+    return new Problem(this.code, `Op ${index}: ${this.detail}`, { ...this.extras, errors });
   }
 
   /** The members of an RFC 9457 document that don't depend on who is asked. */

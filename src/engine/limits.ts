@@ -106,6 +106,17 @@ export const limits = {
   aggregatesMax: 20,
   groupByMax: 8,
   groupsMax: 10_000,
+  /** An index of a collection of so many items is built in the commit that declares it; larger ones in the background. */
+  indexInlineItemsMax: 1000,
+  /** What a build adds in one transaction, between which writers go on. */
+  indexStepItems: 500,
+  indexStepBytesMax: 2 * MiB,
+  /** Declaring a unique index looks for duplicates in memory, at about 200 bytes for each item. */
+  uniqueCheckItemsMax: 500_000,
+  /** Items that a refused definition names. */
+  offendersTold: 20,
+  /** Items that expire in one commit. */
+  expireItemsMax: 500,
   relationsExpandedMax: 8,
   /** Keys that one attribute of an item may be expanded to; more stay keys. */
   expandedKeysMax: 100,

@@ -98,8 +98,8 @@ export interface StoredIndex {
   readonly name: string;
   /** What is indexed and how, as JSON text; equal for equal indexes. The store doesn't read it. */
   readonly definition: string;
-  /** Maintained but not yet complete; complete; or to be removed. */
-  readonly state: 'building' | 'ready' | 'dropped';
+  /** Maintained but not yet complete; complete; complete, but not unique as it should be; or to be removed. */
+  readonly state: 'building' | 'ready' | 'violated' | 'dropped';
   /** Items up to this key, in the order of keys, are in the index; null before the first. */
   readonly builtTo: string | null;
   /** How many items have been looked at. */
@@ -189,6 +189,8 @@ export interface GroupWrite {
   readonly poolId: number;
   /** The pool's revision after the group. */
   readonly revision: number;
+  /** When the group's commits are, in ms since 1970. */
+  readonly time: number;
   readonly log: readonly LogRow[];
   readonly upserts: readonly StoredItem[];
   readonly deletions: readonly ItemPlace[];
@@ -289,8 +291,21 @@ export interface StoreTransaction extends ItemSource {
   addEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void>;
   /** The entries of these sort keys, up to `limit` for each. */
   entries(poolId: number, indexId: number, sortKeys: readonly Buffer[]): Promise<IndexEntry[]>;
-  /** Up to `limit` entries, by twos at least, that share their sort key with another. */
-  duplicates(poolId: number, indexId: number, limit: number): Promise<IndexEntry[]>;
+  /** Up to `limit` sort keys above `after` that several entries share, each with two of the items' keys, in order. */
+  duplicates(
+    poolId: number,
+    indexId: number,
+    after: Buffer,
+    limit: number,
+  ): Promise<{ sortKey: Buffer; keys: [string, string] }[]>;
+  /** Up to `limit` entries of an index of times to live that are due before `sortKey`, with when their items were last changed. */
+  due(
+    poolId: number,
+    index: Pick<StoredIndex, 'id' | 'collectionId'>,
+    sortKey: Buffer,
+    limit: number,
+  ): Promise<{ entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[]>;
+  removeEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void>;
   keepAnswers(answers: readonly StoredAnswer[]): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /** Attributes over HTTP: one named value of an item, read, set, removed, and counted up. */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
-import type { OpResult } from '../engine/state/commands.js';
+import type { OpResult } from '../engine/state/item-commands.js';
 import { getMember, type Json } from '../engine/state/json.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkAttributeName } from '../engine/state/names.js';

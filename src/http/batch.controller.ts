@@ -4,9 +4,10 @@ import { v7 as uuidv7 } from 'uuid';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/commands.js';
+import { parseFilter } from '../engine/query/filter.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Reply } from '../engine/state/group.js';
+import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/item-commands.js';
 import { getMember, type Json } from '../engine/state/json.js';
 import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
@@ -39,12 +40,11 @@ export class BatchController {
       const detail = `A batch holds at most ${limits.batchOpsMax} ops, not ${ops.length}.`;
       throw new Problem('invalid', detail, { errors: [{ pointer: '/ops', code: 'invalid', detail }] });
     }
-    for (const { collection, key } of conditions) checkPlace(collection, key);
     const command = writeItems({
       subject: call.subject,
       bytes: rawBody(call.request).length * 2 + 256,
       ops: ops.map(toOp),
-      conditions,
+      conditions: conditions.map((condition, i) => toCondition(condition, condition, `/if/${i}`)),
       atomic,
       dryRun,
     });
@@ -53,20 +53,23 @@ export class BatchController {
   }
 }
 
-function checkPlace(collection: string, key: string): void {
-  checkName('collection', collection);
-  checkItemKey(key);
+/** `own` is the item that a condition without a place of its own is about. */
+function toCondition(
+  { where, ...condition }: schema.OpCondition,
+  own: { collection: string; key: string },
+  pointer: string,
+): Condition {
+  const collection = checkName('collection', condition.collection ?? own.collection);
+  const key = checkItemKey(condition.key ?? own.key);
+  const filter = where === undefined ? undefined : parseFilter(where, `${pointer}/where`);
+  return { ...condition, collection, key, where: filter };
 }
 
 function toOp(op: schema.BatchOp, index: number): Op {
   try {
     const collection = checkWritableCollection(op.collection);
     const key = checkItemKey(op.key ?? (op.op === 'create' ? uuidv7() : wanting('key')));
-    const conditions = op.if?.map((condition): Condition => {
-      const place = { collection: condition.collection ?? collection, key: condition.key ?? key };
-      checkPlace(place.collection, place.key);
-      return { ...condition, ...place };
-    });
+    const conditions = op.if?.map((condition, i) => toCondition(condition, { collection, key }, `/if/${i}`));
     return { collection, key, action: toAction(op), ...(conditions && { conditions }) };
   } catch (error) {
     throw error instanceof Problem ? error.atOp(index) : error;
@@ -121,6 +124,7 @@ function shapeOf(ops: readonly schema.BatchOp[]): (answer: WriteAnswer) => Reply
         key: result.key,
         revision: result.revision,
         changed: result.changed,
+        warnings: result.warnings,
         value: sumOf(result),
         problem: result.problem?.toJSON(),
       })),

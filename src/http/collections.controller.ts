@@ -5,14 +5,14 @@ import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { DICTIONARY, isSystemName } from '../engine/state/collections.js';
-import { type CollectionAnswer, describeCollection, dropCollection } from '../engine/state/commands.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Reply } from '../engine/state/group.js';
 import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
+import { type CollectionAnswer, describeCollection, dropCollection } from '../engine/state/pool-commands.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
-import { nameToken, readPageToken } from './page-token.js';
 import { ownPlace } from './item-calls.js';
+import { nameToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
 import { type Call, Route } from './route.js';
 
@@ -75,7 +75,9 @@ export class CollectionsController {
         `There is no collection ${JSON.stringify(name)}. It comes into being with its first item, or by PUT.`,
       );
     }
-    send(call, { status: 200, headers, body: JSON.stringify(describe(collection, state?.attributes ?? {})) });
+    const indexes = await this.engine.querying.indexes(replica, collection.id);
+    const body = { ...describe(collection, state?.attributes ?? {}), indexes };
+    send(call, { status: 200, headers, body: JSON.stringify(body) });
   }
 
   @Route({

@@ -2,14 +2,23 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
-import { type WriteAnswer, writeItems } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/group.js';
+import { type WriteAnswer, writeItems } from '../engine/state/item-commands.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
 import type { ItemReading } from '../engine/state/reader.js';
-import { awaitMinRevision, etag, idempotencyOf, poolHeaders, preconditionsOf, sendWritten, shaped } from './answers.js';
+import {
+  awaitMinRevision,
+  etag,
+  idempotencyOf,
+  poolHeaders,
+  preconditionsOf,
+  sendWritten,
+  shaped,
+  shown,
+} from './answers.js';
 import { rawBody } from './body.js';
 import type { Call } from './route.js';
 
@@ -47,7 +56,9 @@ export class ItemCalls {
   /** Reads an item and sets the headers that tell of the state it was read from. */
   async read(call: Call, pool: string, collection: string, key: string): Promise<ItemReading> {
     await awaitMinRevision(call, this.engine.reader, pool);
-    const reading = await this.engine.reader.item(pool, { collection, key });
+    const stored = await this.engine.reader.item(pool, { collection, key });
+    const { onRead } = await this.engine.definitionOf(stored.replica, collection);
+    const reading = onRead && stored.state ? { ...stored, state: shown(stored.state, onRead) } : stored;
     const { epoch } = reading.replica;
     call.reply
       .header('stargus-revision', String(reading.revision))

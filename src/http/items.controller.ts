@@ -3,10 +3,12 @@ import { Controller, Inject } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
+import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
+import { parseFilter } from '../engine/query/filter.js';
 import { projectionOf } from '../engine/query/request.js';
-import { deleteRange, type OpResult } from '../engine/state/commands.js';
 import type { Reply } from '../engine/state/group.js';
+import { deleteMatching, type OpResult } from '../engine/state/item-commands.js';
 import { type JsonObject } from '../engine/state/json.js';
 import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
@@ -150,7 +152,7 @@ export class ItemsController {
     path: '/v1/pools/:pool/collections/:collection/delete',
     operationId: 'deleteItems',
     tag: 'items',
-    summary: 'Delete the items under a prefix as one commit',
+    summary: 'Delete the items that match as one commit',
     description: `More than ${limits.deleteItemsMax} matches are refused unless \`limit\` says how many to delete.`,
     body: { schema: schema.deleteItemsBody },
     headers: ['Idempotency-Key'],
@@ -158,13 +160,26 @@ export class ItemsController {
   })
   async removeItems(call: Call<unknown, z.output<typeof schema.deleteItemsBody>>): Promise<void> {
     const { pool, collection } = writePlace(call);
-    const { prefix, limit, expectCount } = call.body;
+    const { where, prefix, limit, expectCount } = call.body;
+    if (where === undefined && prefix === undefined) {
+      const detail = 'is missing, and `prefix` too: one of them is needed. {"prefix": ""} means all items.';
+      throw new Problem('badRequest', `/where ${detail}`, {
+        errors: [{ pointer: '/where', code: 'badRequest', detail }],
+      });
+    }
+    const filter = where === undefined ? undefined : parseFilter(where, '/where');
     const shape = ({ revision, epoch, keys }: { revision: number; epoch: string; keys: readonly string[] }): Reply => ({
       status: 200,
       headers: poolHeaders(epoch, revision),
       body: JSON.stringify({ revision, deleted: keys.length, keys }),
     });
-    const command = deleteRange({ subject: call.subject, collection, range: rangeOf({ prefix }), limit, expectCount });
+    const command = deleteMatching({
+      subject: call.subject,
+      collection,
+      selection: { filter, range: rangeOf({ prefix }) },
+      limit,
+      expectCount,
+    });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 }
@@ -172,11 +187,12 @@ export class ItemsController {
 function itemShape({ params }: Call): WriteShape {
   return (answer) => {
     const result = answer.results[0] as OpResult;
-    const { item, changed, status } = result;
+    const { item, changed, status, warnings } = result;
     const headers = writeHeaders(answer);
     if (status === 201) headers.location = itemPath(params.pool as string, result);
     // An item that was missing and still is: a patch that set nothing.
     const state = item as ItemState;
-    return { status, headers, body: `${itemHead(result, state)},"changed":${JSON.stringify(changed)}}` };
+    const warned = warnings ? `,"warnings":${JSON.stringify(warnings)}` : '';
+    return { status, headers, body: `${itemHead(result, state)},"changed":${JSON.stringify(changed)}${warned}}` };
   };
 }

@@ -5,7 +5,9 @@ import {
   attributes,
   changedNames,
   cursor,
+  errorPlace,
   fieldsParameter,
+  filterMember,
   item,
   itemKey,
   jsonObject,
@@ -65,7 +67,8 @@ export const incrementAnswer = z
 
 export const deleteItemsBody = z
   .strictObject({
-    prefix: z.string().meta({ description: 'Keys that begin so; the empty string means all.' }),
+    where: filterMember,
+    prefix: z.string().optional().meta({ description: 'Keys that begin so; the empty string means all.' }),
     limit: z
       .int()
       .min(1)
@@ -94,6 +97,7 @@ const condition = z
       .optional()
       .meta({ type: 'integer', format: 'int64', description: 'The item’s revision; 0: there is no such item.' }),
     exists: z.boolean().optional(),
+    where: filterMember,
   })
   .meta({ id: 'Condition', description: 'Holds when the item is as the members say.' });
 
@@ -150,6 +154,9 @@ export const batchAnswer = z
           key: itemKey,
           revision,
           changed: changedNames,
+          warnings: z.array(errorPlace).optional().meta({
+            description: 'Where the item is not as the data dictionary says, in the mode `warn`.',
+          }),
           value: z.number().optional().meta({ type: 'number', format: 'double', description: 'After `increment`.' }),
           problem: jsonObject.optional().meta({
             type: 'object',
@@ -162,5 +169,6 @@ export const batchAnswer = z
   })
   .meta({ id: 'BatchAnswer' });
 
+export type OpCondition = z.output<typeof opCondition>;
 export type BatchOp = z.output<typeof batchOp>;
 export type Batch = z.output<typeof batchBody>;

@@ -70,6 +70,28 @@ export const collection = z
     }),
     description: z.string().optional(),
     options: jsonObject.meta({ type: 'object', additionalProperties: true }),
+    indexes: z
+      .array(
+        z
+          .object({
+            name: z.string(),
+            attributes: z.array(z.string()).meta({ description: 'Names or pointers; `-` before one is descending.' }),
+            unique: z.boolean(),
+            state: z.string().meta({
+              'x-extensible-enum': ['building', 'ready', 'violated'],
+              description:
+                'Only a `ready` one is used and excludes. `violated`: it should be unique, but there are items with the same values.',
+            }),
+            itemsBuilt: count.meta({
+              type: 'integer',
+              format: 'int64',
+              description: 'How many of the items that were there before are in it.',
+            }),
+          })
+          .meta({ id: 'CollectionIndex' }),
+      )
+      .optional()
+      .meta({ description: 'The indexes that the dictionary declares, and how far they are; not in lists.' }),
   })
   .meta({ id: 'Collection' });
 

@@ -4,12 +4,14 @@ import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
+import type { Expanded } from '../engine/query/expand.js';
 import { type Filter, parseFilter, parseFilterText } from '../engine/query/filter.js';
 import type { QueryAnswer } from '../engine/query/querying.js';
 import { parseAggregates, parseOrder, parsePaths, projectionOf } from '../engine/query/request.js';
+import { type JsonObject, setMember } from '../engine/state/json.js';
 import { rangeOf } from '../engine/state/key-order.js';
 import type { Reading } from '../engine/state/reader.js';
-import { awaitMinRevision, itemHead, poolHeaders, send } from './answers.js';
+import { awaitMinRevision, itemHead, poolHeaders, send, shown } from './answers.js';
 import { ITEMS, readPlace } from './item-calls.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import * as schema from './queries.schema.js';
@@ -102,12 +104,21 @@ export class QueriesController {
       limit,
       after,
       count: count === 'exact',
+      expand: asked.expand && { names: asked.expand, pointer: at(place, 'expand') },
     });
-    const items = answer.items.map(({ key, state }) => `${itemHead({ collection, key }, state, projection)}}`);
+    const { onRead } = answer.definition;
+    const items = answer.items.map(
+      ({ key, state }) => `${itemHead({ collection, key }, shown(state, onRead), projection)}}`,
+    );
     const token = answer.next && newPageToken(bound, answer.next);
     const headers = headersOf(answer);
     if (token !== undefined && place === '?') headers.link = `<${nextUrl(call.request.url, token)}>; rel="next"`;
-    const rest = restOf(answer, { nextPageToken: token, count: answer.count, plan: explain ? answer.plan : undefined });
+    const rest = restOf(answer, {
+      nextPageToken: token,
+      count: answer.count,
+      expanded: answer.expanded && expandedMembers(answer.expanded),
+      plan: explain ? answer.plan : undefined,
+    });
     send(call, { status: 200, headers, body: `{"items":[${items.join(',')}],${rest}` });
   }
 
@@ -126,6 +137,18 @@ export class QueriesController {
     const rest = restOf(answer, { aggregates: total, groups, plan: explain ? plan : undefined });
     send(call, { status: 200, headers: headersOf(answer), body: `{${rest}` });
   }
+}
+
+function expandedMembers(expanded: Expanded): JsonObject {
+  const members: JsonObject = {};
+  for (const [collection, items] of expanded) {
+    const byKey: JsonObject = {};
+    for (const [key, { json, revision, createdRevision }] of items) {
+      setMember(byKey, key, { collection, key, revision, createdRevision, attributes: JSON.parse(json) as JsonObject });
+    }
+    members[collection] = byKey;
+  }
+  return members;
 }
 
 function headersOf({ replica, revision }: Reading): Record<string, string> {

@@ -1,8 +1,7 @@
 /** What comes in and goes out at queries. */
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
-import type { Json } from '../engine/state/json.js';
-import { count, cursor, integerParameter, item, jsonObject, revision, textParameter } from './schemas.js';
+import { count, cursor, filterMember, integerParameter, item, jsonObject, revision, textParameter } from './schemas.js';
 
 const limitWords = `Items on a page; ${limits.pageItemsDefault} when absent.`;
 const filterWords = 'A filter, such as `{"status":"open","priority":{"gte":3}}`; see docs/API.md.';
@@ -40,10 +39,7 @@ const list = (description: string) =>
 
 export const queryBody = z
   .strictObject({
-    where: z
-      .custom<Json>((value) => value !== undefined)
-      .optional()
-      .meta({ type: 'object', additionalProperties: true, description: filterWords }),
+    where: filterMember,
     prefix: z.string().optional(),
     start: z.string().optional().meta({ description: 'Only keys from this one on.' }),
     end: z.string().optional().meta({ description: 'Only keys before this one.' }),

@@ -39,15 +39,21 @@ export const item = z
   .object({ collection: name, key: itemKey, revision, createdRevision: revision, attributes })
   .meta({ id: 'Item', description: 'An item: named attributes under a key of a collection.' });
 
+/** A filter in a body; it is parsed where its place in the body is known. */
+export const filterMember = z
+  .custom<Json>((value) => value !== undefined)
+  .optional()
+  .meta({
+    type: 'object',
+    additionalProperties: true,
+    description: 'A filter, such as `{"status":"open","priority":{"gte":3}}`; see docs/API.md.',
+  });
+
 export const changedNames = z
   .array(z.string())
   .meta({ description: 'The names of the attributes that were set or removed.' });
 
-export const writtenItem = z
-  .object({ collection: name, key: itemKey, revision, createdRevision: revision, attributes, changed: changedNames })
-  .meta({ id: 'WrittenItem', description: 'An item after a write, and what the write changed.' });
-
-const errorPlace = z
+export const errorPlace = z
   .object({
     pointer: z.string().meta({ description: 'A JSON Pointer into the body, or `?` and the name of a parameter.' }),
     code: z.string().meta({ 'x-extensible-enum': Object.keys(errorTable) }),
@@ -55,6 +61,20 @@ const errorPlace = z
     index: z.int().optional().meta({ type: 'integer', format: 'int32', description: 'Which op of a batch.' }),
   })
   .meta({ id: 'ErrorPlace', description: 'One place of a request that is at fault.' });
+
+export const writtenItem = z
+  .object({
+    collection: name,
+    key: itemKey,
+    revision,
+    createdRevision: revision,
+    attributes,
+    changed: changedNames,
+    warnings: z.array(errorPlace).optional().meta({
+      description: 'Where the item is not as the data dictionary says, in the mode `warn`.',
+    }),
+  })
+  .meta({ id: 'WrittenItem', description: 'An item after a write, and what the write changed.' });
 
 export const problem = z
   .object({
@@ -67,6 +87,10 @@ export const problem = z
     requestId: z.string().meta({ description: 'Names the request in the server’s log.' }),
     errors: z.array(errorPlace).optional().meta({ description: 'Each place that is at fault, where there are such.' }),
     oldest: z.string().optional().meta({ description: 'With `cursorExpired`: the oldest cursor that can be used.' }),
+    count: z
+      .int()
+      .optional()
+      .meta({ type: 'integer', format: 'int64', description: 'With `dataViolatesSchema`: how many items there are.' }),
     current: z.string().optional().meta({ description: 'With `cursorExpired`: the cursor of the present state.' }),
   })
   .meta({ id: 'Problem', description: 'An RFC 9457 problem document.' });

@@ -1,5 +1,9 @@
-/** Runs the sweeps of old commits and stored answers, one after another with a pause between, until stopped. */
-import type { Compaction } from '../engine/state/compaction.js';
+/** Runs a sweep again and again with a pause between, until stopped: of old commits, of items whose time is over. */
+
+/** Work in short transactions; `pause` is awaited between them, and ends the work when it answers false. */
+export interface Sweep {
+  sweep(pause: () => Promise<boolean>): Promise<void>;
+}
 
 /** Between two transactions of a sweep, so that it never takes more than a small share of the database. */
 const PAUSE_MS = 5;
@@ -10,7 +14,7 @@ export class Sweeper {
   #stopped = false;
 
   constructor(
-    private readonly compaction: Compaction,
+    private readonly work: Sweep,
     private readonly everyMs: number,
     private readonly warn: (error: unknown) => void,
   ) {}
@@ -31,7 +35,7 @@ export class Sweeper {
 
   async #sweep(): Promise<void> {
     try {
-      await this.compaction.sweep(async () => {
+      await this.work.sweep(async () => {
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
         return !this.#stopped;
       });

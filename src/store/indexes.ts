@@ -1,5 +1,5 @@
 /** The statements on indexes: what there are, their entries, and the items that a range of an index leads to. */
-import type { IndexEntry, IndexedItem, IndexRangeRequest, StoredIndex } from '../engine/ports.js';
+import type { IndexEntry, IndexedItem, IndexRangeRequest, StoredIndex, StoredItem } from '../engine/ports.js';
 import type { KeyRange } from '../engine/state/key-order.js';
 import { readBounded } from './bounded.js';
 import type { Row, Session, Value } from './dialect.js';
@@ -120,11 +120,28 @@ export async function readDuplicates(
   session: Session,
   poolId: number,
   indexId: number,
+  after: Buffer,
   limit: number,
-): Promise<IndexEntry[]> {
-  const own = 'pool_id = ? AND index_id = ?';
-  const sql = `SELECT index_id, sort_key, item_key FROM item_index WHERE ${own} AND sort_key IN (SELECT sort_key FROM (SELECT sort_key FROM item_index WHERE ${own} GROUP BY sort_key HAVING COUNT(*) > 1 LIMIT ?) AS twice) ORDER BY sort_key, item_key LIMIT ?`;
-  return (await session.all(sql, [poolId, indexId, poolId, indexId, limit, limit * 2])).map(toEntry);
+): Promise<{ sortKey: Buffer; keys: [string, string] }[]> {
+  const sql =
+    'SELECT sort_key, MIN(item_key) AS first_key, MAX(item_key) AS last_key FROM item_index WHERE pool_id = ? AND index_id = ? AND sort_key > ? GROUP BY sort_key HAVING COUNT(*) > 1 ORDER BY sort_key LIMIT ?';
+  const rows = await session.all(sql, [poolId, indexId, after, limit]);
+  return rows.map((row) => ({ sortKey: row.sort_key as Buffer, keys: [text(row.first_key), text(row.last_key)] }));
+}
+
+export async function readDue(
+  session: Session,
+  poolId: number,
+  { id, collectionId }: Pick<StoredIndex, 'id' | 'collectionId'>,
+  sortKey: Buffer,
+  limit: number,
+): Promise<{ entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[]> {
+  const sql = `SELECT x.index_id, x.sort_key, x.item_key AS entry_key, ${ITEM}, i.changed_at FROM item_index x LEFT JOIN item i ON i.pool_id = x.pool_id AND i.collection_id = ? AND i.item_key = x.item_key WHERE x.pool_id = ? AND x.index_id = ? AND x.sort_key < ? ORDER BY x.sort_key, x.item_key LIMIT ?`;
+  const rows = await session.all(sql, [collectionId, poolId, id, sortKey, limit]);
+  return rows.map((row) => ({
+    entry: toEntry({ ...row, item_key: row.entry_key as string }),
+    item: row.attributes === null ? undefined : { ...toItem(row), changedAt: row.changed_at as number },
+  }));
 }
 
 export async function countRange(

@@ -6,7 +6,15 @@ import type { Row, Value } from './dialect.js';
 export const HEAD =
   'p.id AS pool_id, p.name AS pool_name, p.epoch, p.revision AS pool_revision, p.oldest_revision, p.description, p.index_version';
 export const COLLECTION_COLUMNS = ['id', 'pool_id', 'name', 'present', 'items', 'revision'];
-export const ITEM_COLUMNS = ['pool_id', 'collection_id', 'item_key', 'attributes', 'revision', 'created_revision'];
+export const ITEM_COLUMNS = [
+  'pool_id',
+  'collection_id',
+  'item_key',
+  'attributes',
+  'revision',
+  'created_revision',
+  'changed_at',
+];
 export const LOG_COLUMNS = [
   'pool_id',
   'revision',

@@ -65,6 +65,8 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         attributes: long('mediumtext'),
         revision: number,
         created_revision: number,
+        /** When it was last changed: milliseconds since 1970, by the database's clock; 0 where that was before it was kept. */
+        changed_at: column('bigint', { default: 0 }),
       },
     }),
     new EntitySchema({

@@ -112,8 +112,16 @@ export class SqlTransaction implements StoreTransaction {
     return indexes.readEntries(this.session, poolId, indexId, sortKeys);
   }
 
-  duplicates(poolId: number, indexId: number, limit: number): Promise<IndexEntry[]> {
-    return indexes.readDuplicates(this.session, poolId, indexId, limit);
+  removeEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void> {
+    return indexes.removeEntries(this.session, poolId, entries);
+  }
+
+  duplicates(poolId: number, indexId: number, after: Buffer, limit: number) {
+    return indexes.readDuplicates(this.session, poolId, indexId, after, limit);
+  }
+
+  due(poolId: number, index: Pick<StoredIndex, 'id' | 'collectionId'>, sortKey: Buffer, limit: number) {
+    return indexes.readDue(this.session, poolId, index, sortKey, limit);
   }
 
   log(request: LogRequest): Promise<LogPage> {
@@ -147,8 +155,12 @@ export class SqlTransaction implements StoreTransaction {
         json,
         revision,
         createdRevision,
+        group.time,
       ]),
-      { key: ['pool_id', 'collection_id', 'item_key'], columns: ['attributes', 'revision', 'created_revision'] },
+      {
+        key: ['pool_id', 'collection_id', 'item_key'],
+        columns: ['attributes', 'revision', 'created_revision', 'changed_at'],
+      },
     );
     if (group.deletions.length > 0) {
       await session.deleteEach(

@@ -285,7 +285,7 @@ describe.each(databases)('batches on $name', ({ name }) => {
       const answer = await scenario.refused(status, code, 'POST P/batch', {
         ops: [put('x', { x: 1 }), op('merge', 'a', { attributes: { n: 2 } }), failing, put('y', { y: 1 })],
       });
-      expect(answer.body.errors).toMatchObject([{ index: 2, pointer: '/ops/2', code }]);
+      expect(answer.body.errors).toMatchObject([{ index: 2, pointer: expect.stringMatching(/^\/ops\/2(\/|$)/), code }]);
       expect(await scenario.attributes('a')).toEqual({ n: 1, s: 'text' });
       expect(await scenario.attributes('x')).toBeUndefined();
       expect(await scenario.attributes('y')).toBeUndefined();

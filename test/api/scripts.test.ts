@@ -32,14 +32,17 @@ const stories: readonly Story[] = [
     [`POST ${S}/delete`, { prefix: 'lib/' }, 200, { deleted: 1, keys: ['lib/a'] }],
   ],
   [
-    'an entry of the dictionary is written as an item, and goes with its collection only',
+    'an entry of the dictionary is written as an item, and goes with its items only',
     ['PUT P/collections/_dictionary/items/things', { attributes: { description: 'D' } }, 201],
     ['GET C', undefined, 200, { collection: 'things', items: 0, description: 'D' }],
+    ['PUT C/items/a', { attributes: {} }, 201],
     ['DELETE P/collections/_dictionary/items/things', undefined, 409, { code: 'conflict' }],
     ['POST P/collections/_dictionary/delete', { prefix: '' }, 409, { code: 'conflict' }],
     ['PUT P/collections/_dictionary/items/a%2Fb', { attributes: {} }, 400, { code: 'invalidName' }],
     ['PUT P/collections/_dictionary/items/_scripts', { attributes: {} }, 400, { code: 'invalidName' }],
-    ['DELETE C', undefined, 200, { existed: true }],
+    ['DELETE C/items/a', undefined, 200],
+    ['DELETE P/collections/_dictionary/items/things', undefined, 200, { existed: true }],
+    ['GET C', undefined, 404],
   ],
 ];
 

@@ -85,7 +85,17 @@ export class Book {
     const deletions = writes.filter(([, json]) => json === null).map(([key]) => this.place(key));
     const items = this.#items + upserts.length - deletions.length;
     const collections: Collection[] = [{ id: collectionId, name: 'things', present: true, items, revision }];
-    await tx.append({ poolId: this.id, revision, log, upserts, deletions, collections, indexed: [], unindexed: [] });
+    await tx.append({
+      poolId: this.id,
+      revision,
+      time,
+      log,
+      upserts,
+      deletions,
+      collections,
+      indexed: [],
+      unindexed: [],
+    });
     this.revision = revision;
     this.#items = items;
     this.log.push(...log);

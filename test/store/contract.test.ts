@@ -140,6 +140,7 @@ describe.each(databases)('the store on $name', ({ name }) => {
             await tx.append({
               poolId: book.id,
               revision,
+              time: 1,
               log: [],
               upserts: [n],
               deletions: [],
@@ -207,6 +208,7 @@ describe.each(databases)('the store on $name', ({ name }) => {
         await tx.append({
           poolId: book.id,
           revision: 1,
+          time: 1,
           log: [],
           upserts: [],
           deletions: [],

@@ -1,22 +1,34 @@
 /**
- * What an item of a writable system collection may be, judged on what a write would leave, inside the commit. The
+ * What an item of a writable system collection may be, judged on what a write has left in the draft, inside the commit. The
  * application's own collections pass unseen.
  */
 import { Problem } from '../errors.js';
 import { DICTIONARY } from '../state/collections.js';
-import type { Attributes } from '../state/model.js';
+import type { Draft } from '../state/draft.js';
+import type { ItemRef } from '../state/model.js';
 import { checkOwnName } from '../state/names.js';
 import { checkScript, SCRIPTS } from './scripts.js';
 
-/** `next` is the item afterwards; undefined where the write deletes it. */
-export function checkSystemItem(collection: string, key: string, next: Attributes | undefined): void {
-  switch (collection) {
-    case DICTIONARY:
-      checkOwnName('collection', key);
-      // The entry is the collection's being: without it the items would be there and nowhere.
-      if (!next) throw new Problem('conflict', `Drop the collection itself: DELETE …/collections/${key}.`);
-      return;
-    case SCRIPTS:
-      if (next) checkScript(key, next);
+/** Refuses what a write has made of the item, if it may not be. */
+export function checkSystemItem(draft: Draft, { collection, key }: ItemRef): void {
+  if (collection === DICTIONARY) checkEntry(draft, key);
+  else if (collection === SCRIPTS) {
+    const state = draft.item({ collection, key });
+    if (state) checkScript(key, state.attributes);
+  }
+}
+
+function checkEntry(draft: Draft, key: string): void {
+  checkOwnName('collection', key);
+  const collection = draft.group.get(key);
+  if (draft.item({ collection: DICTIONARY, key })) {
+    // Compiling it finds its faults.
+    draft.definition(key);
+  } else if (collection?.present && collection.items > 0) {
+    // The entry is the collection's being: without it the items would be there and nowhere.
+    throw new Problem(
+      'conflict',
+      `The collection ${JSON.stringify(key)} holds ${collection.items} items. DELETE …/collections/${key} drops it with them; PUT {"attributes": {}} here only forgets what is said about it.`,
+    );
   }
 }

@@ -2,7 +2,7 @@
  * A path names a value of an item: an attribute by its name, a place inside the attributes by a JSON Pointer (RFC 6901), or
  * the item's own key (`/@key`) or revision (`/@revision`). Pure.
  */
-import { getMember, isObject, type Json } from '../state/json.js';
+import { getMember, isObject, type Json, pointerToken } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import { checkAttributeName } from '../state/names.js';
 
@@ -33,6 +33,14 @@ export function parsePath(text: string): Path {
     .map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'));
   checkAttributeName(tokens[0] as string);
   return { text, of: 'attribute', tokens };
+}
+
+/** How an attribute's path is written: by its name where that can be. */
+export function pathText(tokens: readonly string[]): string {
+  const [name] = tokens as [string];
+  return tokens.length === 1 && !name.startsWith('/')
+    ? name
+    : tokens.map((token) => `/${pointerToken(token)}`).join('');
 }
 
 /** Whether two paths name the same value. */

@@ -1,16 +1,22 @@
 /** Queries of a pool's collections: each answered from one state of the pool, with the indexes that are complete in it. */
+import type { Definition } from '../dictionary/definition.js';
+import type { Definitions } from '../dictionary/definitions.js';
 import { limits } from '../limits.js';
 import type { ItemSource, PoolHead, Store } from '../ports.js';
+import { DICTIONARY } from '../state/collections.js';
+import { PoolIndexes } from '../state/indexes.js';
 import type { JsonObject } from '../state/json.js';
+import { stateOf } from '../state/loading.js';
 import type { Reader, Reading } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
 import { type Aggregate, Aggregation } from './aggregate.js';
 import type { Scope } from './candidates.js';
+import { checkRelations, type Expanded, expand } from './expand.js';
 import type { OrderTerm } from './index-access.js';
 import type { Found, Position } from './ordering.js';
 import { Ordering } from './ordering.js';
-import type { Path } from './path.js';
+import { type Path, pathText } from './path.js';
 import type { Plan } from './plan.js';
 import { countMatches, eachMatch, findPage, type Selection } from './run.js';
 
@@ -25,6 +31,8 @@ export interface Query extends Selection {
   readonly after?: Position | undefined;
   /** Also how many items match in all. */
   readonly count: boolean;
+  /** Relations whose items are answered too; the pointer leads to them in the request. */
+  readonly expand?: { readonly names: readonly string[]; readonly pointer: string } | undefined;
 }
 
 export interface QueryAnswer extends Reading {
@@ -32,6 +40,9 @@ export interface QueryAnswer extends Reading {
   /** Where the next page begins; undefined on the last. */
   readonly next: Position | undefined;
   readonly count: number | undefined;
+  readonly expanded: Expanded | undefined;
+  /** What the dictionary says of the collection. */
+  readonly definition: Definition;
   readonly plan: Plan;
 }
 
@@ -46,6 +57,14 @@ export interface AggregateAnswer extends Reading {
   readonly plan: Plan;
 }
 
+export interface IndexStatus {
+  readonly name: string;
+  readonly attributes: readonly string[];
+  readonly unique: boolean;
+  readonly state: string;
+  readonly itemsBuilt: number;
+}
+
 const NOTHING_EXAMINED: Plan = { access: 'keys', indexes: [], sorted: false, examined: 0 };
 
 export class Querying {
@@ -53,22 +72,26 @@ export class Querying {
     private readonly store: Store,
     private readonly replicas: Replicas,
     private readonly reader: Reader,
+    private readonly definitions: Definitions,
     private readonly options: QueryOptions,
   ) {}
 
   /** A page of a collection's items. A collection that isn't there has none. */
   async query(pool: string, collection: string, query: Query): Promise<QueryAnswer> {
-    return this.#inScope(pool, collection, async (scope, reading) => {
-      if (!scope)
-        return { ...reading, items: [], next: undefined, count: query.count ? 0 : undefined, plan: NOTHING_EXAMINED };
-      const { items, more, plan } = await findPage(scope, { ...query, bytesMax: limits.pageBytesMax });
-      const last = items.at(-1);
+    return this.#inScope(pool, collection, async (scope, reading, source) => {
+      const definition = await this.#definitionOf(reading, collection, source);
+      if (query.expand) checkRelations(query.expand.names, definition, query.expand.pointer);
+      const page = scope && (await findPage(scope, { ...query, bytesMax: limits.pageBytesMax }));
+      const items = page?.items ?? [];
+      const last = page?.more ? items.at(-1) : undefined;
       return {
         ...reading,
         items,
-        next: more && last ? new Ordering(query.order).positionOf(last) : undefined,
-        count: query.count ? await countMatches(scope, query) : undefined,
-        plan,
+        next: last && new Ordering(query.order).positionOf(last),
+        count: query.count ? await (scope ? countMatches(scope, query) : 0) : undefined,
+        expanded: query.expand && (await this.#expand(reading, items, query.expand.names, definition, source)),
+        definition,
+        plan: page?.plan ?? NOTHING_EXAMINED,
       };
     });
   }
@@ -86,6 +109,40 @@ export class Querying {
         plan,
       };
     });
+  }
+
+  /** The indexes that a collection's definition declares, and how far they are. */
+  async indexes(replica: Replica, collectionId: number): Promise<IndexStatus[]> {
+    const stored = await this.store.snapshot(replica.id, (_source, _head, indexes) => indexes());
+    return new PoolIndexes(stored, 0)
+      .of(collectionId)
+      .filter(({ parts }) => parts.length > 0)
+      .map(({ name, parts, unique, stored: { state, builtItems } }) => {
+        const attributes = parts.map(({ tokens, descending }) => `${descending ? '-' : ''}${pathText(tokens)}`);
+        return { name, attributes, unique, state, itemsBuilt: builtItems };
+      });
+  }
+
+  #expand(
+    { replica }: Reading,
+    items: readonly Found[],
+    names: readonly string[],
+    definition: Definition,
+    source: ItemSource,
+  ): Promise<Expanded> {
+    const idOf = (name: string) => replica.collections.get(name)?.id;
+    return expand(items, names, definition, idOf, source, replica.id);
+  }
+
+  async #definitionOf({ replica, revision }: Reading, collection: string, source: ItemSource): Promise<Definition> {
+    const ref = { collection: DICTIONARY, key: collection };
+    const remembered = replica.remembered(ref);
+    if (remembered) return this.definitions.of(remembered.state);
+    const dictionary = replica.collections.get(DICTIONARY);
+    const [item] = dictionary ? await source.items(replica.id, [{ collectionId: dictionary.id, key: collection }]) : [];
+    const state = item && stateOf(item);
+    if (revision === replica.revision) replica.remember(ref, state);
+    return this.definitions.of(state);
   }
 
   async #inScope<T>(

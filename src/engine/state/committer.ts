@@ -6,6 +6,7 @@
  * Invariants: one group of a pool is under way at a time on this node, and the pool's row lock orders groups across
  * nodes; nothing is told to anybody before the transaction is durable.
  */
+import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '../ports.js';
@@ -36,10 +37,13 @@ export class Committer {
   readonly #queues = new Map<string, Queue>();
   #closing = false;
   #idle: (() => void) | undefined;
+  /** Called when an index was declared that is left to be built. */
+  onBuilding: (() => void) | undefined;
 
   constructor(
     private readonly store: Store,
     private readonly replicas: Replicas,
+    private readonly definitions: Definitions,
     private readonly telemetry: Telemetry,
     private readonly options: GroupOptions,
   ) {}
@@ -118,6 +122,7 @@ export class Committer {
       return;
     }
     this.#publish(judged);
+    if (judged.building) this.onBuilding?.();
     for (const [i, verdict] of judged.verdicts.entries()) {
       const { resolve, reject } = group[i] as Waiting;
       if ('submitted' in verdict) resolve(verdict.submitted);
@@ -148,7 +153,7 @@ export class Committer {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.store.transact((tx) =>
-          judgeGroup(pool, take, tx, this.replicas, this.options, this.telemetry),
+          judgeGroup(pool, take, tx, this.replicas, this.definitions, this.options, this.telemetry),
         );
       } catch (error) {
         if (!(error instanceof RetryTransaction) || attempt >= limits.groupAttemptsMax) throw error;

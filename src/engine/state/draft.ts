@@ -2,7 +2,9 @@
  * A draft is the pool's state as one command would leave it. The commands of a group are judged one after another, each
  * on a draft over what the ones before it left; a refused command's draft is thrown away and nothing of it remains.
  */
-import { Problem } from '../errors.js';
+import type { Definition } from '../dictionary/definition.js';
+import type { Definitions } from '../dictionary/definitions.js';
+import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { DICTIONARY, isSystemName, tallyCollections } from './collections.js';
 import { type Attributes, type Change, type Collection, changeBetween, type ItemRef, ItemState } from './model.js';
@@ -57,11 +59,21 @@ export class Draft {
   createsPool = false;
   dropsPool = false;
 
-  constructor(readonly group: GroupState) {}
+  constructor(
+    readonly group: GroupState,
+    private readonly definitions: Definitions,
+  ) {}
 
   /** The revision that this command's commit has, if it commits anything. */
   get nextRevision(): number {
     return this.group.revision + 1;
+  }
+
+  /** Deletes an item whose time is over. */
+  expire(ref: ItemRef): void {
+    this.write(ref, undefined);
+    const touched = this.#touched.get(refId(ref));
+    if (touched?.change) touched.change = { ...touched.change, reason: 'expired' };
   }
 
   item(ref: ItemRef): ItemState | undefined {
@@ -112,6 +124,49 @@ export class Draft {
   /** Brings the collection into being, with an empty entry in the dictionary. */
   createCollection(name: string): void {
     if (!this.collection(name)) this.write({ collection: DICTIONARY, key: name }, {});
+  }
+
+  /** What the dictionary says of an application's collection. */
+  definition(collection: string): Definition {
+    return this.definitions.of(this.item({ collection: DICTIONARY, key: collection }));
+  }
+
+  /** What it said before the command. */
+  formerDefinition(collection: string): Definition {
+    return this.definitions.of(this.group.items.get(refId({ collection: DICTIONARY, key: collection })));
+  }
+
+  /** Answers how to undo what is done to the item from now on. */
+  savepoint(ref: ItemRef): () => void {
+    const id = refId(ref);
+    const touched = this.#touched.get(id);
+    const copy = touched && { ...touched };
+    return () => {
+      if (copy) this.#touched.set(id, copy);
+      else this.#touched.delete(id);
+    };
+  }
+
+  /**
+   * Judges what the command has made of an item so far by the definition of its collection. Answers what is told in the mode
+   * `warn`; throws `schemaViolation` with every violation where they are refused.
+   */
+  check(ref: ItemRef): readonly ErrorPlace[] {
+    const touched = this.#touched.get(refId(ref));
+    if (!touched?.change || !touched.state || isSystemName(ref.collection)) return NOTHING_WRONG;
+    const definition = this.definition(ref.collection);
+    if (!definition.checks) return NOTHING_WRONG;
+    const violations = definition.violations(touched.state.attributes, touched.original?.attributes);
+    if (violations.length === 0 || definition.mode === 'warn') return violations;
+    throw schemaViolation(ref, violations);
+  }
+
+  /** An item as the command has left it so far, where the command or its group has to do with it. */
+  known(ref: ItemRef): { readonly state: ItemState | undefined } | undefined {
+    const id = refId(ref);
+    const touched = this.#touched.get(id);
+    if (touched) return touched;
+    return this.group.items.has(id) ? { state: this.group.items.get(id) } : undefined;
   }
 
   /** The net changes, in the order in which their items were first touched. */
@@ -166,6 +221,18 @@ export class Draft {
       );
     }
   }
+}
+
+const NOTHING_WRONG: readonly ErrorPlace[] = [];
+
+function schemaViolation({ collection, key }: ItemRef, violations: readonly ErrorPlace[]): Problem {
+  const [first] = violations;
+  const more = violations.length > 1 ? ` (and ${violations.length - 1} more)` : '';
+  return new Problem(
+    'schemaViolation',
+    `${collection}/${key} is not as the data dictionary says: ${first?.pointer} ${first?.detail}${more}`,
+    { errors: [...violations] },
+  );
 }
 
 /** Roughly what a change holds in memory and in the log. */

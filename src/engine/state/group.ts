@@ -4,6 +4,7 @@
  *
  * What is remembered is used only because the replica stands at the locked row's revision.
  */
+import type { Definitions } from '../dictionary/definitions.js';
 import { errorTable, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
@@ -11,10 +12,14 @@ import { isSystemName } from './collections.js';
 import type { Command, Settled } from './commands.js';
 import { newEpoch } from './cursor.js';
 import { bytesOf, Draft, GroupState, refId } from './draft.js';
-import { loadItems, stateOf } from './loading.js';
+import { Exploring, type ExploringOptions } from './exploring.js';
+import { defineIndexes, entriesOf } from './index-writes.js';
+import { type CollectionIndex, noIndexes } from './indexes.js';
+import { loadItems } from './loading.js';
 import type { Change, Collection, Commit } from './model.js';
 import { type Replica, rowsOf } from './replica.js';
 import type { Replicas } from './replicas.js';
+import { UniqueValues } from './unique.js';
 
 /** An answer as it was or will be sent, for repetition. */
 export interface Reply {
@@ -53,9 +58,11 @@ export interface Judged {
   readonly newCollections: Collection[];
   readonly dropped: boolean;
   readonly described?: { description: string | undefined };
+  /** An index was declared that is left to be built. */
+  readonly building: boolean;
 }
 
-export interface GroupOptions {
+export interface GroupOptions extends ExploringOptions {
   /** Whether a pool comes into being on its first write. */
   readonly createPools: boolean;
 }
@@ -69,6 +76,7 @@ export async function judgeGroup(
   take: () => readonly Request[],
   tx: StoreTransaction,
   replicas: Replicas,
+  definitions: Definitions,
   options: GroupOptions,
   telemetry: Telemetry,
 ): Promise<Judged> {
@@ -90,6 +98,12 @@ export async function judgeGroup(
     tx,
   );
   let work = loaded.bytes;
+  const indexesOf = (collection: string): readonly CollectionIndex[] => {
+    const stored = replica?.collections.get(collection);
+    return replica && stored ? replica.indexes.of(stored.id) : [];
+  };
+  const idOf = (collection: string) => replica?.collections.get(collection)?.id as number;
+  const unique = new UniqueValues(head?.id ?? 0, indexesOf, idOf, tx);
 
   const commits: Commit[] = [];
   const kept: StoredAnswer[] = [];
@@ -105,8 +119,8 @@ export async function judgeGroup(
         verdicts.push({ submitted: { replayed: replay(former, (idempotency as Idempotency<unknown>).fingerprint) } });
         continue;
       }
-      if (command.explore) await command.explore(explorerOf(state, replica, tx));
-      const { answer, changes } = decide(command, state, options, telemetry);
+      if (command.explore) await command.explore(new Exploring(state, replica, tx, definitions, now, options));
+      const { answer, changes } = await decide(command, state, unique, definitions, options, telemetry);
       for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
         commits.push({ revision: state.revision, time: now, subject: command.subject.id, changes });
@@ -122,7 +136,7 @@ export async function judgeGroup(
       verdicts.push({ problem: error });
     }
   }
-  const written = await write(pool, head, replica, state, commits, tx);
+  const written = await write(pool, head, replica, state, commits, now, definitions, tx);
   if (kept.length > 0) await tx.keepAnswers(kept);
   return { verdicts, commits, replica, ...written };
 }
@@ -134,14 +148,16 @@ async function write(
   replica: Replica | undefined,
   state: GroupState,
   commits: readonly Commit[],
+  time: number,
+  definitions: Definitions,
   tx: StoreTransaction,
-): Promise<Pick<Judged, 'created' | 'newCollections' | 'dropped' | 'described'>> {
-  if (!state.exists) return { newCollections: [], dropped: false };
+): Promise<Pick<Judged, 'created' | 'newCollections' | 'dropped' | 'described' | 'building'>> {
+  if (!state.exists) return { newCollections: [], dropped: false, building: false };
   const head = former ?? (await tx.createPool(pool, state.epoch));
   if (state.description !== head.description) await tx.describePool(head.id, state.description);
   if (state.dropped) {
     await tx.dropPool(head.id);
-    return { newCollections: [], dropped: true };
+    return { newCollections: [], dropped: true, building: false };
   }
   const touched: Collection[] = [];
   for (const collection of state.collections.values()) {
@@ -151,24 +167,26 @@ async function write(
   }
   const ids = new Map(touched.map(({ name, id }) => [name, id]));
   const idOf = (name: string) => ids.get(name) ?? (replica?.collections.get(name)?.id as number);
+  let building = false;
   if (commits.length > 0) {
-    const { upserts, deletions } = finalStates(commits, idOf);
-    const log = commits.flatMap((commit) => rowsOf(commit, idOf));
+    const indexes = replica?.indexes ?? noIndexes;
     await tx.append({
       poolId: head.id,
       revision: state.revision,
-      log,
-      upserts,
-      deletions,
+      time,
+      log: commits.flatMap((commit) => rowsOf(commit, idOf)),
+      ...finalStates(commits, idOf),
       collections: touched,
-      indexed: [],
-      unindexed: [],
+      ...entriesOf(commits, (collection) => indexes.of(idOf(collection))),
     });
+    const collectionOf = (name: string) => ({ ...(state.get(name) as Collection), id: idOf(name) });
+    building = await defineIndexes(commits, head.id, collectionOf, indexes, definitions, tx);
   }
   const newCollections = touched.filter(({ name }) => state.collections.get(name)?.id === 0);
   return {
     newCollections,
     dropped: false,
+    building,
     described: { description: state.description },
     ...(former ? {} : { created: { head: { ...head, description: state.description }, collections: [] } }),
   };
@@ -209,38 +227,19 @@ export function publish(
   replica.advance(commits.filter(({ revision }) => revision > replica.revision));
 }
 
-/** Reads for a command that explores. It is alone in its group, so the database's state is the group's. */
-function explorerOf(state: GroupState, replica: Replica | undefined, tx: StoreTransaction) {
-  return {
-    async range(collection: string, range: { start?: string | undefined; end?: string | undefined }, limit: number) {
-      const stored = replica?.collections.get(collection);
-      if (!replica || !stored) return { items: [], more: false };
-      const page = await tx.range(replica.id, {
-        collectionId: stored.id,
-        ...range,
-        limit,
-        bytesMax: limits.commitBytesMax,
-      });
-      if (page.more && page.items.length < limit) {
-        throw new Problem(
-          'tooLarge',
-          `The items that match are more than ${limits.commitBytesMax} bytes; give a smaller \`limit\`.`,
-        );
-      }
-      for (const item of page.items) state.items.set(refId({ collection, key: item.key }), stateOf(item));
-      return page;
-    },
-  };
-}
-
-function decide(
+async function decide(
   command: Command<unknown>,
   state: GroupState,
+  unique: UniqueValues,
+  definitions: Definitions,
   options: GroupOptions,
   telemetry: Telemetry,
-): { answer: unknown; changes: Change[] } {
+): Promise<{ answer: unknown; changes: Change[] }> {
   try {
-    return judge(command, state, options);
+    for (;;) {
+      const judged = await judge(command, state, unique, definitions, options);
+      if (judged) return judged;
+    }
   } catch (error) {
     if (error instanceof Problem) throw error;
     // A fault of ours in one command is no reason to refuse its neighbours; its draft is thrown away like any other.
@@ -249,12 +248,15 @@ function decide(
   }
 }
 
-function judge(
+/** Undefined when the command is to be judged anew, without what another item's values forbid. */
+async function judge(
   command: Command<unknown>,
   state: GroupState,
+  unique: UniqueValues,
+  definitions: Definitions,
   options: GroupOptions,
-): { answer: unknown; changes: Change[] } {
-  const draft = new Draft(state);
+): Promise<{ answer: unknown; changes: Change[] } | undefined> {
+  const draft = new Draft(state, definitions);
   const finish = command.decide(draft);
   if (!state.exists && !draft.createsPool && !draft.dropsPool && !options.createPools) {
     throw new Problem(
@@ -262,8 +264,13 @@ function judge(
       'There is no such pool, and this server does not make pools on their first write. Make it with PUT.',
     );
   }
+  const wishes = unique.wishes(draft.changes());
+  const clash = wishes.length > 0 ? await unique.clash(wishes, draft) : undefined;
+  if (clash && command.refuse?.(clash.ref, clash.problem)) return undefined;
+  if (clash) throw clash.problem;
   const changes = draft.accept(command.dryRun ?? false);
   const committed = changes.length > 0 && !command.dryRun;
+  if (committed) unique.grant(wishes);
   const settled: Settled = { revision: state.revision, epoch: state.epoch, committed };
   return { answer: finish(settled), changes: committed ? changes : [] };
 }

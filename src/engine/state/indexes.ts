@@ -6,7 +6,9 @@
  * where it is a duration since the last change, the entry is made with the item, and moved by whoever finds it due too early
  * (expiry.ts), so that a change costs nothing.
  */
+import type { Definition, IndexDeclaration } from '../dictionary/definition.js';
 import type { IndexEntry, StoredIndex } from '../ports.js';
+import { parsePath } from '../query/path.js';
 import { encodePart, type IndexPart, sortKeyOf } from '../query/sort-key.js';
 import { getMember, type Json } from './json.js';
 import type { Attributes } from './model.js';
@@ -31,7 +33,10 @@ export interface CollectionIndex {
 }
 
 /** The name of the index of times to live; no declared one can have it. */
-const EXPIRY_INDEX = '/@expiry';
+export const EXPIRY_INDEX = '/@expiry';
+
+/** A name as long as the database keeps it. */
+const NAME_UNITS_MAX = 255;
 
 export class PoolIndexes {
   readonly #byCollection = new Map<number, CollectionIndex[]>();
@@ -90,7 +95,7 @@ export function timeOf(value: Json | undefined): number | undefined {
 }
 
 /** How a change of an item changes its entries. */
-function differenceOf(
+export function differenceOf(
   indexes: readonly CollectionIndex[],
   key: string,
   before: Attributes | undefined,
@@ -110,4 +115,18 @@ function differenceOf(
     if (next) added.push(next);
   }
   return { added, removed };
+}
+
+/** The indexes that a definition declares, as they are stored. */
+export function declaredIndexes({ indexes, expiry }: Definition): { name: string; definition: string }[] {
+  const declared = indexes.map(({ name, unique, parts }) => {
+    const definition: IndexDefinition = { parts: partsOf(parts), unique };
+    return { name: name.slice(0, NAME_UNITS_MAX), definition: JSON.stringify(definition) };
+  });
+  if (expiry) declared.push({ name: EXPIRY_INDEX, definition: JSON.stringify({ expiry } satisfies IndexDefinition) });
+  return declared;
+}
+
+export function partsOf(parts: IndexDeclaration['parts']): IndexPart[] {
+  return parts.map(({ attribute, descending }) => ({ tokens: parsePath(attribute).tokens, descending }));
 }

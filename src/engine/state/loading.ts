@@ -6,6 +6,7 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { StoredItem, StoreTransaction } from '../ports.js';
+import { DICTIONARY, isSystemName } from './collections.js';
 import type { Command } from './commands.js';
 import { type GroupState, refId } from './draft.js';
 import { type Collection, type ItemRef, ItemState } from './model.js';
@@ -29,19 +30,28 @@ export async function loadItems(
   tx: StoreTransaction,
 ): Promise<Loaded> {
   const missing = new Map<string, ItemRef>();
+  const collections = new Set<string>();
   let bytes = 0;
   const flush = async () => {
     if (replica && missing.size > 0) bytes += await read(missing, state, replica, tx);
     missing.clear();
   };
+  const want = (ref: ItemRef) => {
+    const id = refId(ref);
+    if (state.items.has(id) || missing.has(id)) return;
+    const remembered = replica?.remembered(ref);
+    if (remembered) state.items.set(id, remembered.state);
+    else if (replica?.collections.has(ref.collection)) missing.set(id, ref);
+    else state.items.set(id, undefined);
+  };
   for (const [index, { touches }] of commands.entries()) {
     for (const ref of touches) {
-      const id = refId(ref);
-      if (state.items.has(id) || missing.has(id)) continue;
-      const remembered = replica?.remembered(ref);
-      if (remembered) state.items.set(id, remembered.state);
-      else if (replica?.collections.has(ref.collection)) missing.set(id, ref);
-      else state.items.set(id, undefined);
+      want(ref);
+      // What the dictionary says of a collection is needed to judge what is written there.
+      if (!collections.has(ref.collection)) {
+        collections.add(ref.collection);
+        if (!isSystemName(ref.collection)) want({ collection: DICTIONARY, key: ref.collection });
+      }
       if (missing.size >= READ_ITEMS) await flush();
       if (index === 0 && bytes > limits.commitBytesMax) return { commands: 1, bytes, refused: tooLarge() };
     }

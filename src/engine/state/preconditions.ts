@@ -1,5 +1,7 @@
 /** Preconditions: RFC 9110's If-Match and If-None-Match, and the conditions of a batch. Pure; judged inside the commit. */
 import { Problem } from '../errors.js';
+import { matcherOf } from '../query/evaluate.js';
+import type { Filter } from '../query/filter.js';
 import type { ItemRef, ItemState } from './model.js';
 
 /** A list of entity tags, or `*` for any. A tag is the revision of an item as text. */
@@ -15,6 +17,8 @@ export interface Condition extends ItemRef {
   /** The item's revision; 0 means that there is no such item. */
   readonly revision?: number | undefined;
   readonly exists?: boolean | undefined;
+  /** What the item must be like; one that isn't there matches nothing. */
+  readonly where?: Filter | undefined;
 }
 
 const TAG = /\s*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(,|$)/y;
@@ -58,10 +62,12 @@ export function checkPreconditions({ ifMatch, ifNoneMatch }: Preconditions, revi
 
 /** Refuses with `preconditionFailed` when the condition doesn't hold. `pointer` leads to it in the request. */
 export function checkCondition(condition: Condition, item: ItemState | undefined, pointer: string): void {
-  const { collection, key, revision, exists } = condition;
+  const { collection, key, revision, exists, where } = condition;
   const holds =
     (exists === undefined || exists === (item !== undefined)) &&
-    (revision === undefined || revision === (item?.revision ?? 0));
+    (revision === undefined || revision === (item?.revision ?? 0)) &&
+    (where === undefined ||
+      (item !== undefined && matcherOf(where)({ key, revision: item.revision, attributes: item.attributes })));
   if (holds) return;
   const present = item ? `is at revision ${item.revision}` : 'does not exist';
   const detail = `The condition on ${collection}/${key} does not hold: the item ${present}.`;

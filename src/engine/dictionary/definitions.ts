@@ -1,0 +1,35 @@
+/** The compiled definitions of this node's collections, kept by the text of their entries: compiling is dear, using is cheap. */
+import type { ItemState } from '../state/model.js';
+import { compileDefinition, type Definition, emptyDefinition } from './definition.js';
+
+/** Definitions that are kept; the oldest goes first. */
+const KEPT = 500;
+const EMPTY = '{}';
+
+export class Definitions {
+  readonly #byState = new WeakMap<ItemState, Definition>();
+  readonly #byText = new Map<string, Definition>();
+
+  /** The definition that an item of `_dictionary` is. Throws `invalid` where the entry is faulty. */
+  of(entry: ItemState | undefined): Definition {
+    if (!entry) return emptyDefinition;
+    let definition = this.#byState.get(entry);
+    if (!definition) {
+      definition = this.#compiled(entry);
+      this.#byState.set(entry, definition);
+    }
+    return definition;
+  }
+
+  #compiled(entry: ItemState): Definition {
+    const text = entry.json;
+    if (text === EMPTY) return emptyDefinition;
+    let definition = this.#byText.get(text);
+    if (definition) return definition;
+    definition = compileDefinition(entry.attributes);
+    this.#byText.set(text, definition);
+    const [oldest] = this.#byText.keys();
+    if (this.#byText.size > KEPT) this.#byText.delete(oldest as string);
+    return definition;
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Relations followed to one level: the items that a page's items refer to by the attributes which the dictionary declares as
+ * relations. A relation's attribute holds an item's key, or an array of keys; what isn't there is left out.
+ */
+import type { Definition } from '../dictionary/definition.js';
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { ItemSource, StoredItem } from '../ports.js';
+import { getMember, type Json } from '../state/json.js';
+import type { Found } from './ordering.js';
+
+/** Items of other collections, by collection and key. */
+export type Expanded = ReadonlyMap<string, ReadonlyMap<string, StoredItem>>;
+
+/** Places that are read at once, before their size is looked at. */
+const READ_ITEMS = 64;
+
+export async function expand(
+  items: readonly Found[],
+  names: readonly string[],
+  definition: Definition,
+  collectionId: (collection: string) => number | undefined,
+  source: ItemSource,
+  poolId: number,
+): Promise<Expanded> {
+  const wanted = keysWanted(items, names, definition);
+  const expanded = new Map<string, Map<string, StoredItem>>();
+  let bytes = 0;
+  for (const [collection, keys] of wanted) {
+    const found = new Map<string, StoredItem>();
+    expanded.set(collection, found);
+    const id = collectionId(collection);
+    if (id === undefined) continue;
+    const places = Array.from(keys, (key) => ({ collectionId: id, key }));
+    for (let i = 0; i < places.length; i += READ_ITEMS) {
+      for (const item of await source.items(poolId, places.slice(i, i + READ_ITEMS))) {
+        found.set(item.key, item);
+        bytes += item.json.length;
+      }
+      if (bytes > limits.pageBytesMax) {
+        throw new Problem(
+          'tooLarge',
+          `The items to expand are more than ${limits.pageBytesMax} bytes; give a smaller \`limit\`.`,
+        );
+      }
+    }
+  }
+  return expanded;
+}
+
+/** Refuses names that the dictionary doesn't declare as relations. */
+export function checkRelations(names: readonly string[], { relations }: Definition, pointer: string): void {
+  const unknown = names.find((name) => !relations.has(name));
+  if (names.length <= limits.relationsExpandedMax && unknown === undefined) return;
+  const known = relations.size > 0 ? `; there are ${[...relations.keys()].join(', ')}` : '';
+  const detail =
+    unknown === undefined
+      ? `must name at most ${limits.relationsExpandedMax} relations.`
+      : `${JSON.stringify(unknown)} is no relation that the dictionary declares${known}.`;
+  throw new Problem('badRequest', `${pointer} ${detail}`, { errors: [{ pointer, code: 'badRequest', detail }] });
+}
+
+function keysWanted(items: readonly Found[], names: readonly string[], { relations }: Definition) {
+  const wanted = new Map<string, Set<string>>();
+  for (const name of names) {
+    const collection = relations.get(name)?.collection as string;
+    const keys = wanted.get(collection) ?? new Set();
+    wanted.set(collection, keys);
+    for (const { attributes } of items) for (const key of keysOf(getMember(attributes, name))) keys.add(key);
+  }
+  return wanted;
+}
+
+function keysOf(value: Json | undefined): string[] {
+  const values = Array.isArray(value) ? value.slice(0, limits.expandedKeysMax) : [value];
+  return values.filter((key) => typeof key === 'string');
+}

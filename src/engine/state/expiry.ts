@@ -1,0 +1,46 @@
+/**
+ * Ends items whose time is over, as the dictionary says: looks at the indexes of times to live and, where one has something
+ * due, commits the deletions with the reason `expired`. An item is there until its expiry is committed.
+ */
+import { limits } from '../limits.js';
+import type { Store } from '../ports.js';
+import type { Committer } from './committer.js';
+import { EXPIRY_INDEX, sortKeyOfTime } from './indexes.js';
+import { expireItems } from './item-commands.js';
+import type { Reader } from './reader.js';
+
+/** Who the commits are by. */
+const SYSTEM = { id: 'system' };
+
+export class Expiry {
+  constructor(
+    private readonly store: Store,
+    private readonly reader: Reader,
+    private readonly committer: Committer,
+  ) {}
+
+  /** Ends everything that is due. `pause` is awaited between commits, and ends the sweep when it answers false. */
+  async sweep(pause: () => Promise<boolean>): Promise<void> {
+    const indexes = await this.store.indexesIn(['ready', 'building']);
+    const expiring = indexes.filter(({ index }) => index.name === EXPIRY_INDEX);
+    if (expiring.length === 0) return;
+    const due = { start: Buffer.alloc(0), end: sortKeyOfTime((await this.store.now()) + 1) };
+    for (const { pool, poolId, index } of expiring) {
+      const count = () =>
+        this.store.snapshot(poolId, (source, head) =>
+          head ? source.countIndex(poolId, index.id, [due], 1) : Promise.resolve(0),
+        );
+      while ((await count()) > 0) {
+        const collection = await this.#nameOf(pool, poolId, index.collectionId);
+        if (collection === undefined) break;
+        await this.committer.submit(pool, expireItems({ subject: SYSTEM, collection, limit: limits.expireItemsMax }));
+        if (!(await pause())) return;
+      }
+    }
+  }
+
+  async #nameOf(pool: string, poolId: number, collectionId: number): Promise<string | undefined> {
+    const replica = await this.reader.current(pool);
+    return replica.id === poolId ? replica.collectionById(collectionId)?.name : undefined;
+  }
+}

@@ -1,0 +1,112 @@
+/** What a command may read that can't name its items beforehand: inside the commit's transaction, alone in its group. */
+import type { Definitions } from '../dictionary/definitions.js';
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { IndexEntry, StoredItem, StoreTransaction } from '../ports.js';
+import { findPage, type Selection } from '../query/run.js';
+import type { Explorer } from './commands.js';
+import { Draft, type GroupState, refId } from './draft.js';
+import { EXPIRY_INDEX, entryOf, sortKeyOfTime } from './indexes.js';
+import type { KeyRange } from './key-order.js';
+import { stateOf } from './loading.js';
+import type { Collection } from './model.js';
+import type { Replica } from './replica.js';
+
+export interface ExploringOptions {
+  /** How many items a query may examine. */
+  readonly scanItemsMax: number;
+}
+
+export class Exploring implements Explorer {
+  constructor(
+    private readonly state: GroupState,
+    private readonly replica: Replica | undefined,
+    private readonly tx: StoreTransaction,
+    private readonly definitions: Definitions,
+    /** The database's clock. */
+    private readonly now: number,
+    private readonly options: ExploringOptions,
+  ) {}
+
+  draft(): Draft {
+    return new Draft(this.state, this.definitions);
+  }
+
+  async *pages(collection: string): AsyncGenerator<readonly StoredItem[]> {
+    const stored = this.#stored(collection);
+    let after: string | undefined;
+    for (let more = stored !== undefined; more && stored; ) {
+      const request = { collectionId: stored.id, after, limit: limits.pageItemsMax, bytesMax: limits.pageBytesMax };
+      const page = await this.tx.range(stored.poolId, request);
+      yield page.items;
+      ({ more } = page);
+      after = page.items.at(-1)?.key;
+      // The pool waits, other pools and the readers don't.
+      if (more) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }> {
+    const stored = this.#stored(collection);
+    if (!stored) return { keys: [], more: false };
+    const scope = {
+      source: this.tx,
+      poolId: stored.poolId,
+      collectionId: stored.id,
+      indexes: stored.replica.indexes.usable(stored.id),
+      items: stored.items,
+      scanItemsMax: this.options.scanItemsMax,
+    };
+    const page = await findPage(scope, { ...selection, order: [], limit, bytesMax: limits.commitBytesMax });
+    if (page.more && page.items.length < limit) throw tooLarge();
+    for (const { key, state } of page.items) this.state.items.set(refId({ collection, key }), state);
+    return { keys: page.items.map(({ key }) => key), more: page.more };
+  }
+
+  async range(collection: string, range: KeyRange, limit: number): Promise<{ items: StoredItem[]; more: boolean }> {
+    const stored = this.#stored(collection);
+    if (!stored) return { items: [], more: false };
+    const request = { collectionId: stored.id, ...range, limit, bytesMax: limits.commitBytesMax };
+    const page = await this.tx.range(stored.poolId, request);
+    if (page.more && page.items.length < limit) throw tooLarge();
+    for (const item of page.items) this.state.items.set(refId({ collection, key: item.key }), stateOf(item));
+    return page;
+  }
+
+  /** Entries that stand too early, because their items changed since or are gone, are moved or removed on the way. */
+  async expired(collection: string, limit: number): Promise<string[]> {
+    const stored = this.#stored(collection);
+    const index = stored?.replica.indexes.of(stored.id).find(({ name }) => name === EXPIRY_INDEX);
+    if (!stored || !index) return [];
+    const { poolId } = stored;
+    const keys: string[] = [];
+    const [stale, moved]: [IndexEntry[], IndexEntry[]] = [[], []];
+    for (const { entry, item } of await this.tx.due(poolId, index.stored, sortKeyOfTime(this.now + 1), limit)) {
+      const state = item && stateOf(item);
+      const proper = item && state && entryOf(index, entry.key, state.attributes, item.changedAt);
+      if (state && proper && proper.sortKey.compare(sortKeyOfTime(this.now)) <= 0) {
+        this.state.items.set(refId({ collection, key: entry.key }), state);
+        keys.push(entry.key);
+        if (!proper.sortKey.equals(entry.sortKey)) stale.push(entry);
+      } else {
+        stale.push(entry);
+        if (proper) moved.push(proper);
+      }
+    }
+    await this.tx.removeEntries(poolId, stale);
+    await this.tx.addEntries(poolId, moved);
+    return [...new Set(keys)];
+  }
+
+  #stored(collection: string): (Collection & { poolId: number; replica: Replica }) | undefined {
+    const stored = this.replica?.collections.get(collection);
+    return stored && this.replica && { ...stored, poolId: this.replica.id, replica: this.replica };
+  }
+}
+
+function tooLarge(): Problem {
+  return new Problem(
+    'tooLarge',
+    `The items that match are more than ${limits.commitBytesMax} bytes; give a smaller \`limit\`.`,
+  );
+}

@@ -1,0 +1,125 @@
+/**
+ * What a group of commits does to indexes: the entries that its changes add and take away, and the indexes that a new
+ * definition declares or no longer does. All of it is written in the group's own transaction.
+ */
+import type { Definitions } from '../dictionary/definitions.js';
+import { limits } from '../limits.js';
+import type { IndexEntry, StoredIndex, StoreTransaction } from '../ports.js';
+import { DICTIONARY } from './collections.js';
+import { refId } from './draft.js';
+import { type CollectionIndex, declaredIndexes, differenceOf, entryOf, PoolIndexes } from './indexes.js';
+import { stateOf } from './loading.js';
+import { type Change, type Collection, type Commit, stateBefore } from './model.js';
+import { hasDuplicates } from './unique.js';
+
+/** The entries that change with the items' states before and after the whole group. */
+export function entriesOf(
+  commits: readonly Commit[],
+  indexesOf: (collection: string) => readonly CollectionIndex[],
+): { indexed: IndexEntry[]; unindexed: IndexEntry[] } {
+  const indexed: IndexEntry[] = [];
+  const unindexed: IndexEntry[] = [];
+  for (const { first, last, time } of extremes(commits, indexesOf)) {
+    const indexes = indexesOf(last.collection);
+    const before = stateBefore(first)?.attributes;
+    const { added, removed } = differenceOf(indexes, last.key, before, last.after?.attributes, time);
+    indexed.push(...added);
+    unindexed.push(...removed);
+  }
+  return { indexed, unindexed };
+}
+
+/** The first and the last change of each item whose collection has indexes. */
+function extremes(commits: readonly Commit[], indexesOf: (collection: string) => readonly CollectionIndex[]) {
+  const found = new Map<string, { first: Change; last: Change; time: number }>();
+  for (const { changes, time } of commits) {
+    for (const change of changes) {
+      if (indexesOf(change.collection).length === 0) continue;
+      const id = refId(change);
+      const entry = found.get(id);
+      if (entry) entry.last = change;
+      else found.set(id, { first: change, last: change, time });
+    }
+  }
+  return found.values();
+}
+
+/**
+ * Makes the indexes that the definitions of the group's commits declare and drops those that they don't. The index of a small
+ * collection is complete at once. Answers whether something is left to be built or removed.
+ */
+export async function defineIndexes(
+  commits: readonly Commit[],
+  poolId: number,
+  collectionOf: (name: string) => Collection,
+  present: PoolIndexes,
+  definitions: Definitions,
+  tx: StoreTransaction,
+): Promise<boolean> {
+  let left = false;
+  for (const { changes, time } of commits) {
+    for (const change of changes) {
+      if (change.collection !== DICTIONARY) continue;
+      const collection = collectionOf(change.key);
+      const wanted = declaredIndexes(definitions.of(change.after));
+      const stored = present.of(collection.id).map((index) => index.stored);
+      const isWanted = (index: StoredIndex) =>
+        wanted.some(({ name, definition }) => name === index.name && definition === index.definition);
+      for (const index of stored) {
+        if (isWanted(index)) continue;
+        await tx.updateIndex(poolId, index, 'dropped');
+        left = true;
+      }
+      for (const { name, definition } of wanted) {
+        if (stored.some((index) => index.name === name && index.definition === definition)) continue;
+        const declared = { collectionId: collection.id, name, definition };
+        const index: StoredIndex = {
+          ...declared,
+          id: await tx.createIndex(poolId, declared),
+          state: 'building',
+          builtTo: null,
+          builtItems: 0,
+        };
+        if (collection.items > limits.indexInlineItemsMax) left = true;
+        else await buildAtOnce(index, poolId, time, tx);
+      }
+    }
+  }
+  return left;
+}
+
+async function buildAtOnce(index: StoredIndex, poolId: number, time: number, tx: StoreTransaction): Promise<void> {
+  let built = index;
+  for (let more = true; more; ) ({ index: built, more } = await buildStep(built, poolId, time, tx));
+  await tx.updateIndex(poolId, built, await stateWhenBuilt(built, poolId, tx));
+}
+
+/** Adds the entries of the next items. The caller holds the pool's lock and keeps how far it is. */
+export async function buildStep(
+  index: StoredIndex,
+  poolId: number,
+  time: number,
+  tx: StoreTransaction,
+): Promise<{ index: StoredIndex; more: boolean }> {
+  const [parsed] = new PoolIndexes([index], 0).of(index.collectionId) as [CollectionIndex];
+  const { items, more } = await tx.range(poolId, {
+    collectionId: index.collectionId,
+    after: index.builtTo ?? undefined,
+    limit: limits.indexStepItems,
+    bytesMax: limits.indexStepBytesMax,
+  });
+  const entries = items.flatMap((item) => entryOf(parsed, item.key, stateOf(item).attributes, time) ?? []);
+  await tx.addEntries(poolId, entries);
+  const builtTo = items.at(-1)?.key ?? index.builtTo;
+  return { index: { ...index, builtTo, builtItems: index.builtItems + items.length }, more };
+}
+
+/** A unique index is `violated`, and doesn't exclude, until no two items have the same values. */
+export async function stateWhenBuilt(
+  index: StoredIndex,
+  poolId: number,
+  tx: StoreTransaction,
+): Promise<StoredIndex['state']> {
+  const [parsed] = new PoolIndexes([index], 0).of(index.collectionId) as [CollectionIndex];
+  return parsed.unique && (await hasDuplicates(parsed, poolId, tx)) ? 'violated' : 'ready';
+}

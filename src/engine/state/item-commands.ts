@@ -1,0 +1,265 @@
+/** The commands on items: operations as one commit, deletions by query, and the ends of items whose time is over. */
+import { checkSystemItem } from '../dictionary/system-items.js';
+import { type ErrorPlace, Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { Selection } from '../query/run.js';
+import type { Subject } from '../subject.js';
+import { DICTIONARY, isSystemName } from './collections.js';
+import type { Command, Explorer, Settled } from './commands.js';
+import { checkDefinitions } from './definition-checks.js';
+import { type Draft, refId } from './draft.js';
+import { getMember } from './json.js';
+import type { Attributes, ItemRef, ItemState } from './model.js';
+import { type Action, apply, checkAction, checkAttributes } from './operations.js';
+import { type Condition, checkCondition, checkPreconditions, type Preconditions } from './preconditions.js';
+
+/** One operation on one item. */
+export interface Op extends ItemRef {
+  readonly action: Action;
+  readonly conditions?: readonly Condition[];
+  readonly preconditions?: Preconditions;
+  /** The preconditions are those of this attribute of the item, not of the item. */
+  readonly attribute?: string;
+}
+
+export interface OpResult extends ItemRef {
+  readonly index: number;
+  readonly status: number;
+  readonly revision: number;
+  /** The names that this op set or removed. */
+  readonly changed: readonly string[];
+  /** The item after the whole command; undefined where there is none. */
+  readonly item: ItemState | undefined;
+  /** Whether there was such an item before this op. */
+  readonly existed: boolean;
+  /** Where the item isn't as the dictionary says, in the mode `warn`. */
+  readonly warnings?: readonly ErrorPlace[];
+  readonly problem?: Problem;
+}
+
+export interface WriteAnswer extends Settled {
+  readonly results: readonly OpResult[];
+}
+
+export interface WriteRequest {
+  readonly subject: Subject;
+  readonly bytes: number;
+  readonly ops: readonly Op[];
+  readonly conditions?: readonly Condition[];
+  /** False: ops that can't be applied are left out, the others are one commit. */
+  readonly atomic?: boolean;
+  readonly dryRun?: boolean;
+}
+
+/** Operations on items as one commit. */
+export function writeItems(request: WriteRequest): Command<WriteAnswer> {
+  const { ops, conditions = [], atomic = true } = request;
+  const touches: ItemRef[] = [...ops, ...conditions];
+  for (const op of ops) if (op.conditions) touches.push(...op.conditions);
+  // What one op does is judged as a whole; so is what all of them do together, where they are one.
+  const isOne = atomic && (ops.length > 1 || conditions.length > 0);
+  /** Ops that were refused for what isn't in the draft. */
+  const refusals = new Map<number, Problem>();
+  const definesSomething = ops.some(({ collection }) => collection === DICTIONARY);
+  return {
+    subject: request.subject,
+    bytes: request.bytes,
+    dryRun: request.dryRun ?? false,
+    touches,
+    ...(definesSomething && {
+      explore: (explorer: Explorer) => checkDefinitions(explorer, ops, (draft, op) => judge(draft, op), refusals),
+    }),
+    refuse(ref, problem) {
+      if (isOne) throw problem.atOp(lastOpOn(ops, ref));
+      if (atomic) return false;
+      for (const [index, op] of ops.entries()) if (isSame(op, ref)) refusals.set(index, problem);
+      return true;
+    },
+    decide(draft) {
+      for (const [i, condition] of conditions.entries()) checkCondition(condition, draft.item(condition), `/if/${i}`);
+      const judged = ops.map((op, index): Judged => {
+        try {
+          const refusal = refusals.get(index);
+          if (refusal) throw refusal;
+          return isOne ? judge(draft, op) : judgeWhole(draft, op);
+        } catch (error) {
+          if (!(error instanceof Problem)) throw error;
+          if (atomic) throw isOne ? error.atOp(index) : error;
+          return { existed: draft.item(op) !== undefined, changed: [], status: error.status, problem: error };
+        }
+      });
+      const warnings = isOne ? checkAll(draft, ops) : undefined;
+      return (settled) => ({
+        ...settled,
+        results: judged.map((result, index) => {
+          const { collection, key } = ops[index] as Op;
+          const item = draft.item({ collection, key });
+          const told = warnings?.get(index) ?? result.warnings;
+          return {
+            ...result,
+            ...(told && { warnings: told }),
+            index,
+            collection,
+            key,
+            item,
+            revision: item?.revision ?? settled.revision,
+          };
+        }),
+      });
+    },
+  };
+}
+
+/** Judges each item that the ops touched as they leave it; what is told of one is told of its last op. */
+function checkAll(draft: Draft, ops: readonly Op[]): Map<number, readonly ErrorPlace[]> {
+  const last = new Map(ops.map((op, index) => [refId(op), index]));
+  const warnings = new Map<number, readonly ErrorPlace[]>();
+  for (const index of last.values()) {
+    try {
+      const told = draft.check(ops[index] as Op);
+      if (told.length > 0) warnings.set(index, told);
+    } catch (error) {
+      throw error instanceof Problem ? error.atOp(index) : error;
+    }
+  }
+  return warnings;
+}
+
+function lastOpOn(ops: readonly Op[], ref: ItemRef): number {
+  return ops.findLastIndex((op) => isSame(op, ref));
+}
+
+function isSame(a: ItemRef, b: ItemRef): boolean {
+  return a.collection === b.collection && a.key === b.key;
+}
+
+/** One op that stands for itself: if it is refused, nothing of it is left in the draft. */
+function judgeWhole(draft: Draft, op: Op): Judged {
+  const undo = draft.savepoint(op);
+  try {
+    const judged = judge(draft, op);
+    const warnings = draft.check(op);
+    return warnings.length > 0 ? { ...judged, warnings } : judged;
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+interface Judged {
+  readonly existed: boolean;
+  readonly changed: readonly string[];
+  readonly status: number;
+  readonly warnings?: readonly ErrorPlace[];
+  readonly problem?: Problem;
+}
+
+function judge(draft: Draft, op: Op): Judged {
+  const present = draft.item(op);
+  if (op.preconditions) {
+    const missing = op.attribute !== undefined && getMember(present?.attributes ?? {}, op.attribute) === undefined;
+    checkPreconditions(op.preconditions, missing ? undefined : present?.revision);
+  }
+  for (const condition of op.conditions ?? []) checkCondition(condition, draft.item(condition), '/if');
+  checkAction(op.action);
+  const applied = apply(op.action, present?.attributes);
+  if (applied === present?.attributes) return { existed: present !== undefined, changed: [], status: 200 };
+  const next = applied && transformed(draft, op, applied, present);
+  const change = draft.write(op, next, next === applied ? growthOf(op.action) : undefined);
+  if (isSystemName(op.collection)) checkSystemItem(draft, op);
+  return { existed: present !== undefined, changed: change?.changed ?? [], status: change?.op === 'add' ? 201 : 200 };
+}
+
+/** The attributes after the write transforms of the item's collection. */
+function transformed(draft: Draft, ref: ItemRef, attributes: Attributes, present: ItemState | undefined): Attributes {
+  if (isSystemName(ref.collection)) return attributes;
+  const definition = draft.definition(ref.collection);
+  if (!definition.transforms) return attributes;
+  const next = definition.onWrite(attributes, present?.attributes);
+  if (next !== attributes) checkAttributes(next);
+  return next;
+}
+
+/** By how many bytes an action makes an item's JSON text grow at most. */
+function growthOf(action: Action): number {
+  switch (action.op) {
+    case 'delete':
+    case 'unset':
+    case 'remove':
+      return 0;
+    case 'increment':
+      // A number's longest text, a name escaped at its worst, and punctuation.
+      return 40 + action.attribute.length * 6;
+    case 'append':
+    case 'set':
+      return 10 + action.attribute.length * 6 + Buffer.byteLength(JSON.stringify(action.value));
+    case 'put':
+    case 'create':
+    case 'merge':
+    case 'patch':
+      return Number.POSITIVE_INFINITY;
+  }
+}
+
+export interface DeleteAnswer extends Settled {
+  readonly keys: readonly string[];
+}
+
+/** Deletes the items that match as one commit. */
+export function deleteMatching(request: {
+  subject: Subject;
+  collection: string;
+  selection: Selection;
+  limit?: number | undefined;
+  expectCount?: number | undefined;
+}): Command<DeleteAnswer> {
+  const { subject, collection, selection, expectCount } = request;
+  const limit = request.limit ?? limits.deleteItemsMax;
+  let found: ItemRef[] = [];
+  return {
+    subject,
+    bytes: 256,
+    touches: [],
+    async explore(explorer) {
+      const { keys, more } = await explorer.matching(collection, selection, limit);
+      if (more && request.limit === undefined) {
+        const detail = `More than ${limit} items match. Give a \`limit\` of at most ${limit} and repeat until \`deleted\` is less.`;
+        throw new Problem('invalid', detail, { errors: [{ pointer: '/limit', code: 'invalid', detail }] });
+      }
+      found = keys.map((key) => ({ collection, key }));
+    },
+    decide(draft) {
+      if (expectCount !== undefined && expectCount !== found.length) {
+        const detail = `${found.length} items match, not the expected ${expectCount}.`;
+        throw new Problem('preconditionFailed', detail, { members: { count: found.length } });
+      }
+      for (const ref of found) {
+        draft.write(ref, undefined);
+        if (isSystemName(collection)) checkSystemItem(draft, ref);
+      }
+      return (settled) => ({ ...settled, keys: found.map(({ key }) => key) });
+    },
+  };
+}
+
+/** Deletes items of a collection whose time is over, a bounded number at once, as one commit with that reason. */
+export function expireItems(request: {
+  subject: Subject;
+  collection: string;
+  limit: number;
+}): Command<Settled & { expired: number }> {
+  const { subject, collection, limit } = request;
+  let keys: string[] = [];
+  return {
+    subject,
+    bytes: 256,
+    touches: [],
+    async explore(explorer) {
+      keys = await explorer.expired(collection, limit);
+    },
+    decide(draft) {
+      for (const key of keys) draft.expire({ collection, key });
+      return (settled) => ({ ...settled, expired: keys.length });
+    },
+  };
+}
