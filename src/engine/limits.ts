@@ -42,6 +42,8 @@ export const limits = {
   schemaBytesMax: 64 * KiB,
   /** Schemas inside schemas; the compiler recurses over them. */
   schemaNestingMax: 64,
+  /** Each becomes a function. */
+  schemaReferencesMax: 1000,
   /** Faults of one item that are told: enough for a form, bounded for a log. */
   violationsMax: 20,
   /** Values in an item of which every fault is looked for; of a larger one only the first is told, so that a wrong list can't become a million faults. */

@@ -66,7 +66,10 @@ export function checkColumns(value: Json | undefined, faults: Faults): void {
   const seen = new Set<string>();
   faults.list(value, '/columns', limits.columnsMax).forEach((column, i) => {
     const at = `/columns/${i}`;
-    if (!isObject(column)) return faults.add(at, 'A column is an object with a member `attribute`.');
+    if (!isObject(column)) {
+      faults.add(at, 'A column is an object with a member `attribute`.');
+      return;
+    }
     const attribute = getMember(column, 'attribute');
     checkAttribute(attribute, `${at}/attribute`, faults);
     if (typeof attribute === 'string') {

@@ -14,6 +14,8 @@ import type { Meter } from './meter.js';
 export interface Pattern {
   /** @throws OVERSPENT when the text is too long for what the meter has left */
   test(text: string): boolean;
+  /** The pattern; the schema compiler tells patterns apart by it. */
+  toString(): string;
 }
 
 /** Says why a pattern can't be used. */
@@ -38,6 +40,7 @@ export function compilePattern(source: string, meter: Meter): Pattern {
   const size = compiled.programSize();
   if (size > limits.patternStepsMax) throw new PatternFault(tooLarge());
   return {
+    toString: () => source,
     test(text) {
       // Few patterns have more than some states alive at a time; the worst has all.
       meter.charge(1 + (text.length * Math.min(size, 64)) / (MATCHES_PER_STEP * 64) + (text.length * size) / 4096);
@@ -63,7 +66,7 @@ function tooLarge(): string {
 /** An estimate from above of how often repetitions multiply what they repeat: the sum of all, as nested ones are limited by RE2. */
 function repetitions(source: string): number {
   let sum = source.length;
-  for (const [, low = '0', high = ''] of source.matchAll(/\{(\d+)(?:,(\d*))?\}/g)) {
+  for (const [, low = '0', high = ''] of source.matchAll(/(?<!\\[xpP])\{(\d+)(?:,(\d*))?\}/g)) {
     sum += Math.max(Number(low), Number(high || 0));
   }
   return sum;
@@ -82,13 +85,13 @@ const NO_SPACE =
   '\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{fefe}\\x{ff00}-\\x{10ffff}';
 const ANY = '\\x{0}-\\x{10ffff}';
 const TOKEN =
-  /\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u\{([0-9a-fA-F]+)\}|\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\c([A-Za-z])|\\([pP])\{([^}]*)\}|\\k<|\\([^])|\(\?<([=!])|\(\?([=!])|\[\^?|[\]./]/gu;
+  /\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u\{([0-9a-fA-F]+)\}|\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\c([A-Za-z])|\\([pP])\{([^}]*)\}|\\k<|\\(.)|\(\?<([=!])|\(\?([=!])|\[\^?|[\]./]/gsu;
 
 /** Writes a valid ECMAScript pattern in the syntax of RE2. @throws PatternFault */
 function translate(source: string): string {
   let inClass = false;
   return source.replace(TOKEN, (...match) => {
-    const [token, high, low, braced, four, two, control, p, property, escaped, behind, ahead] = match as string[];
+    const [token, high, low, braced, four, two, control, p, property, letter, behind, ahead] = match as string[];
     if (high && low) {
       return hex(((Number.parseInt(high, 16) - 0xd800) << 10) + Number.parseInt(low, 16) - 0xdc00 + 0x10000);
     }
@@ -102,10 +105,10 @@ function translate(source: string): string {
         `${token}…) looks ${behind ? 'behind' : 'ahead'}, which takes time without bound; say the same with several patterns in allOf or not.`,
       );
     }
-    if (token === '\\k<' || (escaped !== undefined && /[1-9]/.test(escaped))) {
+    if (token === '\\k<' || (letter !== undefined && /[1-9]/.test(letter))) {
       throw new PatternFault('It refers back to a group, which takes time without bound; use an enum or a rule.');
     }
-    if (escaped !== undefined) return escape(escaped, inClass);
+    if (letter !== undefined) return escaped(letter, inClass);
     if (token === ']') {
       inClass = false;
       return token;
@@ -123,7 +126,7 @@ function translate(source: string): string {
   });
 }
 
-function escape(letter: string, inClass: boolean): string {
+function escaped(letter: string, inClass: boolean): string {
   if (letter === 's') return inClass ? SPACE : `[${SPACE}]`;
   if (letter === 'S') return inClass ? NO_SPACE : `[${NO_SPACE}]`;
   if (letter === '0') return hex(0);

@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 import type { Format } from 'ajv';
 import type { Ajv2020 } from 'ajv/dist/2020.js';
+import type { Type } from 'ajv/dist/compile/util.js';
 import { isObject, type Json } from '../state/json.js';
 import { type Meter, TEXT_PER_STEP } from './meter.js';
 
@@ -19,6 +20,29 @@ export function addKeywords(ajv: Ajv2020, meter: Meter): void {
       const owner = gen.scopeValue('obj', { ref: meter });
       const { _ } = codegen();
       gen.code(_`${owner}.charge(${schema})`);
+    },
+  });
+  // The library counts from `true` where all items were evaluated in one of several branches.
+  ajv.removeKeyword('unevaluatedItems');
+  ajv.addKeyword({
+    keyword: 'unevaluatedItems',
+    type: 'array',
+    schemaType: ['boolean', 'object'],
+    code(cxt) {
+      const { gen, data, it } = cxt;
+      const { _, not } = codegen();
+      const seen = it.items ?? 0;
+      if (seen === true) return;
+      const length = gen.const('len', _`${data}.length`);
+      const start =
+        typeof seen === 'number' ? seen : gen.const('start', _`${seen} === true ? ${length} : ${seen} || 0`);
+      const valid = gen.var('valid', true);
+      gen.forRange('i', start, length, (i) => {
+        cxt.subschema({ keyword: 'unevaluatedItems', dataProp: i, dataPropType: NUMBERED }, valid);
+        if (!it.allErrors) gen.if(not(valid), () => gen.break());
+      });
+      cxt.ok(valid);
+      it.items = true;
     },
   });
   // The library compares each with each, 10^11 times for an item full of numbers.
@@ -41,6 +65,9 @@ export function addKeywords(ajv: Ajv2020, meter: Meter): void {
   });
 }
 
+/** The library's enum for a place in an array; it is not exported as a value. */
+const NUMBERED = 0 as Type.Num;
+
 /** Formats, asserted. Those that take time in the square of a text's length are replaced. */
 export function formats(meter: Meter): Record<string, Format> {
   const load = createRequire(import.meta.url);
@@ -59,6 +86,14 @@ export function formats(meter: Meter): Record<string, Format> {
   charged.url = (text: string) => {
     meter.charge(text.length / TEXT_PER_STEP);
     return /^(?:https?|ftp):\/\/[^/?#]/i.test(text) && isUri(text);
+  };
+  charged.regex = (text: string) => {
+    meter.charge(text.length / TEXT_PER_STEP);
+    try {
+      return new RegExp(text, 'u') !== undefined;
+    } catch {
+      return false;
+    }
   };
   return charged;
 }

@@ -2,10 +2,12 @@
  * The places of a JSON Schema (2020-12) where a schema stands: everything else in it (enum, const, default, unknown
  * keywords) is data and may look like a schema without being one.
  */
-import { getMember, isObject, type Json, type JsonObject, pointerToken, setMember } from '../state/json.js';
+import { isObject, type Json, type JsonObject, pointerToken, setMember } from '../state/json.js';
 
 /** Keywords whose value is a schema. `loop`: it is used once for each element or member. */
 const ONE: Readonly<Record<string, 'loop' | 'inPlace'>> = Object.assign(Object.create(null), {
+  // biome-ignore lint/suspicious/noThenProperty: a keyword of the standard.
+  then: 'inPlace',
   items: 'loop',
   contains: 'loop',
   additionalProperties: 'loop',
@@ -14,7 +16,6 @@ const ONE: Readonly<Record<string, 'loop' | 'inPlace'>> = Object.assign(Object.c
   unevaluatedProperties: 'loop',
   not: 'inPlace',
   if: 'inPlace',
-  then: 'inPlace',
   else: 'inPlace',
   contentSchema: 'loop',
 });
@@ -73,80 +74,34 @@ export function children(schema: JsonObject): [Json, string, Use][] {
   return found;
 }
 
-/** A copy in which every object schema was passed through `alter`, innermost first. */
-export function mapSchemas(schema: Json, alter: (schema: JsonObject, use: Use) => JsonObject, use: Use = 'root'): Json {
-  if (!isObject(schema)) return schema;
+/** A copy in which the schemas directly inside were replaced. */
+export function mapChildren(schema: JsonObject, replace: (child: Json, path: string, use: Use) => Json): JsonObject {
   const copy: JsonObject = {};
   for (const keyword of Object.keys(schema)) {
     const value = schema[keyword] as Json;
+    const path = `/${pointerToken(keyword)}`;
     let mapped = value;
-    if (ONE[keyword]) mapped = mapSchemas(value, alter, ONE[keyword]);
+    if (ONE[keyword]) mapped = replace(value, path, ONE[keyword]);
     else if (LISTS[keyword] && Array.isArray(value)) {
-      const listUse = LISTS[keyword];
-      mapped = value.map((inner) => mapSchemas(inner, alter, listUse));
+      const use = LISTS[keyword];
+      mapped = value.map((inner, i) => replace(inner, `${path}/${i}`, use));
     } else if (MAPS[keyword] && isObject(value)) {
       const all: JsonObject = {};
       for (const name of Object.keys(value)) {
-        setMember(all, name, mapSchemas(value[name] as Json, alter, MAPS[keyword]));
+        setMember(all, name, replace(value[name] as Json, `${path}/${pointerToken(name)}`, MAPS[keyword]));
       }
       mapped = all;
     }
     setMember(copy, keyword, mapped);
   }
-  return alter(copy, use);
+  return copy;
 }
 
-/**
- * The pointer of a reference that leads back to its own schema without going into the value, so that it would never
- * end. Sees references by `#`, `#/…` and `#anchor` where no `$id` stands below the root; others are met when an item is checked.
- */
-export function endlessReference(root: Json): string | undefined {
-  const targets = new Map<string, JsonObject>();
-  const places = new Map<JsonObject, string>();
-  let relative = false;
-  visitSchemas(root, ({ schema, pointer, depth }) => {
-    places.set(schema, pointer);
-    targets.set(`#${pointer}`, schema);
-    for (const keyword of ['$anchor', '$dynamicAnchor']) {
-      const anchor = getMember(schema, keyword);
-      if (typeof anchor === 'string') targets.set(`#${anchor}`, schema);
-    }
-    if (depth > 0 && getMember(schema, '$id') !== undefined) relative = true;
-    return true;
-  });
-  if (relative) return undefined;
-  const state = new Map<JsonObject, 'open' | 'done'>();
-  const search = (schema: JsonObject): string | undefined => {
-    state.set(schema, 'open');
-    for (const [next, at] of steps(schema)) {
-      if (state.get(next) === 'open') return at;
-      const found = state.has(next) ? undefined : search(next);
-      if (found !== undefined) return found;
-    }
-    state.set(schema, 'done');
-    return undefined;
-  };
-  const steps = (schema: JsonObject): [JsonObject, string][] => {
-    const next: [JsonObject, string][] = [];
-    for (const [child, path, use] of children(schema)) {
-      if (use === 'inPlace' && isObject(child)) next.push([child, places.get(schema) + path]);
-    }
-    const reference = getMember(schema, '$ref');
-    const target = typeof reference === 'string' ? targets.get(decoded(reference)) : undefined;
-    if (target) next.push([target, `${places.get(schema)}/$ref`]);
-    return next;
-  };
-  for (const schema of places.keys()) {
-    const found = state.has(schema) ? undefined : search(schema);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-function decoded(reference: string): string {
-  try {
-    return decodeURIComponent(reference);
-  } catch {
-    return reference;
-  }
+/** A copy in which every object schema was passed through `alter`, innermost first. */
+export function mapSchemas(schema: Json, alter: (schema: JsonObject, use: Use) => JsonObject, use: Use = 'root'): Json {
+  if (!isObject(schema)) return schema;
+  return alter(
+    mapChildren(schema, (child, _path, childUse) => mapSchemas(child, alter, childUse)),
+    use,
+  );
 }

@@ -15,7 +15,8 @@ import type { Faults } from './faults.js';
 import { type Meter, OVERSPENT } from './meter.js';
 import { compileSchemaPattern, type Pattern, PatternFault } from './pattern.js';
 import { addKeywords, COST_KEYWORD, formats } from './schema-keywords.js';
-import { endlessReference, mapSchemas, visitSchemas } from './schema-walk.js';
+import { ReferenceFault, resolveReferences } from './schema-references.js';
+import { mapSchemas, visitSchemas } from './schema-walk.js';
 
 /** Where an item breaks the schema. The pointer leads into the attributes. */
 export interface SchemaBreach {
@@ -32,15 +33,16 @@ const AT = '/schema';
 export function compileSchema(schema: Json, meter: Meter, faults: Faults): SchemaCheck | undefined {
   const patterns = new Map<string, Pattern>();
   if (!isSound(schema, meter, patterns, faults)) return undefined;
-  const make = (allErrors: boolean): ValidateFunction => {
-    const { ajv } = instance(allErrors, meter, patterns);
-    return ajv.compile(metered(schema) as JsonObject | boolean);
-  };
+  let made: Json;
   let first: ValidateFunction;
+  const make = (allErrors: boolean): ValidateFunction =>
+    instance(allErrors, meter, patterns).compile(made as JsonObject | boolean);
   try {
+    made = prepared(resolveReferences(schema));
     first = make(false);
   } catch (error) {
-    faults.add(...compileFault(schema, error as Error & { missingRef?: string }));
+    if (error instanceof ReferenceFault) faults.add(AT + error.pointer, error.message);
+    else faults.add(AT, `The schema can't be used: ${(error as Error).message}.`);
     return undefined;
   }
   let every: ValidateFunction | undefined;
@@ -116,24 +118,53 @@ function isSound(schema: Json, meter: Meter, patterns: Map<string, Pattern>, fau
     }
     return true;
   });
-  const endless = endlessReference(schema);
-  if (endless !== undefined)
-    fault(endless, 'It leads back to itself without going into the value, so it would never end.');
   return sound;
 }
 
-/** With the cost of each use written into schemas that are used in loops or by reference. */
-function metered(schema: Json): Json {
-  return mapSchemas(schema, (inner, use) => {
+/** The schema as the compiler takes it: what it overlooks is said in other words, and what a use costs is written in. */
+function prepared(schema: Json): Json {
+  const conditions: JsonObject = {};
+  // What a failed `if` has seen would count as evaluated.
+  const exactly = JSON.stringify(schema).includes('"unevaluated');
+  const result = mapSchemas(schema, (inner, use) => {
     delete inner[COST_KEYWORD];
-    const refers = Object.hasOwn(inner, '$ref') || Object.hasOwn(inner, '$dynamicRef');
+    // It overlooks a property called __proto__.
+    const properties = getMember(inner, 'properties');
+    const prototype = isObject(properties) ? getMember(properties, '__proto__') : undefined;
+    if (prototype !== undefined) {
+      const named = getMember(inner, 'patternProperties');
+      const key = '^__proto__$';
+      const before = isObject(named) ? getMember(named, key) : undefined;
+      setMember(inner, 'patternProperties', {
+        ...(isObject(named) ? named : {}),
+        [key]: before === undefined ? prototype : { allOf: [before, prototype] },
+      });
+    }
+    if (exactly && Object.hasOwn(inner, 'if')) writeOutIf(inner, conditions);
     // About one step a keyword: what stands inside is done each time.
-    if (use === 'loop' || refers) setMember(inner, COST_KEYWORD, 1 + Math.ceil(JSON.stringify(inner).length / 64));
+    if (use === 'loop' || Object.hasOwn(inner, '$ref')) {
+      setMember(inner, COST_KEYWORD, 1 + Math.ceil(JSON.stringify(inner).length / 64));
+    }
     return inner;
   });
+  if (isObject(result) && Object.keys(conditions).length > 0) {
+    setMember(result, '$defs', { ...(getMember(result, '$defs') as JsonObject | undefined), ...conditions });
+  }
+  return result;
 }
 
-function instance(allErrors: boolean, meter: Meter, patterns: ReadonlyMap<string, Pattern>): { ajv: Ajv2020 } {
+/** `if A then B else C` as a choice between A with B and C without A. */
+function writeOutIf(schema: JsonObject, conditions: JsonObject): void {
+  const name = `if${Object.keys(conditions).length}`;
+  conditions[name] = schema.if as Json;
+  const holds = { $ref: `#/$defs/${name}`, [COST_KEYWORD]: 1 + Math.ceil(JSON.stringify(schema.if).length / 64) };
+  const [then = true, otherwise = true] = [getMember(schema, 'then'), getMember(schema, 'else')];
+  const choice = { anyOf: [{ allOf: [holds, then] }, { allOf: [{ not: holds }, otherwise] }] };
+  for (const keyword of ['if', 'then', 'else']) delete schema[keyword];
+  schema.allOf = [...((getMember(schema, 'allOf') ?? []) as Json[]), choice];
+}
+
+function instance(allErrors: boolean, meter: Meter, patterns: ReadonlyMap<string, Pattern>): Ajv2020 {
   const regExp = Object.assign((source: string) => patterns.get(source) ?? compileSchemaPattern(source, meter), {
     code: 'a linear-time engine',
   });
@@ -152,7 +183,7 @@ function instance(allErrors: boolean, meter: Meter, patterns: ReadonlyMap<string
     code: { regExp },
   });
   addKeywords(ajv, meter);
-  return { ajv };
+  return ajv;
 }
 
 let loaded: typeof Ajv2020 | undefined;
@@ -168,23 +199,6 @@ function metaschema(): ValidateFunction {
     'https://json-schema.org/draft/2020-12/schema',
   ) as ValidateFunction;
   return shared;
-}
-
-function compileFault(schema: Json, error: Error & { missingRef?: string }): [pointer: string, detail: string] {
-  if (error.missingRef === undefined) return [AT, `The schema can't be used: ${error.message}.`];
-  let pointer = '';
-  visitSchemas(schema, ({ schema: inner, pointer: at }) => {
-    for (const keyword of ['$ref', '$dynamicRef']) {
-      const reference = getMember(inner, keyword);
-      if (typeof reference !== 'string' || !error.missingRef?.endsWith(reference.replace(/^\.?\//, ''))) continue;
-      pointer ||= `${at}/${keyword}`;
-    }
-    return true;
-  });
-  return [
-    AT + pointer,
-    `The reference ${error.missingRef} leads nowhere in this schema, and nothing is fetched: put what it means into $defs.`,
-  ];
 }
 
 /** Whether the value has few enough parts to look for every fault. */

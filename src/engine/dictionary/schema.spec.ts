@@ -1,0 +1,223 @@
+import { describe, expect, it } from 'vitest';
+import type { ErrorPlace, Problem } from '../errors.js';
+import type { Json, JsonObject } from '../state/json.js';
+import { compileDefinition } from './definition.js';
+import { Meter } from './meter.js';
+import { formats, isMultiple } from './schema-keywords.js';
+
+const violations = (schema: Json, attributes: JsonObject) =>
+  compileDefinition({ schema }).violations(attributes, undefined);
+const told = (schema: Json, attributes: JsonObject) =>
+  violations(schema, attributes).map(({ pointer, detail }) => `${pointer} ${detail}`);
+const faults = (schema: Json): ErrorPlace[] => {
+  try {
+    compileDefinition({ schema });
+  } catch (error) {
+    return (error as Problem).extras.errors ?? [];
+  }
+  throw new Error('The schema was taken');
+};
+
+describe('violations', () => {
+  it('are told each at its place, what is missing or too much at its own', () => {
+    const schema = {
+      required: ['name'],
+      properties: {
+        name: { type: 'string' },
+        age: { type: 'integer', minimum: 0 },
+        tags: { items: { enum: ['a', 'b'] } },
+      },
+      additionalProperties: false,
+    };
+    expect(told(schema, { age: -1, tags: ['a', 'c'], 'x/y': 1 }).sort()).toEqual([
+      '/attributes/age must be >= 0',
+      '/attributes/name is required',
+      '/attributes/tags/1 must be one of ["a","b"]',
+      '/attributes/x~1y is not a member that the schema knows',
+    ]);
+  });
+
+  it('are at most twenty, and of a large item only the first is looked for', () => {
+    const schema = { properties: { list: { items: { type: 'string' } } } };
+    expect(violations(schema, { list: Array(100).fill(1) })).toHaveLength(20);
+    expect(violations(schema, { list: Array(100_000).fill(1) })).toHaveLength(1);
+  });
+
+  it('come of formats too; unknown formats and keywords are ignored', () => {
+    const schema = { properties: { a: { format: 'email' }, b: { format: 'made-up' }, c: { madeUp: 1 } } };
+    expect(told(schema, { a: 'x', b: 'x', c: 'x' })).toEqual(['/attributes/a must match format "email"']);
+  });
+
+  it('may come of `false` alone', () => {
+    expect(told(false, {})).toEqual(['/attributes boolean schema is false']);
+    expect(told(true, {})).toEqual([]);
+  });
+});
+
+it.each([
+  [0.0075, 0.0001, true],
+  [0.00751, 0.0001, false],
+  [1.1, 0.1, true],
+  [19.99, 0.01, true],
+  [1e308, 0.5, true],
+  [9007199254740991, 3, false],
+  [12, 4, true],
+  [4.35, 0.01, true],
+  [-4.5, 1.5, true],
+])('%f is a multiple of %f: %j', (value, step, wanted) => {
+  expect(isMultiple(value, step)).toBe(wanted);
+});
+
+describe('refused when it is set, at its place', () => {
+  it.each<[string, Json, string, RegExp]>([
+    ['no schema', 'text' as Json, '', /object, true or false/],
+    ['a wrong keyword', { properties: { a: { type: 'text' } } }, '/properties/a/type', /must be one of/],
+    [
+      'a reference elsewhere',
+      { properties: { a: { $ref: 'https://example.org/x' } } },
+      '/properties/a/$ref',
+      /nothing is fetched/,
+    ],
+    ['a reference to nothing', { $ref: '#/$defs/x' }, '/$ref', /leads nowhere/],
+    ['look-ahead', { properties: { a: { pattern: '(?=a)' } } }, '/properties/a/pattern', /looks ahead/],
+    ['a reference back', { patternProperties: { '(a)\\1': {} } }, '/patternProperties/(a)\\1', /refers back/],
+    ['no pattern', { pattern: '(' }, '/pattern', /no regular expression/],
+    ['a large pattern', { pattern: '(?:a{900}){900}' }, '/pattern', /can't be used|steps/],
+    ['another dialect', { $schema: 'http://json-schema.org/draft-07/schema#' }, '/$schema', /2020-12/],
+    ['itself', { $ref: '#' }, '', /never end/],
+    ['itself inside', { allOf: [{ anyOf: [{ $ref: '#' }] }] }, '', /never end/],
+    [
+      'itself by others',
+      { $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } }, $ref: '#/$defs/a' },
+      '/$defs/a',
+      /never end/,
+    ],
+    ['too much', { description: 'a'.repeat(70_000) }, '', /at most 65536/],
+  ])('%s', (_what, schema, pointer, message) => {
+    const [first] = faults(schema);
+    expect(first?.pointer).toBe(`/attributes/schema${pointer}`);
+    expect(first?.detail).toMatch(message);
+  });
+
+  it('deep nesting', () => {
+    let schema: Json = {};
+    for (let i = 0; i < 90; i++) schema = { properties: { a: schema } };
+    expect(faults(schema)[0]?.detail).toMatch(/nest deeper/);
+  });
+});
+
+describe('references', () => {
+  it('may recurse over the value', () => {
+    const schema = {
+      $defs: {
+        node: {
+          type: 'object',
+          properties: { children: { type: 'array', items: { $ref: '#/$defs/node' } } },
+          additionalProperties: false,
+        },
+      },
+      properties: { tree: { $ref: '#/$defs/node' } },
+    };
+    expect(told(schema, { tree: { children: [{ children: [{}] }] } })).toEqual([]);
+    expect(told(schema, { tree: { children: [{ children: [{ x: 1 }] }] } })).toEqual([
+      '/attributes/tree/children/0/children/0/x is not a member that the schema knows',
+    ]);
+  });
+
+  it('of two collections never meet, whatever their $id', () => {
+    const of = (type: string) => ({
+      $id: 'https://example.org/same',
+      properties: { a: { $ref: '#/$defs/a' } },
+      $defs: { a: { type } },
+    });
+    expect(told(of('string'), { a: 1 })).toHaveLength(1);
+    expect(told(of('number'), { a: 1 })).toEqual([]);
+  });
+});
+
+describe('what a schema may cost is bounded', () => {
+  const bounded = (schema: Json, attributes: JsonObject) => {
+    const definition = compileDefinition({ schema });
+    const started = performance.now();
+    const found = definition.violations(attributes, undefined);
+    expect(performance.now() - started).toBeLessThan(1000);
+    return found;
+  };
+
+  it('when each definition refers twice to the next', () => {
+    const $defs: JsonObject = { d40: {} };
+    for (let i = 0; i < 40; i++)
+      $defs[`d${i}`] = { allOf: [{ $ref: `#/$defs/d${i + 1}` }, { $ref: `#/$defs/d${i + 1}` }] };
+    expect(bounded({ $defs, $ref: '#/$defs/d0' }, {})[0]?.detail).toMatch(/costs more than/);
+  });
+
+  it('when many alternatives meet many values', () => {
+    const anyOf = Array.from({ length: 1000 }, (_, i) => ({ const: `x${i}` }));
+    const list = Array(100_000).fill('x999');
+    expect(bounded({ properties: { list: { items: { anyOf } } } }, { list })[0]?.detail).toMatch(/costs more than/);
+  });
+
+  it('when all of a large array must differ', () => {
+    const list = Array.from({ length: 100_000 }, (_, i) => i);
+    expect(bounded({ properties: { list: { uniqueItems: true } } }, { list })).toEqual([]);
+    expect(bounded({ properties: { list: { uniqueItems: true } } }, { list: [...list, 5] })).toHaveLength(1);
+    const objects = list.slice(0, 20_000).map((i) => ({ a: i, b: 1 }));
+    expect(bounded({ properties: { list: { uniqueItems: true } } }, { list: objects })).toEqual([]);
+    expect(
+      bounded(
+        { properties: { list: { uniqueItems: true } } },
+        {
+          list: [
+            { a: 1, b: 2 },
+            { b: 2, a: 1 },
+          ],
+        },
+      ),
+    ).toHaveLength(1);
+  });
+
+  it('when a pattern is made to go back and forth', () => {
+    for (const pattern of ['^(a+)+$', '(a|a)*$', '^(([a-z])+.)+[A-Z]([a-z])+$', '(.*)*x']) {
+      bounded({ properties: { a: { pattern } } }, { a: `${'a'.repeat(500_000)}!` });
+    }
+  });
+});
+
+it('no format takes long for a hostile text of a mebibyte', () => {
+  const hostile = [
+    'a',
+    '1',
+    '.',
+    '-',
+    ':',
+    '/',
+    '@',
+    '::',
+    'a.',
+    'a-',
+    '1:',
+    '%41',
+    '{a}',
+    '"',
+    '(',
+    '[',
+    '~1',
+    'P1',
+    'http://a:',
+    'T1',
+  ];
+  const slow: string[] = [];
+  const meter = new Meter(Number.MAX_SAFE_INTEGER);
+  for (const [name, test] of Object.entries(formats(meter))) {
+    if (typeof test !== 'function') continue;
+    for (const part of hostile) {
+      for (const before of ['', 'http://', 'http://[', 'a@', 'urn:uuid:', '2026-01-01T00:00:00.']) {
+        const text = `${before}${part.repeat(2 ** 20 / part.length)}\u0000`;
+        const started = performance.now();
+        (test as (text: string) => boolean)(text);
+        if (performance.now() - started > 500) slow.push(`${name} ${before}${part}`);
+      }
+    }
+  }
+  expect(slow).toEqual([]);
+});
