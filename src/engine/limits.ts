@@ -56,6 +56,8 @@ export const limits = {
   /** Parts of one expression, after its macros are written out, and how deep they nest: the evaluator recurses over them. */
   expressionNodesMax: 2000,
   expressionNestingMax: 200,
+  /** Of all patterns of a schema together; they are compiled between two commits. */
+  schemaPatternStepsMax: 50_000,
   /** Patterns that one definition keeps compiled, beyond those of its schema. */
   patternsKeptMax: 100,
   /** All are run on every write of the collection. */

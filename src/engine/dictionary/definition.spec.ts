@@ -27,7 +27,7 @@ describe('an entry', () => {
   });
 
   it('tells all its faults at once', () => {
-    const entry = {
+    const entry: JsonObject = {
       colour: 1,
       title: 2,
       mode: 'lax',
@@ -105,7 +105,13 @@ describe('the mode', () => {
     expect(id({ schema: { type: 'object', required: ['a'] } })).toBe(
       id({ schema: { required: ['a'], type: 'object' } }),
     );
-    const others = [{ schema }, { schema, mode: 'warn' }, { schema: {} }, { rules: [{ rule: 'true' }] }, {}];
+    const others: JsonObject[] = [
+      { schema },
+      { schema, mode: 'warn' },
+      { schema: {} },
+      { rules: [{ rule: 'true' }] },
+      {},
+    ];
     expect(new Set(others.map(id)).size).toBe(others.length);
   });
 });

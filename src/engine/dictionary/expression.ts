@@ -102,10 +102,10 @@ function environment(old: boolean): Environment {
   };
   for (const [operator, compute] of Object.entries(mixed)) {
     const handler = (a: unknown, b: unknown) => compute(Number(a), Number(b));
-    made.registerOperator(`double ${operator} int`, handler);
-    made.registerOperator(`int ${operator} double`, handler);
+    made.registerOperator(`double ${operator} int: double`, handler);
+    made.registerOperator(`int ${operator} double: double`, handler);
   }
-  made.registerOperator('double % double', (a: number, b: number) => a % b);
+  made.registerOperator('double % double: double', (a: number, b: number) => a % b);
   made.registerFunction('string.replace(string, string): string', (text: string, part: string, by: string) =>
     text.replaceAll(part, () => by),
   );

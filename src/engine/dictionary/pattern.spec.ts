@@ -116,11 +116,11 @@ it.each([
   ['(?<n>a)\\k<n>', /refers back/],
   ['(', /no regular expression/],
   ['\\a', /no regular expression/],
-  ['\\p{Emoji}', /not known here/],
+  ['\\p{Script_Extensions=Greek}', /not known here/],
   ['a{1001}', /can't be used/],
   ['(?:a{500}){20}', /can't be used|steps/],
   ['a'.repeat(1001), /longer than 1000/],
-])('%.20s is refused', (pattern, message) => {
+])('%s is refused', (pattern, message) => {
   expect(() => compileSchemaPattern(pattern, meter)).toThrow(PatternFault);
   expect(() => compileSchemaPattern(pattern, meter)).toThrow(message);
 });

@@ -14,6 +14,8 @@ import type { Meter } from './meter.js';
 export interface Pattern {
   /** @throws OVERSPENT when the text is too long for what the meter has left */
   test(text: string): boolean;
+  /** The size of what it is compiled to. */
+  readonly steps: number;
   /** The pattern; the schema compiler tells patterns apart by it. */
   toString(): string;
 }
@@ -40,6 +42,7 @@ export function compilePattern(source: string, meter: Meter): Pattern {
   const size = compiled.programSize();
   if (size > limits.patternStepsMax) throw new PatternFault(tooLarge());
   return {
+    steps: size,
     toString: () => source,
     test(text) {
       // Few patterns have more than some states alive at a time; the worst has all.

@@ -54,6 +54,20 @@ export function addKeywords(ajv: Ajv2020, meter: Meter): void {
     error: { message: 'must not have the same element twice' },
     validate: (wanted: boolean, value: Json[]) => !wanted || areUnique(value, meter),
   });
+  // The library counts characters each time; mostly the count of UTF-16 units is enough to tell.
+  for (const [keyword, words, holds] of [
+    ['maxLength', 'more', (text: string, max: number) => text.length <= max || characters(text, meter) <= max],
+    ['minLength', 'fewer', (text: string, min: number) => text.length >= 2 * min || characters(text, meter) >= min],
+  ] as const) {
+    ajv.removeKeyword(keyword);
+    ajv.addKeyword({
+      keyword,
+      type: 'string',
+      schemaType: 'number',
+      error: { message: ({ schema }) => `must NOT have ${words} than ${schema} characters` },
+      validate: (bound: number, text: string) => holds(text, bound),
+    });
+  }
   // The library divides doubles: 1.1 is no multiple of 0.1 there, or 1e308 of everything.
   ajv.removeKeyword('multipleOf');
   ajv.addKeyword({
@@ -88,7 +102,9 @@ export function formats(meter: Meter): Record<string, Format> {
     return /^(?:https?|ftp):\/\/[^/?#]/i.test(text) && isUri(text);
   };
   charged.regex = (text: string) => {
-    meter.charge(text.length / TEXT_PER_STEP);
+    // The engine takes about a microsecond for two characters.
+    if (text.length > REGEX_LENGTH_MAX) return false;
+    meter.charge(text.length);
     try {
       return new RegExp(text, 'u') !== undefined;
     } catch {
@@ -98,12 +114,25 @@ export function formats(meter: Meter): Record<string, Format> {
   return charged;
 }
 
+/** No pattern that a person wrote is longer. */
+const REGEX_LENGTH_MAX = 10_000;
+
 /** How a format judges a text; undefined for those of numbers and those that take anything. */
 function testOf(format: Format): ((text: string) => boolean) | undefined {
   if (typeof format === 'function') return format as (text: string) => boolean;
   if (format instanceof RegExp) return (text) => format.test(text);
   if (typeof format !== 'object' || format.type === 'number' || format.async === true) return undefined;
   return testOf(format.validate as Format);
+}
+
+function characters(text: string, meter: Meter): number {
+  meter.charge(text.length / TEXT_PER_STEP);
+  let pairs = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit >= 0xd800 && unit < 0xdc00) pairs++;
+  }
+  return text.length - pairs;
 }
 
 /** Whether all elements differ, as JSON: objects whatever the order of their members. */

@@ -28,6 +28,7 @@ export type SchemaCheck = (attributes: Attributes) => SchemaBreach[];
 
 const DIALECT = /^https?:\/\/json-schema\.org\/draft\/2020-12\/schema#?$/;
 const AT = '/schema';
+const PATTERN_STEPS_MIN = 100;
 
 /** Compiles a schema. Where it can't be used, adds faults and answers undefined. */
 export function compileSchema(schema: Json, meter: Meter, faults: Faults): SchemaCheck | undefined {
@@ -42,6 +43,8 @@ export function compileSchema(schema: Json, meter: Meter, faults: Faults): Schem
     first = make(false);
   } catch (error) {
     if (error instanceof ReferenceFault) faults.add(AT + error.pointer, error.message);
+    else if (error instanceof RangeError)
+      faults.add(AT, 'It nests too deeply, has too many alternatives, or too long a chain of references.');
     else faults.add(AT, `The schema can't be used: ${(error as Error).message}.`);
     return undefined;
   }
@@ -91,9 +94,16 @@ function isSound(schema: Json, meter: Meter, patterns: Map<string, Pattern>, fau
       told.add(error.instancePath);
     }
   }
+  let steps = 0;
   const addPattern = (source: string, pointer: string): void => {
+    if (patterns.has(source) || steps > limits.schemaPatternStepsMax) return;
     try {
-      if (!patterns.has(source)) patterns.set(source, compileSchemaPattern(source, meter));
+      const pattern = compileSchemaPattern(source, meter);
+      patterns.set(source, pattern);
+      // A short one takes time as well, for its classes of characters.
+      steps += PATTERN_STEPS_MIN + pattern.steps;
+      if (steps > limits.schemaPatternStepsMax)
+        fault(pointer, 'With this one the patterns of the schema take too long.');
     } catch (error) {
       if (!(error instanceof PatternFault)) throw error;
       fault(pointer, error.message);
@@ -121,6 +131,9 @@ function isSound(schema: Json, meter: Meter, patterns: Map<string, Pattern>, fau
   return sound;
 }
 
+/** Characters of schema for which a value is checked once, more or less: a keyword with its value. */
+const TEXT_PER_CHECK = 20;
+
 /** The schema as the compiler takes it: what it overlooks is said in other words, and what a use costs is written in. */
 function prepared(schema: Json): Json {
   const conditions: JsonObject = {};
@@ -143,7 +156,7 @@ function prepared(schema: Json): Json {
     if (exactly && Object.hasOwn(inner, 'if')) writeOutIf(inner, conditions);
     // About one step a keyword: what stands inside is done each time.
     if (use === 'loop' || Object.hasOwn(inner, '$ref')) {
-      setMember(inner, COST_KEYWORD, 1 + Math.ceil(JSON.stringify(inner).length / 64));
+      setMember(inner, COST_KEYWORD, 1 + Math.ceil(JSON.stringify(inner).length / TEXT_PER_CHECK));
     }
     return inner;
   });
@@ -157,7 +170,10 @@ function prepared(schema: Json): Json {
 function writeOutIf(schema: JsonObject, conditions: JsonObject): void {
   const name = `if${Object.keys(conditions).length}`;
   conditions[name] = schema.if as Json;
-  const holds = { $ref: `#/$defs/${name}`, [COST_KEYWORD]: 1 + Math.ceil(JSON.stringify(schema.if).length / 64) };
+  const holds = {
+    $ref: `#/$defs/${name}`,
+    [COST_KEYWORD]: 1 + Math.ceil(JSON.stringify(schema.if).length / TEXT_PER_CHECK),
+  };
   const [then = true, otherwise = true] = [getMember(schema, 'then'), getMember(schema, 'else')];
   const choice = { anyOf: [{ allOf: [holds, then] }, { allOf: [{ not: holds }, otherwise] }] };
   for (const keyword of ['if', 'then', 'else']) delete schema[keyword];

@@ -10,7 +10,7 @@ const read = (transforms: JsonObject[], self: JsonObject) =>
 
 describe('on write', () => {
   it('computes, normalizes what is there, and fills in what is missing', () => {
-    const transforms = [
+    const transforms: JsonObject[] = [
       { attribute: 'mail', kind: 'normalize', expression: 'self.mail.trim().lowerAscii()' },
       { attribute: 'status', kind: 'default', expression: '"new"' },
       { attribute: 'total', expression: 'self.price * self.count' },
