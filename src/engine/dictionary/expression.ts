@@ -10,6 +10,7 @@
 import { createRequire } from 'node:module';
 import type { ASTNode, Environment } from '@marcbachmann/cel-js';
 import { limits } from '../limits.js';
+import { ownFunction } from './expression-functions.js';
 import { type Meter, OVERSPENT, TEXT_PER_STEP } from './meter.js';
 import { compilePattern, type Pattern, PatternFault } from './pattern.js';
 
@@ -230,7 +231,7 @@ function meterCall(node: Node, inner: Handler | undefined, meter: Meter, pattern
     if (name === 'matches' && typeof values[0] === 'string' && typeof values[1] === 'string') {
       return patternOf(values[1], patterns, meter).test(values[0]);
     }
-    const result = inner(operands, ...rest);
+    const result = ownFunction(name, values) ?? inner(operands, ...rest);
     if (typeof result === 'string') meter.charge(result.length / TEXT_PER_STEP);
     else if (Array.isArray(result)) meter.charge(result.length);
     return result;

@@ -46,6 +46,11 @@ describe('a rule that holds', () => {
     'type(self.n) == double && string(self.n) == "3"',
     'timestamp("2026-01-01T00:00:00Z") + duration("1h") > timestamp("2026-01-01T00:30:00Z")',
     'cel.bind(x, self.n, x + x == 6)',
+    '"ÉA".lowerAscii() == "Éa" && self.s.upperAscii() == "HéLLO"',
+    'timestamp("2026-07-01T00:30:00Z").getDayOfYear() == 181 && timestamp("2026-01-01T00:00:00Z").getDayOfYear() == 0',
+    'timestamp("2026-07-01T23:30:00Z").getHours("Europe/Oslo") == 1 && timestamp("2026-07-01T23:30:00Z").getDate("Europe/Oslo") == 2',
+    'timestamp("2026-07-01T23:30:00+02:00").getHours() == 21 && timestamp("2026-07-01T23:30:00Z").getMinutes("-01:15") == 15',
+    'timestamp("2026-11-21T00:00:00Z").getDayOfWeek() == 6 && timestamp("2026-01-31T00:00:00Z").getDayOfMonth() == 30',
     `${'('.repeat(100)}true${')'.repeat(100)}`,
   ])('%s', (rule) => {
     expect(told(rule, item)).toEqual([]);
@@ -75,6 +80,12 @@ describe('a rule that is broken', () => {
   it('has no value: that is told too', () => {
     expect(told('self.absent == 1', item)[0]?.detail).toMatch(/can't be evaluated: No such key: absent/);
     expect(told('self.n', item)[0]?.detail).toMatch(/neither true nor false/);
+    expect(told('timestamp("2026-01-01T00:00:00.000") == timestamp("2026-01-01T00:00:00Z")', item)[0]?.detail).toMatch(
+      /RFC 3339/,
+    );
+    expect(told('timestamp("2026-01-01T00:00:00Z").getHours("Mars") == 1', item)[0]?.detail).toMatch(
+      /no time zone "Mars"/,
+    );
     expect(told('self.n > "a"', item)[0]?.detail).toMatch(/no such overload/);
   });
 
