@@ -10,6 +10,7 @@ import { CollectionsController } from './http/collections.controller.js';
 import { DocsController } from './http/docs.controller.js';
 import { ExportController } from './http/export.controller.js';
 import { HistoryController } from './http/history.controller.js';
+import { ImportController } from './http/import.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { PoolsController } from './http/pools.controller.js';
@@ -29,6 +30,7 @@ export const controllers = [
   ChangesController,
   HistoryController,
   ExportController,
+  ImportController,
   ScriptsController,
 ];
 

@@ -14,6 +14,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { controllers, embedded } from './app.module.js';
 import { Engine } from './engine/engine.js';
 import type { Telemetry } from './engine/ports.js';
+import { Arrivals } from './http/arrivals.js';
 import { Authentication } from './http/auth.guard.js';
 import { answerMalformed } from './http/malformed.js';
 import { answerError, type MountOptions, mount } from './http/mount.js';
@@ -154,6 +155,7 @@ async function newApp(
   metrics: Metrics,
 ) {
   const options: MountOptions = {
+    arrivals: new Arrivals(REQUEST_MS),
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
     answered: (operation, status, seconds, requestId) => {
@@ -194,7 +196,8 @@ function newFastify(options: MountOptions): FastifyInstance {
   let requests = 0;
   const instance = fastify({
     logger: false,
-    requestTimeout: REQUEST_MS,
+    // Arrivals keeps the time of bodies, Node that of headers.
+    requestTimeout: 0,
     clientErrorHandler: answerMalformed,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX, ignoreTrailingSlash: false },
@@ -210,8 +213,14 @@ function newFastify(options: MountOptions): FastifyInstance {
       answerError(error, undefined, request as FastifyRequest, reply as FastifyReply, options);
     },
   });
+  options.arrivals.start();
+  instance.addHook('onClose', (_instance, done) => {
+    options.arrivals.stop();
+    done();
+  });
   instance.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id);
+    options.arrivals.begin(request.raw, reply.raw);
     done();
   });
   return instance;

@@ -71,7 +71,7 @@ describe('the document', () => {
         [...Object.keys(spec.answers), ...minimal, 'default'].sort(),
       );
       expect(Object.keys(requestBody?.content ?? {}), spec.operationId).toEqual(
-        spec.body ? ['application/json', ...Object.keys(spec.body.types ?? {})] : [],
+        spec.body ? [spec.body.stream ?? 'application/json', ...Object.keys(spec.body.types ?? {})] : [],
       );
     }
   });

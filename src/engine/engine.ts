@@ -15,6 +15,7 @@ import { Reader } from './state/reader.js';
 import type { Replica } from './state/replica.js';
 import { Replicas } from './state/replicas.js';
 import { Export } from './transfer/export.js';
+import { Import } from './transfer/import.js';
 import { Slots } from './transfer/slots.js';
 import { History } from './watch/history.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
@@ -34,6 +35,7 @@ export class Engine {
   readonly watching: Watching;
   readonly history: History;
   readonly export: Export;
+  readonly import: Import;
   readonly compaction: Compaction;
   readonly builder: IndexBuilder;
   readonly expiry: Expiry;
@@ -54,6 +56,7 @@ export class Engine {
     this.watching = new Watching(store, this.replicas, this.reader, telemetry, clock, options);
     const slots = new Slots();
     this.export = new Export(store, this.replicas, this.reader, slots);
+    this.import = new Import(this.committer, this.reader, slots, options);
     this.history = new History(store, this.reader);
     this.compaction = new Compaction(store, this.replicas, options.retention);
     this.builder = new IndexBuilder(store, telemetry);

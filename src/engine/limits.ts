@@ -153,6 +153,15 @@ export const limits = {
   /** A client that takes nothing, or sends nothing, of an export or import for so long holds it for nothing. */
   transferStallMs: 60_000,
 
+  /** Lines of an import that are one commit, and their bytes: enough to share its cost, little enough to wait for. */
+  importGroupLinesMax: 500,
+  importGroupBytesMax: 1 * MiB,
+  /** What has arrived of an import is made durable and told of at least so often. */
+  importProgressMs: 1000,
+  /** Attempts of one commit of an import while the node or its database can't take it, and the first wait between two, which doubles. */
+  importAttemptsMax: 6,
+  importRetryMs: 250,
+
   snapshotPartBytesMax: 256 * KiB,
   /** A frame of one commit; a larger commit is split with `more: true`. */
   frameBytesMax: 256 * KiB,

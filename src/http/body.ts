@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import { type ErrorPlace, Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { parseJson, pointerToken } from '../engine/state/json.js';
+import { NDJSON_TYPE } from './ndjson.js';
 import type { RouteSpec } from './route.js';
 
 const RAW = Symbol('raw');
@@ -32,6 +33,8 @@ export function registerParsers(instance: FastifyInstance): void {
       }
     },
   );
+  // Left as it is: the routes that take it read it by themselves, the others refuse it.
+  instance.addContentTypeParser(NDJSON_TYPE, (_request, payload, done) => done(null, payload));
 }
 
 export function rawBody(request: FastifyRequest): Buffer {
@@ -57,11 +60,12 @@ export function checkBody(spec: RouteSpec, request: FastifyRequest, mediaType: s
   }
   const types = typesOf(spec);
   if (!types.includes(mediaType)) throw unsupported(spec);
+  if (body.stream) return request.body;
   return check(body.types?.[mediaType] ?? body.schema, request.body, '');
 }
 
 export function typesOf({ body }: RouteSpec): string[] {
-  return [JSON_TYPE, ...Object.keys(body?.types ?? {})];
+  return body?.stream ? [body.stream] : [JSON_TYPE, ...Object.keys(body?.types ?? {})];
 }
 
 export function unsupported(spec: RouteSpec | undefined): Problem {

@@ -6,11 +6,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import type { Subject } from '../engine/subject.js';
-import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers } from './body.js';
+import type { Arrivals } from './arrivals.js';
+import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
 
 export interface MountOptions {
+  /** Keeps the time of requests that are still arriving. */
+  readonly arrivals: Arrivals;
   /** Whether the request may be answered at all; throws `forbidden`. */
   admit(request: FastifyRequest): void;
   /** Who asks; throws `unauthenticated`. */
@@ -45,6 +48,9 @@ function bind(
   options: MountOptions,
 ): void {
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const { raw } = request;
+    // One without need for its body, such as a GET that has one, may be here before it has arrived.
+    if (raw.complete || spec.body?.stream) options.arrivals.release(raw);
     try {
       options.admit(request);
       const subject = spec.public ? NOBODY : options.authenticate(request);
@@ -62,6 +68,9 @@ function bind(
       });
     } catch (error) {
       answerError(error, spec, request, reply, options);
+    } finally {
+      // What is left of it is dropped, and again bound in time.
+      if (spec.body?.stream && !raw.complete) options.arrivals.begin(raw, reply.raw);
     }
     return reply;
   };
@@ -70,6 +79,13 @@ function bind(
     url: spec.path,
     bodyLimit: bodyLimitOf(spec),
     exposeHeadRoute: !spec.streaming,
+    // A stream of another type is refused by its name, before any of it is looked at.
+    ...(spec.body?.stream && {
+      onRequest: (request, _reply, done) => {
+        const mediaType = mediaTypeOf(request);
+        done(mediaType === '' || mediaType === spec.body?.stream ? undefined : unsupported(spec));
+      },
+    }),
     handler: handle,
     errorHandler: (error, request, reply) => answerError(error, spec, request, reply, options),
     onResponse: (_request, reply, done) => {

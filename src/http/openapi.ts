@@ -215,13 +215,15 @@ function queryParameters({ query, operationId }: RouteSpec, schemas: Schemas): D
 }
 
 function requestBody(spec: RouteSpec, schemas: Schemas): Described {
-  const { schema, types = {}, optional = false } = spec.body as NonNullable<RouteSpec['body']>;
-  const content = Object.entries({ [JSON_TYPE]: schema, ...types }).map(([type, schemaOfType]) => [
+  const { schema, types = {}, stream, optional = false } = spec.body as NonNullable<RouteSpec['body']>;
+  const content = Object.entries({ [stream ?? JSON_TYPE]: schema, ...types }).map(([type, schemaOfType]) => [
     type,
     { schema: schemas.describe(schemaOfType, 'input') },
   ]);
   return {
-    description: `At most ${bodyLimitOf(spec) / 1024 / 1024} MiB.`,
+    description: stream
+      ? `Of any length; a line has at most ${bodyLimitOf(spec) / 1024 / 1024} MiB.`
+      : `At most ${bodyLimitOf(spec) / 1024 / 1024} MiB.`,
     required: !optional,
     content: Object.fromEntries(content),
   };

@@ -38,9 +38,14 @@ export function toProblem(error: unknown, spec: RouteSpec | undefined): Problem 
   return undefined;
 }
 
-export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): void {
+/** The whole document, as it is told to who sent the request. */
+export function problemDocument(request: FastifyRequest, problem: Problem): object {
   const origin = `${request.protocol}://${request.host}`;
-  const document = { type: problemUrl(problem.code, origin), ...problem.toJSON(), requestId: request.id };
+  return { type: problemUrl(problem.code, origin), ...problem.toJSON(), requestId: request.id };
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): void {
+  const document = problemDocument(request, problem);
   if (problem.at) {
     reply
       .header('stargus-revision', problem.at.revision)

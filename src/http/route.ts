@@ -34,6 +34,8 @@ export interface BodySpec {
   readonly schema: z.ZodType;
   /** The media types that are taken, `application/json` when absent. A schema of its own for one of them where it differs. */
   readonly types?: Readonly<Record<string, z.ZodType>>;
+  /** The one media type of a body that is given to the handler as it arrives, of any length, instead of being parsed. */
+  readonly stream?: string;
   readonly optional?: boolean;
   readonly bytesMax?: number;
 }

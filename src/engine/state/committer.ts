@@ -87,6 +87,11 @@ export class Committer {
     return depth;
   }
 
+  /** Whether it takes no more commands, for the server is stopping. */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
   /** Takes no more commands, and resolves when those taken have settled. */
   async close(): Promise<void> {
     this.#closing = true;
