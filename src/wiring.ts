@@ -214,13 +214,14 @@ function newFastify(options: MountOptions): FastifyInstance {
     },
   });
   options.arrivals.start();
+  // Before Fastify has it: what is refused as no request of ours may go on sending as well.
+  instance.server.prependListener('request', (request, response) => options.arrivals.begin(request, response));
   instance.addHook('onClose', (_instance, done) => {
     options.arrivals.stop();
     done();
   });
   instance.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id);
-    options.arrivals.begin(request.raw, reply.raw);
     done();
   });
   return instance;

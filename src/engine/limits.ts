@@ -117,6 +117,8 @@ export const limits = {
   indexStepBytesMax: 2 * MiB,
   /** Declaring a unique index looks for duplicates in memory, at about 200 bytes for each item. */
   uniqueCheckItemsMax: 500_000,
+  /** Steps that checking all items of one command may take: about half a second, in which no other commit goes on. */
+  commandCostMax: 5_000_000,
   /** Items that a refused definition names. */
   offendersTold: 20,
   /** Items that expire in one commit. */

@@ -45,10 +45,11 @@ describe('on sqlite', () => {
       const [method, path] = line.split(' ') as [string, string];
       return head(server, `${method} ${scenario.path(path)}`, headers);
     };
-    const [stalled, dripping, refused, read, steady, silent] = await Promise.all([
+    const [stalled, dripping, refused, unreadable, read, steady, silent] = await Promise.all([
       talk(server, `${request('PUT C/items/x', json)}{"attr`),
       talk(server, request('PUT C/items/x', json), ...'{"attributes":{}'.split('')),
       talk(server, `${request('PUT P/import')}${chunk('x')}`),
+      talk(server, `${request('PUT /v1/pools/%ZZ')}${chunk('x')}`),
       talk(server, `${request('GET C/items/a')}${chunk('x')}`),
       talk(server, `${request('POST P/import')}${line('s0')}`, line('s1'), line('s2'), `${line('s3')}0\r\n\r\n`),
       talk(server, `${request('POST P/import')}${line('q')}`),
@@ -58,11 +59,12 @@ describe('on sqlite', () => {
       expect(endedMs).toBeGreaterThan(59_000);
     }
     // Answered at once, and cut for sending on and on.
-    expect([refused.text, read.text]).toEqual([
+    expect([refused.text, unreadable.text, read.text]).toEqual([
       expect.stringMatching(/^HTTP\/1\.1 405 /),
+      expect.stringMatching(/^HTTP\/1\.1 400 /),
       expect.stringMatching(/^HTTP\/1\.1 200 /),
     ]);
-    for (const { endedMs } of [refused, read]) expect(endedMs).toBeLessThan(LONG_MS);
+    for (const { endedMs } of [refused, unreadable, read]) expect(endedMs).toBeLessThan(LONG_MS);
     expect(steady.text).toMatch(/"done":true,"lines":4,"applied":4/);
     expect(silent.text).toMatch(/\{"done":false,"line":1,"problem":\{[^\n]*"code":"badRequest"/);
     expect(await scenario.attributes('q')).toEqual({});

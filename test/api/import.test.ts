@@ -9,19 +9,21 @@ import { connected, head } from '../support/raw.js';
 import { expectProblem, Scenario } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
+type Body = NonNullable<RequestInit['body']>;
+
 const HEADERS = { 'content-type': 'application/x-ndjson' };
 const GROWTH_MIB_MAX = 130;
 
 const line = (key: string, attributes: object = {}, collection = 'things'): string =>
   `${JSON.stringify({ collection, key, attributes })}\n`;
 
-function post(scenario: Scenario, body: BodyInit, query = ''): Promise<Response> {
+function post(scenario: Scenario, body: Body, query = ''): Promise<Response> {
   const init = { method: 'POST', headers: HEADERS, body, duplex: 'half' };
   return fetch(`${scenario.server.url}${scenario.path('P/import')}${query}`, init as RequestInit);
 }
 
 const send = async (scenario: Scenario, body: string | Buffer, query?: string): Promise<Lines> =>
-  readLines(await post(scenario, body as BodyInit, query));
+  readLines(await post(scenario, body as Body, query));
 
 const refusalsOf = (lines: readonly Line[]): [number, string][] =>
   lines.filter(({ problem }) => problem).map((one) => [one.line, one.problem.code]);

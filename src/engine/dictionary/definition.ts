@@ -53,6 +53,8 @@ export interface Definition {
   onWrite(attributes: Attributes, old: Attributes | undefined): Attributes;
   /** Undefined when there are no read transforms. Never throws: an attribute whose transform fails is left away. */
   readonly onRead: ((attributes: Attributes) => Attributes) | undefined;
+  /** What the last call of one of these functions cost, in steps of its meter: commands add it up. */
+  readonly cost: number;
   /** The violations of the schema; where it holds, those of the rules. At most `limits.violationsMax`. */
   violations(attributes: Attributes, old: Attributes | undefined): Violation[];
 }
@@ -113,6 +115,9 @@ export function compileDefinition(entry: Attributes): Definition {
     checkId: checks ? idOf([mode, declaredSchema ?? null, [...rules.sources]]) : 'none',
     onWrite: onWrite ?? ((attributes) => attributes),
     onRead,
+    get cost() {
+      return meter.used;
+    },
     violations(attributes, old) {
       if (!checks) return [];
       meter.reset();

@@ -23,6 +23,11 @@ export class Meter {
     return this.#left < 0;
   }
 
+  /** What was spent since the last reset. */
+  get used(): number {
+    return this.allowance - this.#left;
+  }
+
   /** Takes from what is left; false when that is not enough. */
   spend(cost: number): boolean {
     this.#left -= cost;

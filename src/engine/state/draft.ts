@@ -56,6 +56,7 @@ export class Draft {
   readonly #touched = new Map<string, Touched>();
   /** Set by a command to give the pool another description; `null` removes it. */
   description: string | null | undefined;
+  #cost = 0;
   createsPool = false;
   dropsPool = false;
 
@@ -157,8 +158,19 @@ export class Draft {
     const definition = this.definition(ref.collection);
     if (!definition.checks) return NOTHING_WRONG;
     const violations = definition.violations(touched.state.attributes, touched.original?.attributes);
+    this.charge(definition);
     if (violations.length === 0 || definition.mode === 'warn') return violations;
     throw schemaViolation(ref, violations);
+  }
+
+  /** Adds what judging an item has cost. One command holds up all others of its pool only for so long. */
+  charge({ cost }: Definition): void {
+    this.#cost += cost;
+    if (this.#cost <= limits.commandCostMax) return;
+    throw new Problem(
+      'tooLarge',
+      `Checking the items by the dictionary takes more than ${limits.commandCostMax} steps; split the request.`,
+    );
   }
 
   /** An item as the command has left it so far, where the command or its group has to do with it. */

@@ -176,6 +176,7 @@ function transformed(draft: Draft, ref: ItemRef, attributes: Attributes, present
   const definition = draft.definition(ref.collection);
   if (!definition.transforms) return attributes;
   const next = definition.onWrite(attributes, present?.attributes);
+  draft.charge(definition);
   if (next !== attributes) checkAttributes(next);
   return next;
 }

@@ -68,7 +68,9 @@ function toOp(line: Json, newKey: () => string): Op {
     throw new Problem('badRequest', 'The line must be an object: {"collection", "key", "attributes"}.');
   const unknown = Object.keys(line).filter((member) => !MEMBERS.has(member));
   if (unknown.length > 0) {
-    const errors = unknown.slice(0, 20).map((member) => place(member, 'Unknown: there is no such member here.'));
+    const errors = unknown
+      .slice(0, 20)
+      .map((member) => place(member.slice(0, NAMED_LENGTH_MAX), 'Unknown: there is no such member here.'));
     throw new Problem('badRequest', `Unknown members: ${unknown.slice(0, 20).join(', ').slice(0, 500)}.`, { errors });
   }
   const { attributes } = line;

@@ -62,10 +62,15 @@ export class Import {
 
   /** Finds the pool, or makes it where a write would. Refuses before anything is read. */
   async open(pool: string, request: ImportRequest): Promise<ImportOpening> {
-    if (this.options.createPools) await this.committer.submit(pool, ensurePool(request));
-    const { epoch, revision } = await this.reader.current(pool);
     const release = this.slots.take();
-    const run = new Run(this.committer, pool, request, { epoch, revision });
+    let run: Run;
+    try {
+      run = await this.#begin(pool, request);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    const { epoch, revision } = run.begin;
     const finished = async function* (source: ByteSource) {
       try {
         yield* run.events(source);
@@ -74,6 +79,12 @@ export class Import {
       }
     };
     return { epoch, revision, run: finished };
+  }
+
+  async #begin(pool: string, request: ImportRequest): Promise<Run> {
+    if (this.options.createPools) await this.committer.submit(pool, ensurePool(request));
+    const { epoch, revision } = await this.reader.current(pool);
+    return new Run(this.committer, pool, request, { epoch, revision });
   }
 }
 
@@ -100,7 +111,7 @@ class Run {
     private readonly committer: Committer,
     private readonly pool: string,
     private readonly request: ImportRequest,
-    private readonly begin: { readonly epoch: string; readonly revision: number },
+    readonly begin: { readonly epoch: string; readonly revision: number },
   ) {
     this.#splitter = new LineSplitter(limits.itemBodyBytesMax, request.skip);
     this.#counts = { applied: 0, unchanged: 0, refused: 0, revision: begin.revision };
@@ -143,7 +154,7 @@ class Run {
     const isAlone = entry.op !== undefined && isSystemName(entry.op.collection);
     if (isAlone && this.#group.length > 0) yield* this.#settle(source, entry.line - 1);
     this.#group.push(entry);
-    this.#groupBytes += entry.op ? entry.bytes : 0;
+    this.#groupBytes += entry.bytes;
     const isFull = this.#group.length >= limits.importGroupLinesMax || this.#groupBytes >= limits.importGroupBytesMax;
     if (isAlone || isFull) yield* this.#settle(source);
   }
