@@ -28,8 +28,6 @@ type Controller = Record<string, (call: Call) => unknown>;
 
 export function mount(instance: FastifyInstance, controllers: readonly object[], options: MountOptions): void {
   registerParsers(instance);
-  // RFC 10008: as safe as GET, with a body.
-  instance.addHttpMethod('QUERY', { hasBody: true });
   const methods = new Map<string, Set<Method>>();
   for (const controller of controllers) {
     for (const route of routesOf(controller.constructor as { prototype: object })) {

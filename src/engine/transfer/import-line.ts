@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import type { Op } from '../state/commands.js';
+import type { Op } from '../state/item-commands.js';
 import { getMember, isObject, type Json, type JsonObject, parseJson, pointerToken } from '../state/json.js';
 import { checkItemKey, checkWritableCollection } from '../state/names.js';
 import { jsonFault } from './json-fault.js';
