@@ -171,6 +171,8 @@ export const limits = {
   watchBufferBytesMax: 1 * MiB,
   /** A reader that has not taken what waits for it in this time (3.5 KB/s for a full buffer) holds a connection for nothing. */
   watchStallMs: 300_000,
+  /** Values under which one watcher is looked up; a filter that allows more of them is asked at every change instead. */
+  watchPinnedValuesMax: 64,
   heartbeatMs: 15_000,
   bookmarkMsDefault: 30_000,
   bookmarkMsMin: 1_000,

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
+import { parseFilterText } from '../engine/query/filter.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkItemKey, checkName } from '../engine/state/names.js';
 import { ensurePool } from '../engine/state/pool-commands.js';
@@ -32,7 +33,7 @@ export class ChangesController {
     tag: 'changes',
     summary: 'Read the change log',
     description:
-      'Begins at the start of what is retained, or after `since`; go on with the `cursor` of the answer. A cursor that is too old is 410 `cursorExpired`. With `waitMs` the answer waits until there is something for the view.',
+      'Begins at the start of what is retained, or after `since`; go on with the `cursor` of the answer. A cursor that is too old is 410 `cursorExpired`. With `waitMs` the answer waits until there is something for the view. With `where` items come and go as they begin and cease to match: `add` with reason `entered`, `delete` with reason `left`.',
     query: schema.changesQuery,
     headers: ['Stargus-Min-Revision'],
     answers: { 200: { description: 'A page of commits.', schema: schema.changesPage } },
@@ -64,7 +65,7 @@ export class ChangesController {
     tag: 'changes',
     summary: 'Be told of changes as they happen',
     description:
-      'Events: `hello`, then `changes` for each commit, `bookmark` when the pool moved and nothing was for you, `reset` when the history between is gone, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID`, which beats `since`; without both it begins now.',
+      'Events: `hello`, then `changes` for each commit, `bookmark` when the pool moved and nothing was for you, `reset` when the history between is gone, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID`, which beats `since`; without both it begins now. With `where` items come and go as they begin and cease to match.',
     query: schema.streamQuery,
     headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
     streaming: true,
@@ -81,7 +82,7 @@ export class ChangesController {
     tag: 'changes',
     summary: 'Be told the state of a collection, then every change',
     description:
-      'Events: `hello`, `snapshot` (in parts), `live` when it is complete, then `changes` for each commit in order, without gap or double; `bookmark` when the pool moved and nothing was for you, `reset` when a new snapshot follows, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID` or `since` with only what was missed.',
+      'Events: `hello`, `snapshot` (in parts), `live` when it is complete, then `changes` for each commit in order, without gap or double; `bookmark` when the pool moved and nothing was for you, `reset` when a new snapshot follows, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID` or `since` with only what was missed. With `where` the state is that of the items that match, and they come and go as they begin and cease to.',
     query: schema.attachQuery,
     headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
     streaming: true,
@@ -119,13 +120,13 @@ export class ChangesController {
   }
 }
 
-function checkView(view: Omit<StreamQuery, 'since' | 'bookmarkMs'>): ViewRequest {
+function checkView({ where, ...view }: Omit<StreamQuery, 'since' | 'bookmarkMs'>): ViewRequest {
   if (view.collection !== undefined) checkName('collection', view.collection);
   if (view.key !== undefined) checkItemKey(view.key);
   if (view.key !== undefined && (view.prefix ?? view.start ?? view.end) !== undefined) {
     throw new Problem('badRequest', '`key` names one item; it can’t be combined with `prefix`, `start` or `end`.');
   }
-  return view;
+  return where === undefined ? view : { ...view, where: parseFilterText(where, '?where') };
 }
 
 /** The client of a request, who may leave while it waits. */

@@ -18,6 +18,9 @@ const view = {
   start: textParameter('Only keys from this one on.').optional(),
   end: textParameter('Only keys before this one.').optional(),
   key: textParameter('Only this item.').optional(),
+  where: textParameter(
+    'Only items that match this filter, as JSON of at most 4 KiB: `{"status":"open"}`. One that begins to match is told as an `add` with reason `entered` and all its attributes, one that ceases to as a `delete` with reason `left`.',
+  ).optional(),
   fields: fieldsParameter.optional(),
   values: z.enum(['changed', 'full', 'none'], 'must be changed, full or none').default('changed').meta({
     description:

@@ -44,7 +44,7 @@ export function parseFilterText(text: string, place: string): Filter {
   if (Buffer.byteLength(text) > limits.filterTextBytesMax) {
     throw fault(
       place,
-      `is ${Buffer.byteLength(text)} bytes; at most ${limits.filterTextBytesMax} are allowed in a query string. Use POST …/query.`,
+      `is ${Buffer.byteLength(text)} bytes; at most ${limits.filterTextBytesMax} are allowed in a query string. A query may have a longer one: POST …/query.`,
     );
   }
   let value: Json;

@@ -1,13 +1,14 @@
 /**
  * Several commits as one: for a watcher of a collection that couldn't keep up and is told the state it missed, not the way
- * there. Each item's first state before and last state after make its change; what came back to where it was isn't told.
- * Pure; each commit is added once, at the cost of its own changes.
+ * there. Each item's first state before and last state after make its change. One that came back to where it was makes a
+ * change without names, in which only a filter by revision finds anything; one that came and went makes none. Pure; each
+ * commit is added once, at the cost of its own changes.
  */
 import { type Change, type Commit, changeBetween, type ItemState, stateBefore } from '../state/model.js';
 
 interface Entry {
   readonly first: Change;
-  after: ItemState | undefined;
+  last: Change;
   count: number;
 }
 
@@ -29,11 +30,11 @@ export class Coalesced {
       const id = `${change.collection}/${change.key}`;
       const entry = this.#items.get(id);
       if (entry) {
-        this.#bytes += sizeOf(change.after) - sizeOf(entry.after);
-        entry.after = change.after;
+        this.#bytes += sizeOf(change.after) - sizeOf(entry.last.after);
+        entry.last = change;
         entry.count++;
       } else {
-        this.#items.set(id, { first: change, after: change.after, count: 1 });
+        this.#items.set(id, { first: change, last: change, count: 1 });
         this.#bytes += sizeOf(change.after) + change.formerBytes + id.length + 200;
       }
     }
@@ -43,12 +44,19 @@ export class Coalesced {
   get commit(): Commit | undefined {
     if (!this.#last) return undefined;
     const changes: Change[] = [];
-    for (const { first, after, count } of this.#items.values()) {
-      const change = count === 1 ? first : changeBetween(first, stateBefore(first), after);
-      if (change) changes.push(change);
+    for (const { first, last, count } of this.#items.values()) {
+      const change = count === 1 ? first : joined(first, last);
+      // Why an item is gone is told by what ended it, whatever happened to it before.
+      if (change) changes.push(change.op === 'delete' && last.reason ? { ...change, reason: last.reason } : change);
     }
     return { ...this.#last, changes };
   }
+}
+
+function joined(first: Change, last: Change): Change | undefined {
+  const change = changeBetween(first, stateBefore(first), last.after);
+  if (change || !first.former || !last.after) return change;
+  return { ...last, op: 'change', changed: [], removed: [], before: {}, former: first.former };
 }
 
 function sizeOf(state: ItemState | undefined): number {

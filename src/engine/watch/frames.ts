@@ -13,7 +13,7 @@ export const heartbeat = ': heartbeat\n\n';
 
 /**
  * One commit as the view sees it: one `changes` event, or several with `more` where it is too large, of which only the
- * last carries the id. `concerned` are the commit's changes that the view sees; there is at least one.
+ * last carries the id. `concerned` are the commit's changes as the view sees them; there is at least one.
  */
 export function changesFrames(view: View, epoch: string, commit: Commit, concerned: readonly Change[]): string {
   const head = `{"revision":${commit.revision},"time":"${new Date(commit.time).toISOString()}","subject":${JSON.stringify(commit.subject)},"changes":[`;

@@ -132,13 +132,14 @@ export class Hub implements Follower {
     }
   }
 
+  /** The groups that see something of the commit, and what. */
   #concerned(commit: Commit): Map<Group, Change[]> {
     const concerned = new Map<Group, Change[]>();
     for (const change of commit.changes) {
-      this.#index.each(change, (group) => {
+      this.#index.each(change, (group, seen) => {
         const changes = concerned.get(group);
-        if (changes) changes.push(change);
-        else concerned.set(group, [change]);
+        if (changes) changes.push(seen);
+        else concerned.set(group, [seen]);
       });
     }
     return concerned;

@@ -54,7 +54,7 @@ export async function* snapshot(
         if (change.collection !== collection.name || undo.has(change.key)) continue;
         if (!isInRange(change.key, view.range) || (after !== undefined && compareKeys(change.key, after) <= 0))
           continue;
-        const state = stateBefore(change);
+        const state = shown(view, change.key, stateBefore(change));
         undo.set(change.key, state);
         undoBytes += bytesOf(change.key, state);
         if (undoBytes > UNDO_BYTES_MAX) throw new SnapshotOverrun();
@@ -63,7 +63,11 @@ export async function* snapshot(
     undoneTo = Math.max(undoneTo, page.head.revision);
     more = page.more;
     const last: string | undefined = more ? page.items.at(-1)?.key : undefined;
-    const items = new Map(page.items.map((item) => [item.key, stateOf(item)]));
+    const items = new Map<string, ItemState>();
+    for (const item of page.items) {
+      const state = shown(view, item.key, stateOf(item));
+      if (state) items.set(item.key, state);
+    }
     for (const [key, state] of undo) {
       if (last !== undefined && compareKeys(key, last) > 0) continue;
       undo.delete(key);
@@ -74,6 +78,11 @@ export async function* snapshot(
     after = last;
     yield Array.from(items, ([key, state]) => ({ key, state })).sort((a, b) => compareKeys(a.key, b.key));
   }
+}
+
+/** The state, if it is one that the view's filter lets through: of others nothing needs to be kept. */
+function shown(view: View, key: string, state: ItemState | undefined): ItemState | undefined {
+  return state && view.has(key, state) ? state : undefined;
 }
 
 function bytesOf(key: string, state: ItemState | undefined): number {

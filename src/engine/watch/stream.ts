@@ -10,7 +10,7 @@
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
-import type { Change, Commit } from '../state/model.js';
+import type { Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
 import { Coalesced } from './coalesce.js';
 import { changesFrames, frame, heartbeat } from './frames.js';
@@ -167,10 +167,7 @@ export class Stream implements Member {
       while (!this.#over && this.#told < this.replica.revision) {
         for (const commit of await this.log.next(this.replica, this.#told)) {
           if (this.#over) return;
-          this.#tell(
-            commit,
-            commit.changes.filter((change) => this.options.view.sees(change)),
-          );
+          this.#tell(commit);
           this.#told = commit.revision;
           if (this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
         }
@@ -194,7 +191,7 @@ export class Stream implements Member {
     const joined = new Coalesced();
     let taken = 0;
     for await (const commit of this.log.between(this.replica, this.#told, this.replica.revision)) {
-      joined.add(commit, (change) => view.sees(change));
+      joined.add(commit, (change) => view.concerns(change));
       if (joined.bytes > limits.watchBufferBytesMax) return this.#snapshot('slow');
       // From the ring they come without a pause, and others want their turn.
       if (++taken % COALESCE_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -202,7 +199,7 @@ export class Stream implements Member {
     const { commit } = joined;
     if (!commit) return;
     this.#told = commit.revision;
-    this.#tell(commit, commit.changes);
+    this.#tell(commit);
   }
 
   async #snapshot(reason: ResetReason | undefined): Promise<void> {
@@ -251,8 +248,10 @@ export class Stream implements Member {
     this.#tellLive();
   }
 
-  #tell(commit: Commit, concerned: readonly Change[]): void {
-    if (concerned.length > 0) this.sink.write(changesFrames(this.options.view, this.replica.epoch, commit, concerned));
+  #tell(commit: Commit): void {
+    const { view } = this.options;
+    const concerned = view.seeAll(commit);
+    if (concerned.length > 0) this.sink.write(changesFrames(view, this.replica.epoch, commit, concerned));
   }
 
   #tellLive(): void {

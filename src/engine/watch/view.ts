@@ -1,11 +1,13 @@
 /**
- * A view is what a watcher asked to see: which items, which of their attributes, and in what form. Pure: decides whether
- * a change is for the watcher, and what of it is told. Watchers with equal views share one evaluation and one buffer.
+ * A view is what a watcher asked to see: which items, which of their attributes, and in what form. Pure: decides what the
+ * watcher sees of a change, and what of that is told. Watchers with equal views share one evaluation and one buffer.
  */
+import type { Filter } from '../query/filter.js';
 import { isSystemName } from '../state/collections.js';
 import { pickMembers } from '../state/json.js';
 import { isInRange, type KeyRange, rangeOf } from '../state/key-order.js';
-import type { Change, ItemState } from '../state/model.js';
+import type { Change, Commit, ItemState } from '../state/model.js';
+import { Filtering } from './filtering.js';
 
 export interface ViewRequest {
   readonly collection?: string | undefined;
@@ -14,6 +16,8 @@ export interface ViewRequest {
   readonly prefix?: string | undefined;
   readonly start?: string | undefined;
   readonly end?: string | undefined;
+  /** Only items that match, while they do. */
+  readonly where?: Filter | undefined;
   /** Only these attributes; a change that touches none of them isn't told. */
   readonly fields?: readonly string[] | undefined;
   /** Which attributes a change carries: those that changed, all of them with their former values, or none. */
@@ -25,31 +29,64 @@ export class View {
   readonly id: string;
   readonly range: KeyRange;
   readonly #fields: ReadonlySet<string> | undefined;
+  readonly #filtering: Filtering | undefined;
 
   constructor(readonly request: ViewRequest) {
-    const { key } = request;
+    const { key, where } = request;
     // The smallest string above a key is the key and a NUL.
     this.range = key === undefined ? rangeOf(request) : { start: key, end: `${key}\0` };
     this.#fields = request.fields && new Set(request.fields);
+    this.#filtering = where && new Filtering(where);
     this.id = JSON.stringify([
       request.collection,
       key,
       this.range,
+      where?.text,
       request.fields && [...request.fields].sort(),
       request.values,
     ]);
   }
 
-  /** Whether the change is of an item in the view, and touches what the view shows of it. */
-  sees(change: Change): boolean {
+  /** Whether the view looks at the change's item: it is of its collection and in its range. */
+  covers(change: Change): boolean {
     const { collection } = this.request;
     if (collection === undefined ? isSystemName(change.collection) : change.collection !== collection) return false;
-    return isInRange(change.key, this.range) && this.seesAttributes(change);
+    return isInRange(change.key, this.range);
   }
 
-  seesAttributes(change: Change): boolean {
+  /** What the view sees of a change that it covers: with a filter, that the item comes or goes. Undefined: nothing. */
+  see(change: Change): Change | undefined {
+    const seen = this.#filtering ? this.#filtering.see(change) : change;
+    return seen && this.#shows(seen) ? seen : undefined;
+  }
+
+  /** What the view sees of a commit. */
+  seeAll({ changes }: Commit): Change[] {
+    const all: Change[] = [];
+    for (const change of changes) {
+      const seen = this.covers(change) && this.see(change);
+      if (seen) all.push(seen);
+    }
+    return all;
+  }
+
+  /**
+   * Whether the change can matter to what the view sees once it is joined with others. One outside a filter can: it may
+   * be what the item was before it entered.
+   */
+  concerns(change: Change): boolean {
+    return this.covers(change) && (this.#filtering !== undefined || this.#shows(change));
+  }
+
+  /** Whether an item of the collection and range is in the view. */
+  has(key: string, state: ItemState): boolean {
+    return this.#filtering?.matches(key, state) ?? true;
+  }
+
+  /** Whether the change touches an attribute that the view shows; coming and going always do. */
+  #shows({ op, changed }: Change): boolean {
     const fields = this.#fields;
-    return fields === undefined || change.op !== 'change' || change.changed.some((name) => fields.has(name));
+    return op !== 'change' || (fields ? changed.some((name) => fields.has(name)) : changed.length > 0);
   }
 
   /** An item of a snapshot as JSON text. */
@@ -63,19 +100,20 @@ export class View {
     return this.request.fields ? JSON.stringify(pickMembers(state.attributes, this.request.fields)) : state.json;
   }
 
-  /** A change that the view sees as JSON text. */
+  /** A change, as the view sees it, as JSON text. */
   tellChange(change: Change): string {
+    const reason = change.reason ? `,"reason":"${change.reason}"}` : '}';
     const changed = this.#shown(change.changed);
     const head =
       `{"op":"${change.op}","collection":${JSON.stringify(change.collection)},"key":${JSON.stringify(change.key)}` +
       `,"changed":${JSON.stringify(changed)},"removed":${change.removed.length > 0 ? JSON.stringify(this.#shown(change.removed)) : '[]'}`;
     switch (this.request.values) {
       case 'none':
-        return `${head}}`;
+        return `${head}${reason}`;
       case 'full':
-        return `${head},"attributes":${change.after ? this.attributesText(change.after) : '{}'},"previous":${JSON.stringify(pickMembers(change.before, changed))}}`;
+        return `${head},"attributes":${change.after ? this.attributesText(change.after) : '{}'},"previous":${JSON.stringify(pickMembers(change.before, changed))}${reason}`;
       case 'changed':
-        return `${head},"attributes":${this.#changedText(change, changed)}}`;
+        return `${head},"attributes":${this.#changedText(change, changed)}${reason}`;
     }
   }
 

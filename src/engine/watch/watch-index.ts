@@ -1,9 +1,12 @@
 /**
- * Which watchers a change concerns: found by collection, then by key, by prefix or by range, so that the cost of a commit
- * follows the watchers that it matches and not those that there are.
+ * Which watchers a change concerns: found by collection, then by key, by prefix, by range or by a value that their filter
+ * asks for, so that the cost of a commit follows the watchers that it matches and not those that there are.
  */
+import { isSystemName } from '../state/collections.js';
 import type { Change } from '../state/model.js';
 import { IntervalIndex } from './interval-index.js';
+import { Multimap } from './multimap.js';
+import { pinsOf, ValueIndex } from './value-index.js';
 import type { View } from './view.js';
 
 interface Indexed {
@@ -11,9 +14,9 @@ interface Indexed {
 }
 
 export class WatchIndex<T extends Indexed> {
-  /** Those that name no collection. */
-  readonly #everywhere = new Set<T>();
-  readonly #collections = new Map<string, CollectionIndex<T>>();
+  /** Those that name no collection: of all that are the application's. */
+  readonly #everywhere = new ItemIndex<T>();
+  readonly #collections = new Map<string, ItemIndex<T>>();
 
   add(watcher: T): void {
     const { collection } = watcher.view.request;
@@ -23,7 +26,7 @@ export class WatchIndex<T extends Indexed> {
     }
     let index = this.#collections.get(collection);
     if (!index) {
-      index = new CollectionIndex();
+      index = new ItemIndex();
       this.#collections.set(collection, index);
     }
     index.add(watcher);
@@ -31,74 +34,76 @@ export class WatchIndex<T extends Indexed> {
 
   remove(watcher: T): void {
     const { collection } = watcher.view.request;
-    this.#everywhere.delete(watcher);
-    const index = collection === undefined ? undefined : this.#collections.get(collection);
+    if (collection === undefined) {
+      this.#everywhere.remove(watcher);
+      return;
+    }
+    const index = this.#collections.get(collection);
     index?.remove(watcher);
-    if (index?.isEmpty) this.#collections.delete(collection as string);
+    if (index?.isEmpty) this.#collections.delete(collection);
   }
 
-  /** Calls `visit` for each watcher whose view sees the change. */
-  each(change: Change, visit: (watcher: T) => void): void {
-    for (const watcher of this.#everywhere) if (watcher.view.sees(change)) visit(watcher);
-    this.#collections.get(change.collection)?.each(change.key, (watcher) => {
-      if (watcher.view.seesAttributes(change)) visit(watcher);
-    });
+  /** Calls `visit` once for each watcher whose view sees the change, with what it sees of it. */
+  each(change: Change, visit: (watcher: T, seen: Change) => void): void {
+    const look = (watcher: T) => {
+      const seen = watcher.view.see(change);
+      if (seen) visit(watcher, seen);
+    };
+    if (!isSystemName(change.collection)) this.#everywhere.each(change, look);
+    this.#collections.get(change.collection)?.each(change, look);
   }
 }
 
-class CollectionIndex<T extends Indexed> {
+/** The watchers of one collection, or those of all. */
+class ItemIndex<T extends Indexed> {
   readonly #whole = new Set<T>();
-  readonly #keys = new Map<string, Set<T>>();
-  readonly #prefixes = new Map<string, Set<T>>();
+  readonly #values = new ValueIndex<T>();
+  readonly #keys = new Multimap<string, T>();
+  readonly #prefixes = new Multimap<string, T>();
   /** How many watched prefixes have each length: only these lengths of a key are looked up. */
   readonly #prefixLengths = new Map<number, number>();
   readonly #ranges = new IntervalIndex<T>();
 
   get isEmpty(): boolean {
-    return this.#whole.size === 0 && this.#keys.size === 0 && this.#prefixes.size === 0 && this.#ranges.size === 0;
+    const { size } = this.#whole;
+    return size + this.#values.size + this.#keys.size + this.#prefixes.size + this.#ranges.size === 0;
   }
 
   add(watcher: T): void {
-    const { key, prefix, start, end } = watcher.view.request;
-    if (key !== undefined) addTo(this.#keys, key, watcher);
+    const { key, prefix, start, end, where } = watcher.view.request;
+    if (key !== undefined) this.#keys.add(key, watcher);
     else if (start !== undefined || end !== undefined) this.#ranges.add(watcher.view.range, watcher);
     else if (prefix) {
-      addTo(this.#prefixes, prefix, watcher);
+      this.#prefixes.add(prefix, watcher);
       this.#prefixLengths.set(prefix.length, (this.#prefixLengths.get(prefix.length) ?? 0) + 1);
-    } else this.#whole.add(watcher);
+    } else {
+      const pins = pinsOf(where);
+      if (pins.length > 0) this.#values.add(pins, watcher);
+      else this.#whole.add(watcher);
+    }
   }
 
   remove(watcher: T): void {
     const { key, prefix, start, end } = watcher.view.request;
-    if (key !== undefined) removeFrom(this.#keys, key, watcher);
+    if (key !== undefined) this.#keys.delete(key, watcher);
     else if (start !== undefined || end !== undefined) this.#ranges.remove(watcher);
     else if (prefix) {
-      if (!removeFrom(this.#prefixes, prefix, watcher)) return;
+      if (!this.#prefixes.delete(prefix, watcher)) return;
       const left = (this.#prefixLengths.get(prefix.length) ?? 1) - 1;
       if (left > 0) this.#prefixLengths.set(prefix.length, left);
       else this.#prefixLengths.delete(prefix.length);
-    } else this.#whole.delete(watcher);
+    } else if (!this.#values.remove(watcher)) this.#whole.delete(watcher);
   }
 
-  each(key: string, visit: (watcher: T) => void): void {
+  /** Calls `visit` once for each watcher that covers the change's item and may see the change. */
+  each(change: Change, visit: (watcher: T) => void): void {
+    const { key } = change;
     for (const watcher of this.#whole) visit(watcher);
+    this.#values.each(change, visit);
     for (const watcher of this.#keys.get(key) ?? []) visit(watcher);
     for (const length of this.#prefixLengths.keys()) {
       if (length <= key.length) for (const watcher of this.#prefixes.get(key.slice(0, length)) ?? []) visit(watcher);
     }
     if (this.#ranges.size > 0) this.#ranges.each(key, visit);
   }
-}
-
-function addTo<T>(sets: Map<string, Set<T>>, name: string, value: T): void {
-  const set = sets.get(name);
-  if (set) set.add(value);
-  else sets.set(name, new Set([value]));
-}
-
-function removeFrom<T>(sets: Map<string, Set<T>>, name: string, value: T): boolean {
-  const set = sets.get(name);
-  const removed = set?.delete(value) ?? false;
-  if (set?.size === 0) sets.delete(name);
-  return removed;
 }

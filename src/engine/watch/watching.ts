@@ -6,7 +6,7 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Clock, Store, Telemetry } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
-import type { Change, Commit } from '../state/model.js';
+import type { Commit } from '../state/model.js';
 import type { Reader } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
@@ -209,7 +209,7 @@ export class Watching {
       const commits = await this.#log.next(replica, reached);
       if (commits.length === 0) break;
       for (const commit of commits) {
-        const concerned = commit.changes.filter((change: Change) => view.sees(change));
+        const concerned = view.seeAll(commit);
         if (concerned.length > 0) {
           const changes = concerned.map((change) => view.tellChange(change));
           for (const text of changes) bytes += text.length;

@@ -1,0 +1,66 @@
+/**
+ * What a filter makes of a change. An item is in a view while it matches, so there are three kinds: a change of an item that
+ * matched and still does is told as it is; one that makes an item match is told as its coming (`entered`) with all that
+ * it has, since nothing of it was told before; one after which it no longer matches as its going (`left`), and nothing of
+ * what it has become. Changes outside aren't told. Both sides are judged from the change alone, so a replay from the log
+ * says what was said live. Pure.
+ */
+import { type Matcher, matcherOf } from '../query/evaluate.js';
+import type { Filter, FilterNode } from '../query/filter.js';
+import type { Path } from '../query/path.js';
+import { type Change, changeBetween, type ItemState, stateBefore } from '../state/model.js';
+
+export class Filtering {
+  readonly #holds: Matcher;
+  /** The attributes that the filter looks at. */
+  readonly #reads: ReadonlySet<string>;
+  readonly #readsRevision: boolean;
+
+  constructor(filter: Filter) {
+    this.#holds = matcherOf(filter);
+    const paths = pathsOf(filter.root);
+    this.#reads = new Set(paths.filter((path) => path.of === 'attribute').map(({ tokens }) => tokens[0] as string));
+    this.#readsRevision = paths.some((path) => path.of === 'revision');
+  }
+
+  matches(key: string, { revision, attributes }: ItemState): boolean {
+    return this.#holds({ key, revision, attributes });
+  }
+
+  /** The change as it looks from inside the filter; undefined where it is outside before and after. */
+  see(change: Change): Change | undefined {
+    const { key, after } = change;
+    const is = after !== undefined && this.matches(key, after);
+    if (!change.former) return is ? change : undefined;
+    if (after && !this.#concerns(change)) return is ? change : undefined;
+    const former = formerOf(change) as ItemState;
+    const was = this.matches(key, former);
+    if (was === is) return is ? change : undefined;
+    if (is) return { ...(changeBetween(change, undefined, after) as Change), reason: 'entered' };
+    return after ? { ...(changeBetween(change, former, undefined) as Change), reason: 'left' } : change;
+  }
+
+  /** Whether the change touches anything that the filter looks at: if not, the item matches as it did before. */
+  #concerns({ changed }: Change): boolean {
+    return this.#readsRevision || changed.some((name) => this.#reads.has(name));
+  }
+}
+
+function pathsOf(node: FilterNode): Path[] {
+  switch (node.kind) {
+    case 'test':
+      return [node.path];
+    case 'not':
+      return pathsOf(node.part);
+    default:
+      return node.parts.flatMap(pathsOf);
+  }
+}
+
+/** The last answer of `formerOf`: the watchers of a change are asked one after another, and the former state is made once. */
+let last: { readonly change: Change; readonly former: ItemState | undefined } | undefined;
+
+function formerOf(change: Change): ItemState | undefined {
+  if (last?.change !== change) last = { change, former: stateBefore(change) };
+  return last.former;
+}
