@@ -99,6 +99,7 @@ export interface LoggedChange {
   readonly removed: string[];
   readonly attributes: Attributes;
   readonly previous: Attributes;
+  readonly reason?: string;
 }
 
 export interface LoggedCommit {

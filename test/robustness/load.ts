@@ -16,6 +16,8 @@ export type Write = readonly {
   readonly collection: string;
   readonly key: string;
   readonly extra: number;
+  /** One of few values, for filters; null removes it. */
+  readonly room?: string | null | undefined;
 }[];
 
 export const write = (keys: readonly string[] = KEYS): fc.Arbitrary<Write> =>
@@ -25,6 +27,7 @@ export const write = (keys: readonly string[] = KEYS): fc.Arbitrary<Write> =>
       collection: fc.constantFrom(COLLECTION, COLLECTION, 'c2'),
       key: fc.constantFrom(...keys),
       extra: fc.nat({ max: 2 }),
+      room: fc.constantFrom('red', 'red', 'blue', 'green', null, undefined),
     }),
     // Each op on an item of its own, so that none undoes another and the write is a commit.
     { minLength: 1, maxLength: 4, selector: ({ collection, key }) => `${collection}/${key}` },
@@ -39,11 +42,16 @@ let serial = 0;
 
 /** A write as a command. One of a batch must set something new. */
 export function commandOf(drawn: Write, filler = ''): Command {
-  const ops = drawn.map(({ op, collection, key, extra }, i): Op => {
+  const ops = drawn.map(({ op, collection, key, extra, room }, i): Op => {
     const n = ++serial;
     if (op === 'delete' && i > 0) return { op, collection, key };
     const more: Attributes = extra === 0 ? {} : extra === 1 ? { m: n, s: `${n}${filler}` } : { m: null };
-    return { op: op === 'merge' ? 'merge' : 'put', collection, key, attributes: { n, ...more } };
+    return {
+      op: op === 'merge' ? 'merge' : 'put',
+      collection,
+      key,
+      attributes: { n, ...more, ...(room !== undefined && { room }) },
+    };
   });
   if (drawn[0]?.op === 'delete' && drawn.length === 1) {
     return { kind: 'single', op: { op: 'delete', collection: drawn[0].collection, key: drawn[0].key } };

@@ -114,6 +114,7 @@ describe('two nodes on one database', () => {
       { kind: 'attach' as const, collection: 'c1' },
       { kind: 'feed' as const },
       { kind: 'attach' as const, collection: 'c1', prefix: 'a' },
+      { kind: 'attach' as const, collection: 'c1', where: { room: 'red' } },
     ];
     // Some change between the nodes: a cursor of one is good on the other.
     let turn = 0;
@@ -138,6 +139,7 @@ describe('two nodes on one database', () => {
             collection: i % 5 ? 'c1' : 'c2',
             key,
             extra: i % 3,
+            room: ['red', 'blue'][(i + k) % 2],
           })),
         );
       }

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { databases, type Server, startServer } from '../support/server.js';
 import { Client, pause, until } from './client.js';
+import type { Where } from './filtering.js';
 import { KEYS, Load, type Write, write } from './load.js';
 import { checkFold, checkLives, type Variant, Watcher } from './watcher.js';
 
@@ -20,12 +21,33 @@ const view = fc.oneof(
   fc.record({ prefix: fc.constantFrom('a', 'b/', '😀', '\ufffd', 'x') }),
   fc.record({ start: fc.constantFrom('a2', 'b/', '\ufffd1'), end: fc.constantFrom('b/2', 'é', '😀2') }),
 );
+const where = fc.option(
+  fc.constantFrom<Where>(
+    { room: 'red' },
+    { room: 'blue' },
+    { room: { in: ['blue', 'green'] } },
+    { room: { exists: false } },
+    { room: 'red', m: { exists: true } },
+    { s: { exists: true }, not: { room: 'green' } },
+    { or: [{ room: 'green' }, { '/@key': { prefix: 'b/' } }] },
+    { '/@revision': { lt: 40 } },
+  ),
+  { nil: undefined },
+);
 const variant: fc.Arbitrary<Variant> = fc
-  .record({ kind: fc.constantFrom('attach' as const, 'feed' as const), everywhere: fc.boolean(), view, fields, values })
-  .map(({ kind, everywhere, view, fields, values }) => ({
+  .record({
+    kind: fc.constantFrom('attach' as const, 'feed' as const),
+    everywhere: fc.boolean(),
+    view,
+    where,
+    fields,
+    values,
+  })
+  .map(({ kind, everywhere, view, where, fields, values }) => ({
     kind,
     ...(kind === 'feed' && everywhere ? {} : { collection: 'c1' }),
     ...view,
+    where,
     fields,
     values,
   }));
@@ -122,12 +144,14 @@ describe.each(databases)('watching on $name', ({ name }) => {
     const watchers: Watcher[] = [];
     for (let i = 0; i < 12; i++) {
       const values = (['changed', 'full', 'none'] as const)[i % 3] as Variant['values'];
+      const where: Where | undefined =
+        i % 2 ? { or: [{ room: 'red' }, { room: { exists: false }, '/@key': { prefix: 'k2' } }] } : undefined;
       const view = i % 4 === 3 ? { prefix: 'k1' } : i % 4 === 2 ? { start: 'k2', end: 'k4' } : {};
       watchers.push(
         new Watcher(
           () => server.url,
           pool,
-          { kind: 'attach', collection: 'c1', values, ...view },
+          { kind: 'attach', collection: 'c1', values, where, ...view },
           i % 5 === 4 ? [3, 10] : [],
         ).start(),
       );
@@ -150,31 +174,43 @@ describe.each(databases)('watching on $name', ({ name }) => {
     await load.write([{ op: 'put', collection: 'c1', key: 'c', extra: 0 }]);
     const follow = (variant: Variant) => new Watcher(() => server.url, pool, variant).start();
     const attach = follow({ kind: 'attach', collection: 'c1', values: 'full' });
+    const filtered = follow({
+      kind: 'attach',
+      collection: 'c1',
+      values: 'full',
+      where: { room: { in: ['red', 'blue'] } },
+    });
     const feed = follow({ kind: 'feed', values: 'changed' });
     const brisk = follow({ kind: 'feed', values: 'none' });
     await until(
       () => 'not live',
-      () => [attach, feed, brisk].every(({ reached }) => reached >= 1),
+      () => [attach, filtered, feed, brisk].every(({ reached }) => reached >= 1),
     );
-    for (const { stream } of [attach, feed]) stream?.pause();
+    const slow = [attach, filtered, feed];
+    for (const { stream } of slow) stream?.pause();
     const filler = 'x'.repeat(400_000);
     for (let i = 0; i < 60; i++)
-      await load.write([{ op: 'put', collection: 'c1', key: KEYS[i % 5] as string, extra: 1 }], filler);
+      await load.write(
+        [{ op: 'put', collection: 'c1', key: KEYS[i % 5] as string, extra: 1, room: ['red', 'blue', 'green'][i % 3] }],
+        filler,
+      );
     // Nobody else waits for those who don't read.
     await until(
       () => `the brisk one is at ${brisk.reached}`,
       () => brisk.reached >= load.revision,
     );
-    for (const { stream } of [attach, feed]) stream?.resume();
+    for (const { stream } of slow) stream?.resume();
     await until(
-      () => `the slow ones are at ${attach.reached} and ${feed.reached}`,
-      () => Math.min(attach.reached, feed.reached) >= load.revision,
+      () => `the slow ones are at ${slow.map(({ reached }) => reached)}`,
+      () => slow.every(({ reached }) => reached >= load.revision),
       40_000,
     );
-    await attach.stop();
     const { stateAt } = load.truth([load.revision]);
-    checkFold(attach, stateAt(load.revision));
-    expect(attach.connections).toBe(1);
+    for (const watcher of [attach, filtered]) {
+      await watcher.stop();
+      checkFold(watcher, stateAt(load.revision));
+      expect(watcher.connections).toBe(1);
+    }
     // Joined to few commits, or begun anew; a feed comes back and is told each.
     expect((attach.lives.length > 1 ? 0 : attach.life?.commits.length) ?? 0).toBeLessThan(60);
     expect(feed.connections).toBeGreaterThan(1);
@@ -201,6 +237,7 @@ describe.each(databases)('watching a short history on $name', ({ name }) => {
       { kind: 'attach', collection: 'c1', values: 'changed', prefix: 'a' },
       { kind: 'feed', values: 'changed' },
       { kind: 'feed', collection: 'c1', values: 'full', fields: ['n'] },
+      { kind: 'attach', collection: 'c1', values: 'changed', where: { room: 'red' } },
     ];
     const away = variants.map((variant) =>
       new Watcher(() => server.url, pool, variant, [4, 6, 9], undefined, 2600).start(),

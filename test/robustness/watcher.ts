@@ -6,6 +6,7 @@
 
 import { openSse, type SseEvent, type SseStream } from '../support/sse.js';
 import { type Item, type LoggedChange, pause } from './client.js';
+import { matches, replay, throughFilter, type Where } from './filtering.js';
 import { compareBytes, type ModelCommit, namesThatDiffer } from './model.js';
 
 export interface Variant {
@@ -15,6 +16,7 @@ export interface Variant {
   readonly prefix?: string | undefined;
   readonly start?: string | undefined;
   readonly end?: string | undefined;
+  readonly where?: Where | undefined;
   readonly fields?: readonly string[] | undefined;
   readonly values: 'changed' | 'full' | 'none';
 }
@@ -112,10 +114,11 @@ export class Watcher {
   }
 
   async #connect(): Promise<void> {
-    const { kind, fields, collection, ...rest } = this.variant;
+    const { kind, fields, collection, where, ...rest } = this.variant;
     const P = `/v1/pools/${this.pool}`;
     const query = new URLSearchParams({ bookmarkMs: '1000' });
     for (const [name, value] of Object.entries(rest)) if (value !== undefined) query.set(name, String(value));
+    if (where) query.set('where', JSON.stringify(where));
     if (fields) query.set('fields', fields.join(','));
     if (kind === 'feed' && collection !== undefined) query.set('collection', collection);
     if (this.since !== undefined) query.set('since', this.since);
@@ -205,6 +208,7 @@ export function checkLives(
 ): void {
   const { variant, lives, name } = watcher;
   if (lives.length === 0) throw new Error(`${name}: was told nothing`);
+  const visible = throughFilter(variant.where, commits);
   let before = -1;
   for (const [i, life] of lives.entries()) {
     const { after, snapshot, reached } = life;
@@ -212,7 +216,7 @@ export function checkLives(
     if (after < before) throw new Error(`${name}: began again at ${after} after ${before}`);
     before = reached;
     if (snapshot) equal(`${name}: snapshot of revision ${after}`, snapshot, shownItems(variant, stateAt(after)));
-    const expected = commits
+    const expected = visible
       .filter(({ revision }) => revision > after && revision <= reached)
       .map(({ revision, changes }) => ({
         revision,
@@ -225,7 +229,45 @@ export function checkLives(
       .map(({ revision }) => revision);
     if (missed.length > 0) throw new Error(`${name}: missed ${missed} between ${after} and ${reached}`);
     equal(`${name}: commits ${after} to ${reached}`, told, expected);
+    checkMirror(watcher, life, commits);
     if (i === lives.length - 1) checkFold(watcher, stateAt(reached));
+  }
+}
+
+/**
+ * Throws where what a client makes of a life is not the state, seen through the view, at each revision of it: of every item
+ * that a commit touches, after that commit.
+ */
+function checkMirror({ variant, name }: Watcher, life: Life, commits: readonly ModelCommit[]): void {
+  const { after = 0, reached, snapshot = after === 0 ? [] : undefined } = life;
+  if (!snapshot || variant.values === 'none') return;
+  const idOf = ({ collection, key }: { collection: string; key: string }) => `${collection}/${key}`;
+  const mirror = new Map(snapshot.map((item) => [idOf(item), item.attributes]));
+  const told = new Map(life.commits.map(({ revision, changes }) => [revision, changes as LoggedChange[]]));
+  replay(commits, ({ revision, changes }, _before, items) => {
+    if (revision <= after || revision > reached) return;
+    for (const change of told.get(revision) ?? []) fold(mirror, idOf(change), change, variant);
+    for (const change of changes) {
+      const item = items.get(idOf(change));
+      const isIn = item && isInView(variant, item);
+      const expected = isIn ? [picked(variant, item.attributes)] : [];
+      const mirrored = mirror.get(idOf(change));
+      equal(`${name}: ${idOf(change)} at ${revision}`, mirrored ? [mirrored] : [], expected);
+    }
+  });
+}
+
+function fold(
+  mirror: Map<string, Item['attributes']>,
+  id: string,
+  { op, removed, attributes }: LoggedChange,
+  { values }: Variant,
+): void {
+  if (op === 'delete') mirror.delete(id);
+  else if (values === 'full') mirror.set(id, attributes);
+  else {
+    const rest = Object.entries(mirror.get(id) ?? {}).filter(([attribute]) => !removed.includes(attribute));
+    mirror.set(id, { ...Object.fromEntries(rest), ...attributes });
   }
 }
 
@@ -234,14 +276,7 @@ export function checkFold({ variant, life, name }: Watcher, items: Iterable<Item
   if (!life?.snapshot || variant.values === 'none') return;
   const folded = new Map(life.snapshot.map(({ key, attributes }) => [key, attributes]));
   for (const { changes } of life.commits) {
-    for (const { op, key, removed, attributes } of changes as LoggedChange[]) {
-      if (op === 'delete') folded.delete(key);
-      else if (variant.values === 'full') folded.set(key, attributes);
-      else {
-        const rest = Object.entries(folded.get(key) ?? {}).filter(([attribute]) => !removed.includes(attribute));
-        folded.set(key, { ...Object.fromEntries(rest), ...attributes });
-      }
-    }
+    for (const change of changes as LoggedChange[]) fold(folded, change.key, change, variant);
   }
   const expected = shownItems(variant, items).map((item) => ({
     key: (item as Item).key,
@@ -260,8 +295,12 @@ export function shownItems({ kind: _, ...view }: Variant, items: Iterable<Item>)
     );
 }
 
-function isInView(
-  { collection, key, prefix, start, end }: Omit<Variant, 'kind'>,
+function isInView({ where, ...place }: Omit<Variant, 'kind'>, item: Item): boolean {
+  return isInPlace(place, item) && (!where || matches(where, item));
+}
+
+function isInPlace(
+  { collection, key, prefix, start, end }: Omit<Variant, 'kind' | 'where' | 'values'>,
   item: { collection: string; key: string },
 ): boolean {
   return (
@@ -276,16 +315,23 @@ function isInView(
 function isSeen(variant: Variant, change: LoggedChange): boolean {
   const { fields } = variant;
   return (
-    isInView(variant, change) &&
+    isInPlace(variant, change) &&
     (!fields || change.op !== 'change' || change.changed.some((name) => fields.includes(name)))
   );
 }
 
 function shown(variant: Variant, change: LoggedChange): Partial<LoggedChange> {
   const { fields, values } = variant;
-  const { op, collection, key } = change;
+  const { op, collection, key, reason } = change;
   const names = (list: readonly string[]) => list.filter((name) => !fields || fields.includes(name)).sort();
-  const head = { op, collection, key, changed: names(change.changed), removed: names(change.removed) };
+  const head = {
+    op,
+    collection,
+    key,
+    changed: names(change.changed),
+    removed: names(change.removed),
+    ...(reason && { reason }),
+  };
   if (values === 'none') return head;
   if (values === 'full')
     return { ...head, attributes: picked(variant, change.attributes), previous: picked(variant, change.previous) };
