@@ -13,8 +13,8 @@ type dialect interface {
 	create(buf, key, value []byte) []byte // a first write, where it differs from put
 	put(buf, key, value []byte) []byte
 	get(buf, key []byte) []byte
-	// watch opens a stream of all changes of the collection, or of one key.
-	watch(buf []byte, key string) []byte
+	// watch opens a stream of all changes of the collection, of one key, or (only Stargus does) of one value.
+	watch(buf []byte, key, value string) []byte
 	// listening is the text in a stream after which every later write is told.
 	listening() string
 	// subscribe gives the second request that some servers want, from the stream's first bytes; nil when none.
@@ -25,7 +25,11 @@ type dialect interface {
 func dialectFor(kind, address, pool, collection string) (dialect, error) {
 	switch kind {
 	case "stargus":
-		return stargus{address, fmt.Sprintf("/v1/pools/%s/collections/%s", pool, collection)}, nil
+		return stargus{
+			host:       address,
+			collection: fmt.Sprintf("/v1/pools/%s/collections/%s", pool, collection),
+			changes:    fmt.Sprintf("/v1/pools/%s/changes/stream?collection=%s", pool, collection),
+		}, nil
 	case "etcd":
 		return etcd{address, pool + "/" + collection + "/"}, nil
 	case "pocketbase":
@@ -53,7 +57,7 @@ func appendRequest(buf []byte, method, path, host string, body []byte) []byte {
 	return append(buf, body...)
 }
 
-type stargus struct{ host, collection string }
+type stargus struct{ host, collection, changes string }
 
 func (d stargus) create(buf, key, value []byte) []byte { return d.put(buf, key, value) }
 
@@ -67,10 +71,14 @@ func (d stargus) get(buf, key []byte) []byte {
 	return appendRequest(buf, "GET", d.collection+"/items/"+string(key), d.host, nil)
 }
 
-func (d stargus) watch(buf []byte, key string) []byte {
+func (d stargus) watch(buf []byte, key, value string) []byte {
 	path := d.collection + "/attach"
 	if key != "" {
 		path += "?key=" + key
+	}
+	if value != "" {
+		// Without a snapshot, for which all items would be looked at ten thousand times.
+		path = fmt.Sprintf("%s&where=%%7B%%22value%%22:%%22%s%%22%%7D", d.changes, value)
 	}
 	return appendRequest(buf, "GET", path, d.host, nil)
 }
@@ -92,7 +100,7 @@ func (d etcd) get(buf, key []byte) []byte {
 	return appendRequest(buf, "POST", "/v3/kv/range", d.host, fmt.Appendf(nil, `{"key":"%s"}`, encode(d.prefix+string(key))))
 }
 
-func (d etcd) watch(buf []byte, key string) []byte {
+func (d etcd) watch(buf []byte, key, _ string) []byte {
 	body := fmt.Appendf(nil, `{"create_request":{"key":"%s","range_end":"%s"}}`, encode(d.prefix), encode(d.prefix[:len(d.prefix)-1]+"0"))
 	if key != "" {
 		body = fmt.Appendf(nil, `{"create_request":{"key":"%s"}}`, encode(d.prefix+key))
@@ -122,7 +130,7 @@ func (d pocketbase) get(buf, key []byte) []byte {
 	return appendRequest(buf, "GET", d.records()+"/"+string(key), d.host, nil)
 }
 
-func (d pocketbase) watch(buf []byte, _ string) []byte {
+func (d pocketbase) watch(buf []byte, _, _ string) []byte {
 	return appendRequest(buf, "GET", "/api/realtime", d.host, nil)
 }
 

@@ -20,7 +20,7 @@ type options struct {
 	operation   string
 	connections int
 	watchers    int
-	watchKeys   bool
+	watchOthers string
 	keys        int
 	valueBytes  int
 	rate        int
@@ -66,7 +66,7 @@ func parse() (options, error) {
 	flag.StringVar(&o.operation, "operation", "put", "put | get, of mode requests")
 	flag.IntVar(&o.connections, "connections", 64, "connections that send requests")
 	flag.IntVar(&o.watchers, "watchers", 1000, "watchers, of modes fanout and hold")
-	flag.BoolVar(&o.watchKeys, "watch-keys", false, "mode hold: each watcher watches one key that nobody writes")
+	flag.StringVar(&o.watchOthers, "watch-others", "", "mode hold: each watcher watches one of the keys, or of the values, that nobody writes: keys | values")
 	flag.IntVar(&o.keys, "keys", 10000, "keys that requests choose from at random")
 	flag.IntVar(&o.valueBytes, "value", 200, "bytes of a value")
 	flag.IntVar(&o.rate, "rate", 0, "mode fanout: writes per second; 0 is as fast as answers come")

@@ -61,12 +61,15 @@ func openWatcher(o options, n int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := ""
-	if o.watchKeys {
-		key = fmt.Sprintf("unwritten%06d", n)
+	key, value := "", ""
+	switch unwritten := fmt.Sprintf("unwritten%06d", n); o.watchOthers {
+	case "keys":
+		key = unwritten
+	case "values":
+		value = unwritten
 	}
 	socket.SetDeadline(time.Now().Add(60 * time.Second))
-	if _, err = socket.Write(o.dialect.watch(nil, key)); err != nil {
+	if _, err = socket.Write(o.dialect.watch(nil, key, value)); err != nil {
 		return nil, err
 	}
 	seen, err := readUntil(socket, o.dialect.listening())
