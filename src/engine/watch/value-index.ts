@@ -3,7 +3,6 @@
  * `{"room": "blue"}` is not looked at for a change of an item that is and was in another room. The index only narrows; the
  * view judges.
  */
-
 import { limits } from '../limits.js';
 import { conjuncts, type Filter } from '../query/filter.js';
 import { getMember, type Json } from '../state/json.js';
