@@ -22,6 +22,12 @@ type Document = any;
 
 const made = (): Document => JSON.parse(JSON.stringify(openApiDocument(controllers, version)));
 
+/** OpenAPI 3.0 knows no method QUERY; what it does is described under POST. */
+const describable = () =>
+  controllers
+    .flatMap((controller) => routesOf(controller).map(({ spec }) => spec))
+    .filter(({ method }) => method !== 'QUERY');
+
 describe('the document', () => {
   test('is the committed one: otherwise run `npm run gen`', () => {
     expect(read('openapi/stargus.json')).toBe(`${JSON.stringify(made(), null, 2)}\n`);
@@ -39,7 +45,7 @@ describe('the document', () => {
   });
 
   test('describes every route, and nothing else', () => {
-    const routes = controllers.flatMap((controller) => routesOf(controller).map(({ spec }) => spec));
+    const routes = describable();
     const registered = routes.map(({ method, path, operationId }) => {
       return `${method} ${path.replace(/:(\w+)/g, '{$1}')} ${operationId}`;
     });
@@ -54,7 +60,7 @@ describe('the document', () => {
 
   test('describes each query parameter, request header and status of a route', () => {
     const { paths, components } = made();
-    for (const { spec } of controllers.flatMap((controller) => routesOf(controller))) {
+    for (const spec of describable()) {
       const {
         parameters = [],
         responses,

@@ -357,8 +357,12 @@ function tidied(schema: Schema, io: 'input' | 'output'): Schema {
         return [[keyword, inner(value)]];
       case 'anyOf':
       case 'oneOf':
-      case 'allOf':
-        return [[keyword, (value as Member[]).map(inner)]];
+      case 'allOf': {
+        // What may be absent is wrapped without need.
+        const [only, ...others] = (value as Member[]).map(inner);
+        if (keyword === 'allOf' && others.length === 0) return Object.entries(only as Schema);
+        return [[keyword, [only, ...others]]];
+      }
       case 'additionalProperties':
         // Clients ignore members that they don't know. Beside named members, to allow others is the default.
         if (!isOpen && io === 'output') return [];

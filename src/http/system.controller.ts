@@ -27,7 +27,9 @@ const about = z
     version: z.string(),
     apiVersion: z.string(),
     features: z.array(z.string()),
-    limits: z.object(Object.fromEntries(Object.keys(limits).map((limit) => [limit, number]))).meta({ id: 'Limits' }),
+    limits: z
+      .object(Object.fromEntries([...Object.keys(limits), 'scanItemsMax'].map((limit) => [limit, number])))
+      .meta({ id: 'Limits' }),
   })
   .meta({ id: 'About' });
 
@@ -35,7 +37,18 @@ const contractDocument = z
   .object({ openapi: z.string(), info: jsonObject, paths: jsonObject, components: jsonObject })
   .meta({ id: 'Contract', description: 'An OpenAPI document.' });
 
-const FEATURES = ['state', 'batch', 'idempotency', 'changes', 'attach'];
+const FEATURES = [
+  'state',
+  'batch',
+  'idempotency',
+  'changes',
+  'attach',
+  'query',
+  'dictionary',
+  'scripts',
+  'transfer',
+  'history',
+];
 
 @Controller()
 export class SystemController {
@@ -54,7 +67,14 @@ export class SystemController {
     answers: { 200: { description: 'About this server.', schema: about } },
   })
   about(call: Call): void {
-    const body = { name: 'stargus', version: this.facts.version, apiVersion: 'v1', features: FEATURES, limits };
+    const { scanItemsMax } = this.engine.options;
+    const body = {
+      name: 'stargus',
+      version: this.facts.version,
+      apiVersion: 'v1',
+      features: FEATURES,
+      limits: { ...limits, scanItemsMax },
+    };
     send(call, { status: 200, headers: {}, body: JSON.stringify(body) });
   }
 

@@ -14,7 +14,7 @@ import { newEpoch } from './cursor.js';
 import { bytesOf, Draft, GroupState, refId } from './draft.js';
 import { Exploring, type ExploringOptions } from './exploring.js';
 import { defineIndexes, entriesOf } from './index-writes.js';
-import { type CollectionIndex, noIndexes } from './indexes.js';
+import { noIndexes } from './indexes.js';
 import { loadItems } from './loading.js';
 import type { Change, Collection, Commit } from './model.js';
 import { type Replica, rowsOf } from './replica.js';
@@ -98,12 +98,7 @@ export async function judgeGroup(
     tx,
   );
   let work = loaded.bytes;
-  const indexesOf = (collection: string): readonly CollectionIndex[] => {
-    const stored = replica?.collections.get(collection);
-    return replica && stored ? replica.indexes.of(stored.id) : [];
-  };
-  const idOf = (collection: string) => replica?.collections.get(collection)?.id as number;
-  const unique = new UniqueValues(head?.id ?? 0, indexesOf, idOf, tx);
+  const unique = new UniqueValues(replica, tx);
 
   const commits: Commit[] = [];
   const kept: StoredAnswer[] = [];
@@ -177,7 +172,7 @@ async function write(
       log: commits.flatMap((commit) => rowsOf(commit, idOf)),
       ...finalStates(commits, idOf),
       collections: touched,
-      ...entriesOf(commits, (collection) => indexes.of(idOf(collection))),
+      ...entriesOf(commits, indexes, idOf),
     });
     const collectionOf = (name: string) => ({ ...(state.get(name) as Collection), id: idOf(name) });
     building = await defineIndexes(commits, head.id, collectionOf, indexes, definitions, tx);
@@ -264,7 +259,7 @@ async function judge(
       'There is no such pool, and this server does not make pools on their first write. Make it with PUT.',
     );
   }
-  const wishes = unique.wishes(draft.changes());
+  const wishes = unique.wishes(draft);
   const clash = wishes.length > 0 ? await unique.clash(wishes, draft) : undefined;
   if (clash && command.refuse?.(clash.ref, clash.problem)) return undefined;
   if (clash) throw clash.problem;

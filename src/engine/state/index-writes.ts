@@ -15,10 +15,13 @@ import { hasDuplicates } from './unique.js';
 /** The entries that change with the items' states before and after the whole group. */
 export function entriesOf(
   commits: readonly Commit[],
-  indexesOf: (collection: string) => readonly CollectionIndex[],
+  present: PoolIndexes,
+  idOf: (collection: string) => number,
 ): { indexed: IndexEntry[]; unindexed: IndexEntry[] } {
   const indexed: IndexEntry[] = [];
   const unindexed: IndexEntry[] = [];
+  if (present.isEmpty) return { indexed, unindexed };
+  const indexesOf = (collection: string) => present.of(idOf(collection));
   for (const { first, last, time } of extremes(commits, indexesOf)) {
     const indexes = indexesOf(last.collection);
     const before = stateBefore(first)?.attributes;

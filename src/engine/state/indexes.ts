@@ -40,6 +40,8 @@ const NAME_UNITS_MAX = 255;
 
 export class PoolIndexes {
   readonly #byCollection = new Map<number, CollectionIndex[]>();
+  /** Whether any index excludes: most pools have none, and their writes needn't look. */
+  readonly hasUnique: boolean;
 
   constructor(
     stored: readonly StoredIndex[],
@@ -53,6 +55,11 @@ export class PoolIndexes {
       list.push({ id: index.id, name: index.name, stored: index, parts, unique, expiry });
       this.#byCollection.set(index.collectionId, list);
     }
+    this.hasUnique = [...this.#byCollection.values()].flat().some(({ unique }) => unique);
+  }
+
+  get isEmpty(): boolean {
+    return this.#byCollection.size === 0;
   }
 
   of(collectionId: number): readonly CollectionIndex[] {

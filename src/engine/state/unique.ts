@@ -12,6 +12,7 @@ import type { CollectionIndex } from './indexes.js';
 import { jsonEqual, pointerToken } from './json.js';
 import { stateOf } from './loading.js';
 import type { Attributes, Change, ItemRef, ItemState } from './model.js';
+import type { Replica } from './replica.js';
 
 /** An item would take what another one has. */
 export interface Clash {
@@ -27,6 +28,7 @@ interface Wish {
 }
 
 const PAGE = 50;
+const NO_WISHES: readonly Wish[] = [];
 
 /** Watches over the unique indexes during one group. */
 export class UniqueValues {
@@ -34,26 +36,27 @@ export class UniqueValues {
   readonly #taken = new Map<string, ItemRef[]>();
 
   constructor(
-    private readonly poolId: number,
-    private readonly indexesOf: (collection: string) => readonly CollectionIndex[],
-    private readonly collectionId: (collection: string) => number,
+    /** As the locked pool is; undefined while there is none. */
+    private readonly replica: Replica | undefined,
     private readonly tx: StoreTransaction,
   ) {}
 
-  /** What the changes wish for in unique indexes; nothing in most cases, and then there is nothing to wait for. */
-  wishes(changes: readonly Change[]): Wish[] {
-    const wishes: Wish[] = [];
-    for (const change of changes) {
-      const { collection, key, after } = change;
-      if (!after) continue;
-      for (const index of this.indexesOf(collection)) {
-        if (!index.unique || index.stored.state !== 'ready') continue;
-        if (!index.parts.some(({ tokens }) => change.changed.includes(tokens[0] as string))) continue;
-        const sortKey = sortKeyOf(index.parts, after.attributes);
-        if (sortKey.complete) wishes.push({ index, ref: { collection, key }, attributes: after.attributes, sortKey });
-      }
-    }
-    return wishes;
+  /** What a command wishes for in unique indexes; nothing in most cases, and then there is nothing to wait for. */
+  wishes(draft: Draft): readonly Wish[] {
+    if (!this.replica?.indexes.hasUnique) return NO_WISHES;
+    return draft.changes().flatMap((change) => this.#wishesOf(change));
+  }
+
+  #wishesOf({ collection, key, after, changed }: Change): Wish[] {
+    const stored = this.replica?.collections.get(collection);
+    if (!after || !stored) return [];
+    const { attributes } = after;
+    return (this.replica?.indexes.of(stored.id) ?? []).flatMap((index) => {
+      if (!index.unique || index.stored.state !== 'ready') return [];
+      if (!index.parts.some(({ tokens }) => changed.includes(tokens[0] as string))) return [];
+      const sortKey = sortKeyOf(index.parts, attributes);
+      return sortKey.complete ? [{ index, ref: { collection, key }, attributes, sortKey }] : [];
+    });
   }
 
   /** The first wish for what another item has, as the draft leaves it. */
@@ -83,6 +86,10 @@ export class UniqueValues {
     }
   }
 
+  get #poolId(): number {
+    return this.replica?.id as number;
+  }
+
   async #holders(wishes: readonly Wish[]): Promise<Map<string, ItemRef[]>> {
     const holders = new Map<string, ItemRef[]>();
     const indexes = new Set(wishes.map(({ index }) => index));
@@ -90,7 +97,7 @@ export class UniqueValues {
       const own = wishes.filter((wish) => wish.index === index);
       const sortKeys = own.map(({ sortKey }) => sortKey.bytes);
       const collection = (own[0] as Wish).ref.collection;
-      for (const { sortKey, key } of await this.tx.entries(this.poolId, index.id, sortKeys)) {
+      for (const { sortKey, key } of await this.tx.entries(this.#poolId, index.id, sortKeys)) {
         const id = `${index.id}/${sortKey.toString('latin1')}`;
         holders.set(id, [...(holders.get(id) ?? []), { collection, key }]);
       }
@@ -101,9 +108,8 @@ export class UniqueValues {
   async #stateOf(ref: ItemRef, draft: Draft): Promise<ItemState | undefined> {
     const known = draft.known(ref);
     if (known) return known.state;
-    const [item] = await this.tx.items(this.poolId, [
-      { collectionId: this.collectionId(ref.collection), key: ref.key },
-    ]);
+    const collectionId = this.replica?.collections.get(ref.collection)?.id as number;
+    const [item] = await this.tx.items(this.#poolId, [{ collectionId, key: ref.key }]);
     return item && stateOf(item);
   }
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Problem } from '../errors.js';
-import type { Command, WriteAnswer } from '../state/commands.js';
+import type { Command } from '../state/commands.js';
 import type { Committer } from '../state/committer.js';
+import type { WriteAnswer } from '../state/item-commands.js';
 import type { Reader } from '../state/reader.js';
 import { type ByteSource, Import, type ImportEvent } from './import.js';
 import { Slots } from './slots.js';
