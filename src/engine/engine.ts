@@ -69,8 +69,8 @@ export class Engine {
     if (isSystemName(collection)) return emptyDefinition;
     const ref = { collection: DICTIONARY, key: collection };
     const remembered = replica.remembered(ref);
-    if (remembered) return this.definitions.of(remembered.state);
-    return Promise.resolve(this.reader.item(replica.name, ref)).then(({ state }) => this.definitions.of(state));
+    if (remembered) return this.definitions.lenient(remembered.state);
+    return Promise.resolve(this.reader.item(replica.name, ref)).then(({ state }) => this.definitions.lenient(state));
   }
 
   get cacheBytes(): number {

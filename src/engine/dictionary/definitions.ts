@@ -1,4 +1,5 @@
 /** The compiled definitions of this node's collections, kept by the text of their entries: compiling is dear, using is cheap. */
+import { Problem } from '../errors.js';
 import type { ItemState } from '../state/model.js';
 import { compileDefinition, type Definition, emptyDefinition } from './definition.js';
 
@@ -19,6 +20,16 @@ export class Definitions {
       this.#byState.set(entry, definition);
     }
     return definition;
+  }
+
+  /** The same, for those who only read: an entry that was sound once and isn't any more, after a new version, says nothing. */
+  lenient(entry: ItemState | undefined): Definition {
+    try {
+      return this.of(entry);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      return emptyDefinition;
+    }
   }
 
   #compiled(entry: ItemState): Definition {

@@ -137,12 +137,12 @@ export class Querying {
   async #definitionOf({ replica, revision }: Reading, collection: string, source: ItemSource): Promise<Definition> {
     const ref = { collection: DICTIONARY, key: collection };
     const remembered = replica.remembered(ref);
-    if (remembered) return this.definitions.of(remembered.state);
+    if (remembered) return this.definitions.lenient(remembered.state);
     const dictionary = replica.collections.get(DICTIONARY);
     const [item] = dictionary ? await source.items(replica.id, [{ collectionId: dictionary.id, key: collection }]) : [];
     const state = item && stateOf(item);
     if (revision === replica.revision) replica.remember(ref, state);
-    return this.definitions.of(state);
+    return this.definitions.lenient(state);
   }
 
   async #inScope<T>(

@@ -122,9 +122,12 @@ export class Draft {
     return collection?.present ? collection : undefined;
   }
 
-  /** Brings the collection into being, with an empty entry in the dictionary. */
+  /** Brings the collection into being, with an empty entry in the dictionary; also one whose entry the command has deleted. */
   createCollection(name: string): void {
-    if (!this.collection(name)) this.write({ collection: DICTIONARY, key: name }, {});
+    const ref = { collection: DICTIONARY, key: name };
+    const touched = this.#touched.get(refId(ref));
+    const isThere = touched ? touched.state !== undefined : this.collection(name) !== undefined;
+    if (!isThere) this.write(ref, {});
   }
 
   /** What the dictionary says of an application's collection. */
@@ -134,7 +137,7 @@ export class Draft {
 
   /** What it said before the command. */
   formerDefinition(collection: string): Definition {
-    return this.definitions.of(this.group.items.get(refId({ collection: DICTIONARY, key: collection })));
+    return this.definitions.lenient(this.group.items.get(refId({ collection: DICTIONARY, key: collection })));
   }
 
   /** Answers how to undo what is done to the item from now on. */
@@ -194,7 +197,8 @@ export class Draft {
    */
   accept(dryRun: boolean): Change[] {
     const { group } = this;
-    for (const { collection } of this.changes()) if (!isSystemName(collection)) this.createCollection(collection);
+    for (const { collection, op } of this.changes())
+      if (op !== 'delete' && !isSystemName(collection)) this.createCollection(collection);
     const changes = this.changes();
     this.#checkBytes(changes);
     const collections = tallyCollections(group, changes, this.nextRevision);
