@@ -78,6 +78,17 @@ export class Load {
     return answer;
   }
 
+  /** Declares an index, as a commit that no view of the application's collections sees. */
+  async declareIndex(collection: string, attribute: string): Promise<void> {
+    const op: Op = { op: 'put', collection: '_dictionary', key: collection, attributes: { indexes: [attribute] } };
+    const answer = await send(this.client, this.pool, { kind: 'single', op });
+    if (answer.status >= 400) throw new Error(`${answer.status} ${JSON.stringify(answer.body)}`);
+    this.acknowledged.push({
+      revision: Number(answer.headers['stargus-revision']),
+      command: { kind: 'single', op },
+    });
+  }
+
   get revision(): number {
     return this.acknowledged.reduce((highest, { revision }) => Math.max(highest, revision), 0);
   }
@@ -94,6 +105,7 @@ export class Load {
           `The write at ${revision} is number ${outcome.revision} (${outcome.committed ? 'a' : 'no'} commit): ${JSON.stringify(command)}`,
         );
       }
+      model.forgetSystem();
       if (asked.has(revision)) states.set(revision, [...model.items.values()]);
     }
     return {

@@ -104,6 +104,14 @@ export class Model {
       .sort((a, b) => compareBytes(a.key, b.key));
   }
 
+  /** Leaves of the last commit what is the application's: its views don't see the system's collections. */
+  forgetSystem(): void {
+    const last = this.commits.at(-1);
+    if (!last?.changes.some(({ collection }) => collection.startsWith('_'))) return;
+    this.commits[this.commits.length - 1] = { revision: last.revision, changes: [] };
+    for (const { collection, key } of last.changes) this.items.delete(`${collection}/${key}`);
+  }
+
   /** Judges the command and, if it is not refused and no dry run, applies it. */
   run(command: Command): Outcome {
     const draft = new Map(this.items);

@@ -52,6 +52,21 @@ export async function findPage(scope: Scope, request: PageRequest): Promise<Page
   }
 }
 
+/** All matching items, where an index makes them few; undefined where none does. */
+export async function findFew(scope: Scope, selection: Selection, bytesMax: number): Promise<Found[] | undefined> {
+  const accesses = narrowAccesses(scope.indexes, selection.filter);
+  const { access, count } = await narrowest(scope, accesses, limits.gatherCheaplyMax + 1);
+  if (!access || count > limits.gatherCheaplyMax) return undefined;
+  const found: Found[] = [];
+  let bytes = 0;
+  for await (const item of matchesOf(access, scope, selection, new Budget(Number.MAX_SAFE_INTEGER))) {
+    found.push(item);
+    bytes += item.bytes;
+    if (bytes > bytesMax) return undefined;
+  }
+  return found;
+}
+
 /** How many items match. */
 export async function countMatches(scope: Scope, { filter, range }: Selection): Promise<number> {
   const { source, poolId, collectionId } = scope;

@@ -2,9 +2,13 @@
  * A snapshot of any size at one revision R, without a long transaction and without holding anything while the reader is
  * slow: each page is read at whatever revision the pool has by then, and the commits after R are undone on it, which the
  * change log makes possible, for it keeps the former values. A snapshot that takes longer than the log is kept ends early.
+ *
+ * Where the view has a filter that an index makes narrow, what matches is one page, and the rest isn't looked at.
  */
 import { limits } from '../limits.js';
-import type { Store } from '../ports.js';
+import type { PoolHead, Store } from '../ports.js';
+import { scopeOf } from '../query/querying.js';
+import { findFew } from '../query/run.js';
 import { compareKeys, isInRange } from '../state/key-order.js';
 import { stateOf } from '../state/loading.js';
 import { type ItemState, stateBefore } from '../state/model.js';
@@ -40,14 +44,10 @@ export async function* snapshot(
   let undoBytes = 0;
   let undoneTo = undoFrom;
   let after: string | undefined;
+  let few = await readFew(store, replica, view);
   for (let more = true; more; ) {
-    const page = await store.range(replica.id, {
-      collectionId: collection.id,
-      ...view.range,
-      after,
-      limit: limits.pageItemsMax,
-      bytesMax: limits.snapshotPartBytesMax,
-    });
+    const page = few ?? (await readPage(store, replica, view, collection.id, after));
+    few = undefined;
     if (!page.head) throw new LogExpired('deleted');
     for await (const commit of log.between(replica, undoneTo, page.head.revision)) {
       for (const change of commit.changes) {
@@ -65,7 +65,7 @@ export async function* snapshot(
     const last: string | undefined = more ? page.items.at(-1)?.key : undefined;
     const items = new Map<string, ItemState>();
     for (const item of page.items) {
-      const state = shown(view, item.key, stateOf(item));
+      const state = shown(view, item.key, item.state);
       if (state) items.set(item.key, state);
     }
     for (const [key, state] of undo) {
@@ -78,6 +78,43 @@ export async function* snapshot(
     after = last;
     yield Array.from(items, ([key, state]) => ({ key, state })).sort((a, b) => compareKeys(a.key, b.key));
   }
+}
+
+/** Items in the order of their keys, all that there are up to the last one, and the pool at that moment. */
+interface Read {
+  readonly head: PoolHead | undefined;
+  readonly items: SnapshotPage;
+  readonly more: boolean;
+}
+
+async function readPage(
+  store: Store,
+  replica: Replica,
+  { range }: View,
+  collectionId: number,
+  after: string | undefined,
+): Promise<Read> {
+  const page = await store.range(replica.id, {
+    ...range,
+    collectionId,
+    after,
+    limit: limits.pageItemsMax,
+    bytesMax: limits.snapshotPartBytesMax,
+  });
+  return { ...page, items: page.items.map((item) => ({ key: item.key, state: stateOf(item) })) };
+}
+
+/** All items that match, where an index makes them few. */
+function readFew(store: Store, replica: Replica, { request, range }: View): Promise<Read | undefined> {
+  const { where: filter, collection } = request;
+  if (!filter) return Promise.resolve(undefined);
+  return store.snapshot(replica.id, async (source, head, indexes) => {
+    if (!head) return undefined;
+    if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await indexes(), head.indexVersion);
+    const scope = scopeOf(source, replica, head, collection as string, { scanItemsMax: limits.gatherCheaplyMax });
+    const items = scope && (await findFew(scope, { filter, range }, UNDO_BYTES_MAX));
+    return items && { head, items, more: false };
+  });
 }
 
 /** The state, if it is one that the view's filter lets through: of others nothing needs to be kept. */
