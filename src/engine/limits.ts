@@ -115,6 +115,8 @@ export const limits = {
   /** What a build adds in one transaction, between which writers go on. */
   indexStepItems: 500,
   indexStepBytesMax: 2 * MiB,
+  /** A new definition of so many items is checked in its own commit; of more, beforehand, while writers go on. */
+  checkInCommitItemsMax: 2000,
   /** Declaring a unique index looks for duplicates in memory, at about 200 bytes for each item. */
   uniqueCheckItemsMax: 500_000,
   /** Steps that checking all items of one command may take: about half a second, in which no other commit goes on. */

@@ -4,7 +4,7 @@
  * (a deletion by query, a definition) explores first and is judged in a group of its own.
  */
 import type { Problem } from '../errors.js';
-import type { StoredItem } from '../ports.js';
+import type { Store, StoredItem } from '../ports.js';
 import type { Selection } from '../query/run.js';
 import type { Subject } from '../subject.js';
 import type { Draft } from './draft.js';
@@ -25,15 +25,34 @@ export interface Command<Answer> {
    * it, false when it is refused as a whole.
    */
   readonly refuse?: (ref: ItemRef, problem: Problem) => boolean;
+  /** Forgets what it was told when it was judged before: a transaction is repeated as if it had never been. */
+  readonly reset?: () => void;
   decide(draft: Draft): (settled: Settled) => Answer;
+}
+
+/**
+ * Thrown by a command that wants to look at much before it is judged: `prepare` is done without the pool's lock, then the
+ * command is judged anew.
+ */
+export class Unprepared extends Error {
+  constructor(readonly prepare: (store: Store) => Promise<void>) {
+    super('The command is not prepared');
+    this.name = 'Unprepared';
+  }
 }
 
 /** Reads the present state inside the commit's transaction, and leaves what it reads to the draft. */
 export interface Explorer {
+  /** The pool's id; 0 while there is none. */
+  readonly poolId: number;
   /** The pool's state, as the commands before have left it, as a draft to try things on. */
   draft(): Draft;
   /** All items of a collection, page by page; they aren't left to the draft. */
   pages(collection: string): AsyncIterable<readonly StoredItem[]>;
+  /** The named items that there are; they aren't left to the draft. */
+  items(collection: string, keys: readonly string[]): Promise<StoredItem[]>;
+  /** The keys of a collection's items that changed after the revision; undefined when they are too many or forgotten. */
+  changedSince(collection: string, revision: number): Promise<Set<string> | undefined>;
   /** Leaves the items that match to the draft and answers their keys, in order, up to the limit. */
   matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }>;
   /** Leaves up to `limit` items whose time is over to the draft and answers their keys. */

@@ -10,7 +10,7 @@ import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '../ports.js';
-import type { Command } from './commands.js';
+import type { Command, Unprepared } from './commands.js';
 import {
   type GroupOptions,
   type Idempotency,
@@ -54,30 +54,37 @@ export class Committer {
     command: Command<Answer>,
     idempotency?: Idempotency<Answer>,
   ): Promise<Submitted<Answer>> {
-    if (this.#closing) return Promise.reject(new Problem('unavailable', 'The server is stopping.'));
-    let queue = this.#queues.get(pool);
-    if (!queue) {
-      queue = { waiting: [], bytes: 0, running: false };
-      this.#queues.set(pool, queue);
-    }
-    if (queue.waiting.length >= limits.queueCommandsMax || queue.bytes + command.bytes > limits.queueBytesMax) {
-      this.telemetry.groupFailed('queueFull');
-      return Promise.reject(
-        new Problem('unavailable', 'Too many writes wait for this pool.', { headers: { 'retry-after': '1' } }),
-      );
-    }
-    const { waiting } = queue;
-    const promise = new Promise<Submitted<Answer>>((resolve, reject) => {
-      waiting.push({
+    return new Promise<Submitted<Answer>>((resolve, reject) => {
+      this.#enqueue(pool, {
         command,
         idempotency: idempotency as Idempotency<unknown> | undefined,
         resolve: resolve as (submitted: Submitted<unknown>) => void,
         reject,
       });
     });
-    queue.bytes += command.bytes;
+  }
+
+  #enqueue(pool: string, waiting: Waiting): void {
+    if (this.#closing) {
+      waiting.reject(new Problem('unavailable', 'The server is stopping.'));
+      return;
+    }
+    let queue = this.#queues.get(pool);
+    if (!queue) {
+      queue = { waiting: [], bytes: 0, running: false };
+      this.#queues.set(pool, queue);
+    }
+    const { bytes } = waiting.command;
+    if (queue.waiting.length >= limits.queueCommandsMax || queue.bytes + bytes > limits.queueBytesMax) {
+      this.telemetry.groupFailed('queueFull');
+      waiting.reject(
+        new Problem('unavailable', 'Too many writes wait for this pool.', { headers: { 'retry-after': '1' } }),
+      );
+      return;
+    }
+    queue.waiting.push(waiting);
+    queue.bytes += bytes;
     if (!queue.running) this.#start(pool, queue);
-    return promise;
   }
 
   /** Commands that wait or are under way. */
@@ -129,9 +136,10 @@ export class Committer {
     this.#publish(judged);
     if (judged.building) this.onBuilding?.();
     for (const [i, verdict] of judged.verdicts.entries()) {
-      const { resolve, reject } = group[i] as Waiting;
-      if ('submitted' in verdict) resolve(verdict.submitted);
-      else reject(verdict.problem);
+      const waiting = group[i] as Waiting;
+      if ('submitted' in verdict) waiting.resolve(verdict.submitted);
+      else if ('problem' in verdict) waiting.reject(verdict.problem);
+      else this.#prepare(pool, waiting, verdict.unprepared);
     }
     this.telemetry.groupCommitted(
       pool,
@@ -142,6 +150,14 @@ export class Committer {
     const left = group.slice(judged.verdicts.length);
     queue.waiting.unshift(...left);
     for (const { command } of left) queue.bytes += command.bytes;
+  }
+
+  /** Lets a command look at what it wants to, without the pool's lock, and queues it again. */
+  #prepare(pool: string, waiting: Waiting, { prepare }: Unprepared): void {
+    prepare(this.store).then(
+      () => this.#enqueue(pool, waiting),
+      (error) => waiting.reject(error instanceof Problem ? error : this.#explain(error)),
+    );
   }
 
   /** The commits are durable, whatever happens here: what can't be told is made good by reading the log. */

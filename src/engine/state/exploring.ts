@@ -28,6 +28,10 @@ export class Exploring implements Explorer {
     private readonly options: ExploringOptions,
   ) {}
 
+  get poolId(): number {
+    return this.replica?.id ?? 0;
+  }
+
   draft(): Draft {
     return new Draft(this.state, this.definitions);
   }
@@ -44,6 +48,32 @@ export class Exploring implements Explorer {
       // The pool waits, other pools and the readers don't.
       if (more) await new Promise((resolve) => setImmediate(resolve));
     }
+  }
+
+  async items(collection: string, keys: readonly string[]): Promise<StoredItem[]> {
+    const stored = this.#stored(collection);
+    if (!stored) return [];
+    return this.tx.items(
+      stored.poolId,
+      keys.map((key) => ({ collectionId: stored.id, key })),
+    );
+  }
+
+  async changedSince(collection: string, revision: number): Promise<Set<string> | undefined> {
+    const stored = this.#stored(collection);
+    const keys = new Set<string>();
+    let [after, rows] = [revision, 0];
+    for (let complete = stored === undefined; !complete && stored; ) {
+      const bounds = { rowsMax: limits.logPageRowsMax, bytesMax: limits.logPageBytesMax };
+      const page = await this.tx.log({ poolId: stored.poolId, after, ...bounds });
+      if (!page.head || after + 1 < page.head.oldestRevision) return undefined;
+      for (const row of page.rows) if (row.collectionId === stored.id) keys.add(row.key);
+      rows += page.rows.length;
+      if (rows > limits.changesRowsExaminedMax) return undefined;
+      after = page.rows.at(-1)?.revision ?? after;
+      ({ complete } = page);
+    }
+    return keys;
   }
 
   async matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }> {

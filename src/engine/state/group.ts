@@ -9,7 +9,7 @@ import { errorTable, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
 import { isSystemName } from './collections.js';
-import type { Command, Settled } from './commands.js';
+import { type Command, type Settled, Unprepared } from './commands.js';
 import { newEpoch } from './cursor.js';
 import { bytesOf, Draft, GroupState, refId } from './draft.js';
 import { Exploring, type ExploringOptions } from './exploring.js';
@@ -46,7 +46,11 @@ export interface Request {
 }
 
 /** How a group ended for one of its commands. */
-export type Verdict = { readonly submitted: Submitted<unknown> } | { readonly problem: unknown };
+export type Verdict =
+  | { readonly submitted: Submitted<unknown> }
+  | { readonly problem: unknown }
+  /** To be prepared, and then judged anew. */
+  | { readonly unprepared: Unprepared };
 
 export interface Judged {
   /** Of the group's first commands, at least one: those that follow are for the next group. */
@@ -114,6 +118,7 @@ export async function judgeGroup(
         verdicts.push({ submitted: { replayed: replay(former, (idempotency as Idempotency<unknown>).fingerprint) } });
         continue;
       }
+      command.reset?.();
       if (command.explore) await command.explore(new Exploring(state, replica, tx, definitions, now, options));
       const { answer, changes } = await decide(command, state, unique, definitions, options, telemetry);
       for (const change of changes) work += bytesOf(change);
@@ -126,6 +131,10 @@ export async function judgeGroup(
       }
       verdicts.push({ submitted: { answer } });
     } catch (error) {
+      if (error instanceof Unprepared) {
+        verdicts.push({ unprepared: error });
+        continue;
+      }
       if (!(error instanceof Problem)) throw error;
       if (head) error.at = { epoch: state.epoch, revision: state.revision };
       verdicts.push({ problem: error });

@@ -6,7 +6,7 @@ import type { Selection } from '../query/run.js';
 import type { Subject } from '../subject.js';
 import { DICTIONARY, isSystemName } from './collections.js';
 import type { Command, Explorer, Settled } from './commands.js';
-import { checkDefinitions } from './definition-checks.js';
+import { DefinitionChecks } from './definition-checks.js';
 import { type Draft, refId } from './draft.js';
 import { getMember } from './json.js';
 import type { Attributes, ItemRef, ItemState } from './model.js';
@@ -60,15 +60,14 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
   const isOne = atomic && (ops.length > 1 || conditions.length > 0);
   /** Ops that were refused for what isn't in the draft. */
   const refusals = new Map<number, Problem>();
-  const definesSomething = ops.some(({ collection }) => collection === DICTIONARY);
+  const checks = ops.some(({ collection }) => collection === DICTIONARY) ? new DefinitionChecks() : undefined;
   return {
     subject: request.subject,
     bytes: request.bytes,
     dryRun: request.dryRun ?? false,
     touches,
-    ...(definesSomething && {
-      explore: (explorer: Explorer) => checkDefinitions(explorer, ops, (draft, op) => judge(draft, op), refusals),
-    }),
+    ...(checks && { explore: (explorer: Explorer) => checks.check(explorer, ops, judge, refusals) }),
+    reset: () => refusals.clear(),
     refuse(ref, problem) {
       if (isOne) throw problem.atOp(lastOpOn(ops, ref));
       if (atomic) return false;
