@@ -1,4 +1,5 @@
 /** The commands on collections and pools: making, describing and dropping them. */
+import { checkSystemItem } from '../dictionary/system-items.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Subject } from '../subject.js';
@@ -46,6 +47,8 @@ export function describeCollection(request: {
         ? { op: 'put', attributes: { ...others, ...said } }
         : { op: 'merge', attributes: said };
       draft.write(ref, apply(action, present?.attributes));
+      // What came together may be more than each of its parts: an entry that can't be used would stop every write.
+      checkSystemItem(draft, ref);
       return (settled) => ({
         ...settled,
         created,
