@@ -105,12 +105,12 @@ export class AttributesController {
   increment(call: Call<unknown, z.output<typeof schema.incrementBody>>): Promise<void> {
     const { attribute } = call.body;
     return this.calls.write(call, writeKey(call), { op: 'increment', ...call.body }, (answer) => {
-      const { item, revision, changed } = answer.results[0] as OpResult;
+      const { item, revision, changed, warnings } = answer.results[0] as OpResult;
       const value = getMember((item as ItemState).attributes, attribute);
       return {
         status: 200,
         headers: writeHeaders(answer),
-        body: JSON.stringify({ attribute, value, revision, changed }),
+        body: JSON.stringify({ attribute, value, revision, changed, warnings }),
       };
     });
   }
@@ -118,8 +118,12 @@ export class AttributesController {
 
 function attributeShape(name: string): WriteShape {
   return (answer) => {
-    const { item, changed, revision, status } = answer.results[0] as OpResult;
+    const { item, changed, revision, status, warnings } = answer.results[0] as OpResult;
     const value: Json = (item && getMember(item.attributes, name)) ?? null;
-    return { status, headers: writeHeaders(answer), body: JSON.stringify({ name, value, revision, changed }) };
+    return {
+      status,
+      headers: writeHeaders(answer),
+      body: JSON.stringify({ name, value, revision, changed, warnings }),
+    };
   };
 }

@@ -5,7 +5,6 @@ import {
   attributes,
   changedNames,
   cursor,
-  errorPlace,
   fieldsParameter,
   filterMember,
   item,
@@ -14,6 +13,7 @@ import {
   jsonValue,
   name,
   revision,
+  warnings,
 } from './schemas.js';
 
 export const itemQuery = z.strictObject({ fields: fieldsParameter.optional() });
@@ -44,7 +44,7 @@ export const jsonPatchBody = z
 export const deletedItem = z.object({ revision, existed: z.boolean() }).meta({ id: 'DeletedItem' });
 
 export const attributeAnswer = z
-  .object({ name: z.string(), value: jsonValue, revision, changed: changedNames.optional() })
+  .object({ name: z.string(), value: jsonValue, revision, changed: changedNames.optional(), warnings })
   .meta({
     id: 'Attribute',
     description: 'One attribute. `changed` is there after a write; `value` is null after a removal.',
@@ -62,7 +62,7 @@ export const incrementBody = z
   });
 
 export const incrementAnswer = z
-  .object({ attribute: z.string(), value: finite, revision, changed: changedNames })
+  .object({ attribute: z.string(), value: finite, revision, changed: changedNames, warnings })
   .meta({ id: 'Incremented' });
 
 export const deleteItemsBody = z
@@ -154,9 +154,7 @@ export const batchAnswer = z
           key: itemKey,
           revision,
           changed: changedNames,
-          warnings: z.array(errorPlace).optional().meta({
-            description: 'Where the item is not as the data dictionary says, in the mode `warn`.',
-          }),
+          warnings,
           value: z.number().optional().meta({ type: 'number', format: 'double', description: 'After `increment`.' }),
           problem: jsonObject.optional().meta({
             type: 'object',

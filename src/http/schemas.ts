@@ -53,7 +53,7 @@ export const changedNames = z
   .array(z.string())
   .meta({ description: 'The names of the attributes that were set or removed.' });
 
-export const errorPlace = z
+const errorPlace = z
   .object({
     pointer: z.string().meta({ description: 'A JSON Pointer into the body, or `?` and the name of a parameter.' }),
     code: z.string().meta({ 'x-extensible-enum': Object.keys(errorTable) }),
@@ -61,6 +61,10 @@ export const errorPlace = z
     index: z.int().optional().meta({ type: 'integer', format: 'int32', description: 'Which op of a batch.' }),
   })
   .meta({ id: 'ErrorPlace', description: 'One place of a request that is at fault.' });
+
+export const warnings = z.array(errorPlace).optional().meta({
+  description: 'Where the item is not as the data dictionary says, in the mode `warn`.',
+});
 
 export const writtenItem = z
   .object({
@@ -70,9 +74,7 @@ export const writtenItem = z
     createdRevision: revision,
     attributes,
     changed: changedNames,
-    warnings: z.array(errorPlace).optional().meta({
-      description: 'Where the item is not as the data dictionary says, in the mode `warn`.',
-    }),
+    warnings,
   })
   .meta({ id: 'WrittenItem', description: 'An item after a write, and what the write changed.' });
 
