@@ -52,9 +52,9 @@ export class HistoryController {
 }
 
 function tell({ revision, time, subject, change }: HistoryEntry, epoch: string): string {
-  const { op, collection, key, changed, removed, before, after } = change;
+  const { op, collection, key, changed, removed, before, after, reason } = change;
   const head = { revision, cursor: formatCursor(epoch, revision), time: new Date(time).toISOString(), subject };
-  const text = JSON.stringify({ ...head, op, collection, key, changed, removed });
+  const text = JSON.stringify({ ...head, op, collection, key, changed, removed, reason });
   const previous = JSON.stringify(pickMembers(before, changed));
   return `${text.slice(0, -1)},"attributes":${after?.json ?? '{}'},"previous":${previous}}`;
 }

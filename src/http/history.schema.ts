@@ -43,6 +43,10 @@ const itemChange = z
       additionalProperties: true,
       description: 'The former values of what changed.',
     }),
+    reason: z
+      .string()
+      .optional()
+      .meta({ 'x-extensible-enum': ['expired'], description: 'Why the item went, where nobody asked for it.' }),
   })
   .meta({ id: 'ItemChange', description: 'One change of one item, with the commit that it was part of.' });
 
