@@ -70,7 +70,7 @@ export class IndexBuilder {
   /** One step of a build. Answers whether there is more to do. */
   #build(pool: string, poolId: number, indexId: number): Promise<boolean> {
     return this.store.transact(async (tx) => {
-      const { head, now } = await tx.lockPool(pool);
+      const { head } = await tx.lockPool(pool);
       if (head?.id !== poolId) return false;
       const index = (await tx.indexes(poolId)).find(({ id }) => id === indexId);
       // Another node may have finished it, and its definition may have changed.
@@ -80,7 +80,7 @@ export class IndexBuilder {
         if (state !== 'violated') await tx.updateIndex(poolId, index, state);
         return false;
       }
-      const { index: built, more } = await buildStep(index, poolId, now, tx);
+      const { index: built, more } = await buildStep(index, poolId, tx);
       await tx.updateIndex(poolId, built, more ? 'building' : await stateWhenBuilt(built, poolId, tx));
       return more;
     });

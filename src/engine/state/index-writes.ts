@@ -60,7 +60,7 @@ export async function defineIndexes(
   tx: StoreTransaction,
 ): Promise<boolean> {
   let left = false;
-  for (const { changes, time } of commits) {
+  for (const { changes } of commits) {
     for (const change of changes) {
       if (change.collection !== DICTIONARY) continue;
       const collection = collectionOf(change.key);
@@ -84,16 +84,16 @@ export async function defineIndexes(
           builtItems: 0,
         };
         if (collection.items > limits.indexInlineItemsMax) left = true;
-        else await buildAtOnce(index, poolId, time, tx);
+        else await buildAtOnce(index, poolId, tx);
       }
     }
   }
   return left;
 }
 
-async function buildAtOnce(index: StoredIndex, poolId: number, time: number, tx: StoreTransaction): Promise<void> {
+async function buildAtOnce(index: StoredIndex, poolId: number, tx: StoreTransaction): Promise<void> {
   let built = index;
-  for (let more = true; more; ) ({ index: built, more } = await buildStep(built, poolId, time, tx));
+  for (let more = true; more; ) ({ index: built, more } = await buildStep(built, poolId, tx));
   await tx.updateIndex(poolId, built, await stateWhenBuilt(built, poolId, tx));
 }
 
@@ -101,7 +101,6 @@ async function buildAtOnce(index: StoredIndex, poolId: number, time: number, tx:
 export async function buildStep(
   index: StoredIndex,
   poolId: number,
-  time: number,
   tx: StoreTransaction,
 ): Promise<{ index: StoredIndex; more: boolean }> {
   const [parsed] = new PoolIndexes([index], 0).of(index.collectionId) as [CollectionIndex];
@@ -111,7 +110,8 @@ export async function buildStep(
     limit: limits.indexStepItems,
     bytesMax: limits.indexStepBytesMax,
   });
-  const entries = items.flatMap((item) => entryOf(parsed, item.key, stateOf(item).attributes, time) ?? []);
+  // A time to live counts from the last change, which isn't read here: who finds the entry due, as it is at once, moves it.
+  const entries = items.flatMap((item) => entryOf(parsed, item.key, stateOf(item).attributes, 0) ?? []);
   await tx.addEntries(poolId, entries);
   const builtTo = items.at(-1)?.key ?? index.builtTo;
   return { index: { ...index, builtTo, builtItems: index.builtItems + items.length }, more };
