@@ -6,15 +6,19 @@
  * A large collection is looked at beforehand, in a snapshot and without the pool's lock, while writers go on; inside the commit
  * only what changed since is. Unique values are always looked at inside: they are a matter between items.
  */
+import { createHash } from 'node:crypto';
 import type { Definition } from '../dictionary/definition.js';
+import { canonical } from '../dictionary/schema-keywords.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store, StoredItem } from '../ports.js';
+import { readTokens } from '../query/path.js';
 import { sortKeyOf } from '../query/sort-key.js';
 import { DICTIONARY } from './collections.js';
 import { type Explorer, Unprepared } from './commands.js';
 import type { Draft } from './draft.js';
 import { partsOf } from './indexes.js';
+import type { Json } from './json.js';
 import { stateOf } from './loading.js';
 import type { Attributes, ItemRef } from './model.js';
 
@@ -182,13 +186,12 @@ function uniqueOf(definition: Definition, former: Definition) {
     .map(({ name, parts }) => ({ name, parts: partsOf(parts) }));
 }
 
-/** Tells of every item whose values an item before it has. What was cut from a sort key is left to the index itself. */
+/** Tells of every item whose values an item before it has. */
 function duplicateJudge(name: string, parts: ReturnType<typeof partsOf>): Judge {
   const holders = new Map<string, string>();
   return (key, attributes) => {
-    const { bytes, complete, exact } = sortKeyOf(parts, attributes);
-    if (!complete || !exact) return [];
-    const id = bytes.toString('latin1');
+    const id = valuesId(parts, attributes);
+    if (id === undefined) return [];
     const holder = holders.get(id);
     if (holder !== undefined)
       return [{ pointer: '/attributes', detail: `has the values of ${holder} in the unique index ${name}` }];
@@ -201,6 +204,17 @@ function duplicateJudge(name: string, parts: ReturnType<typeof partsOf>): Judge 
     holders.set(id, key);
     return [];
   };
+}
+
+/** Equal for equal values in all parts; undefined where one is absent. Sort keys are short, but are cut where values are long. */
+function valuesId(parts: ReturnType<typeof partsOf>, attributes: Attributes): string | undefined {
+  const values = parts.map(({ tokens }) => readTokens(tokens, attributes));
+  if (values.includes(undefined)) return undefined;
+  const { bytes, exact } = sortKeyOf(parts, attributes);
+  if (exact) return bytes.toString('latin1');
+  return createHash('sha256')
+    .update(canonical(values as Json[]))
+    .digest('base64url');
 }
 
 class Offenders {
