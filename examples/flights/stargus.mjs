@@ -1,0 +1,74 @@
+/** All that this example needs of a client. */
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { createInterface } from 'node:readline';
+import { COLLECTION, POOL } from './flights.mjs';
+
+const key = process.env.STARGUS_OPERATOR_KEY;
+const authorization = key ? { authorization: `Bearer ${key}` } : {};
+
+export function connect(url) {
+  const pool = `${url}/v1/pools/${POOL}`;
+  const collection = `${pool}/collections/${COLLECTION}`;
+
+  return {
+    pool,
+    collection,
+
+    /** @throws Error that says what to do when no server answers */
+    async ready() {
+      try {
+        const response = await fetch(`${url}/readyz`);
+        if (response.ok) return;
+        throw new Error(`it answers ${response.status}`);
+      } catch (error) {
+        throw new Error(
+          `No Stargus is ready at ${url} (${error.cause?.code ?? error.message}).\n` +
+            'Start one with `npm start` in another terminal, or say with --url where it listens.',
+        );
+      }
+    },
+
+    /** What the data dictionary says of the collection. */
+    describe: (entry) => send('PUT', `${pool}/collections/_dictionary/items/${COLLECTION}`, entry),
+    query: (question) => send('POST', `${collection}/query`, question),
+    merge: (itemKey, attributes) => send('PATCH', `${collection}/items/${itemKey}`, { attributes }),
+    indexes: async () => (await send('GET', collection)).indexes,
+
+    /**
+     * Sends lines and tells each line of the answer, both at the same time: progress comes while there is more to send.
+     * Ends when the answer does.
+     */
+    async import(lines, skip, tell) {
+      const address = `${pool}/import?skip=${skip}`;
+      const send = address.startsWith('https:') ? httpsRequest : httpRequest;
+      const headers = { ...authorization, 'content-type': 'application/x-ndjson' };
+      await new Promise((resolve, reject) => {
+        const outgoing = send(address, { method: 'POST', headers }, async (response) => {
+          try {
+            for await (const line of createInterface({ input: response })) tell(JSON.parse(line));
+            resolve();
+          } catch (error) {
+            reject(error);
+          }
+        });
+        outgoing.once('error', reject);
+        lines.pipe(outgoing);
+      });
+    },
+  };
+}
+
+/** A refusal is thrown as the problem that the server answered. */
+async function send(method, address, body) {
+  const response = await fetch(address, {
+    method,
+    headers: { ...authorization, ...(body && { 'content-type': 'application/json' }) },
+    body: body && JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (response.ok) return answer;
+  throw Object.assign(new Error(`${method} ${address}: ${answer.status} ${answer.code}: ${answer.detail}`), {
+    problem: answer,
+  });
+}
