@@ -9,6 +9,7 @@ import type {
   RangeRequest,
   StoredItem,
 } from '../engine/ports.js';
+import { compareKeys } from '../engine/state/key-order.js';
 import { readBounded } from './bounded.js';
 import type { Row, Session, Value } from './dialect.js';
 import { HEAD, LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js';
@@ -34,8 +35,10 @@ export async function readRange(
     const above = last ? text(last.item_key) : after;
     const conditions = ['pool_id = ?', 'collection_id = ?'];
     const parameters: Value[] = [poolId, collectionId];
-    if (start !== undefined) conditions.push('item_key >= ?') && parameters.push(start);
-    if (above !== undefined) conditions.push('item_key > ?') && parameters.push(above);
+    // One lower bound: of two, SQLite begins at the first and steps over all that the second excludes.
+    const isAbove = above !== undefined && (start === undefined || compareKeys(above, start) >= 0);
+    if (isAbove) conditions.push('item_key > ?') && parameters.push(above);
+    else if (start !== undefined) conditions.push('item_key >= ?') && parameters.push(start);
     if (end !== undefined) conditions.push('item_key < ?') && parameters.push(end);
     const columns = 'collection_id, item_key, attributes, revision, created_revision';
     return session.all(`SELECT ${columns} FROM item WHERE ${conditions.join(' AND ')} ORDER BY item_key LIMIT ?`, [

@@ -166,6 +166,39 @@ describe.each(databases)('the store on $name', ({ name }) => {
     });
   });
 
+  describe('a range', () => {
+    test('begins at the later of its two lower bounds', async () => {
+      const book = await Book.open(store, 'range-bounds');
+      await book.commit(['a', 'b', 'c', 'd'].map((key) => [key, '1']));
+      const keysOf = async (bounds: { start?: string; after?: string; end?: string }) => {
+        const request = { collectionId: book.collectionId, limit: 10, bytesMax: 1000, ...bounds };
+        return (await store.range(book.id, request)).items.map(({ key }) => key).join('');
+      };
+      expect(await keysOf({ start: 'b', after: 'a' })).toBe('bcd');
+      expect(await keysOf({ start: 'b', after: 'b' })).toBe('cd');
+      expect(await keysOf({ start: 'b', after: 'c' })).toBe('d');
+      expect(await keysOf({ start: 'b', after: 'a', end: 'd' })).toBe('bc');
+    });
+
+    test('costs the same wherever it begins: what lies between `start` and `after` is not stepped over', async () => {
+      const book = await Book.open(store, 'range-depth');
+      const keys = Array.from({ length: 20_000 }, (_, i) => `k${String(i).padStart(6, '0')}`);
+      for (let i = 0; i < keys.length; i += 1000) await book.commit(keys.slice(i, i + 1000).map((key) => [key, '1']));
+      const shortestMs = async (after: string) => {
+        let shortest = Number.POSITIVE_INFINITY;
+        for (let i = 0; i < 50; i++) {
+          const request = { collectionId: book.collectionId, start: 'k', after, limit: 20, bytesMax: 10_000 };
+          const startedAt = performance.now();
+          expect((await store.range(book.id, request)).items).toHaveLength(20);
+          shortest = Math.min(shortest, performance.now() - startedAt);
+        }
+        return shortest;
+      };
+      const [shallow, deep] = [await shortestMs(keys[20] as string), await shortestMs(keys[19_000] as string)];
+      expect(deep).toBeLessThan(3 * shallow);
+    });
+  });
+
   describe('pools', () => {
     test('are told apart by every letter, and come in the order of their names', async () => {
       const names = ['order-a', 'order-B', 'order-A', 'order-b', 'order-_', 'order-~', 'order-1'];
