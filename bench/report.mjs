@@ -6,6 +6,25 @@ export function table(head, rows) {
   return `${[line(head), line(head.map((_, column) => (column ? '---:' : '---'))), ...rows.map(line)].join('\n')}\n`;
 }
 
+// Figures of the databases side by side, each with its goal where it has one. A row: {text, figure(target), digits?, atMost?}.
+export function figuresMarkdown(measurements, rows) {
+  const targets = [...new Set(measurements.map((m) => m.target))];
+  const cell = (target, { figure, digits = 0, atMost }) => {
+    const value = figure(target);
+    return `${number(value, digits)}${atMost !== undefined && value > atMost ? ' **falls short**' : ''}`;
+  };
+  return table(
+    ['what', 'goal', ...targets.map((target) => databases[target] ?? target)],
+    rows.map((row) => [
+      row.text,
+      row.atMost === undefined ? '' : `≤ ${row.atMost}`,
+      ...targets.map((target) => cell(target, row)),
+    ]),
+  );
+}
+
+const databases = { 'stargus-sqlite': 'SQLite', 'stargus-mariadb': 'MariaDB' };
+
 export function machineMarkdown(m) {
   const fsync = `fdatasync of a page ${m.fsyncMs.median.toFixed(2)} ms (worst of 200: ${m.fsyncMs.worst.toFixed(2)})`;
   return `${m.cores} cores of ${m.cpu}, ${m.memoryGb} GB, Linux ${m.kernel}, Node ${m.node}, ${m.fileSystem}, ${fsync}, load average before ${m.loadAverage.toFixed(2)}. ${m.time}\n`;

@@ -11,21 +11,23 @@ import { workloads } from './suites/compare.mjs';
 import { peerNames, targets } from './targets/all.mjs';
 import { installPeers } from './targets/peers.mjs';
 
-const suiteNames = ['compare', 'idle', 'nonmatching', 'fsync'];
-const help = `npm run bench -- [options]
-  --suite NAME       ${suiteNames.join(', ')} (compare)
+const suiteNames = ['compare', 'idle', 'nonmatching', 'fsync', 'queries', 'indexes', 'transfer'];
+const help = `npm run bench -- [SUITE] [options]
+  SUITE, --suite     ${suiteNames.join(', ')} (compare)
   --seconds N        measured for each workload (8)
   --rounds N         times that every target is measured (2)
   --only A,B         targets, of: ${Object.keys(targets).join(', ')}
   --workloads A,B    of: ${Object.keys(workloads).join(', ')}
   --watchers N       streams in suites with watchers (1000; idle 5000; nonmatching 10000)
+  --items N          items in suites that fill a collection (queries 1000000, transfer 100000)
   --peers            also ${peerNames.join(' and ')}, building PocketBase when it is missing (needs the Go module proxy)
   --json FILE        where to write all measurements as well
 `;
 
 const say = (text) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
 
-const { values: given } = parseArgs({
+const { values: given, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     suite: { type: 'string', default: 'compare' },
     seconds: { type: 'string', default: '8' },
@@ -33,6 +35,7 @@ const { values: given } = parseArgs({
     only: { type: 'string' },
     workloads: { type: 'string' },
     watchers: { type: 'string' },
+    items: { type: 'string' },
     peers: { type: 'boolean', default: false },
     json: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -55,9 +58,10 @@ const options = {
   warmSeconds: Math.min(1.5, positive('seconds') / 2),
   rounds: positive('rounds'),
   watchers: given.watchers ? positive('watchers') : undefined,
+  items: given.items ? positive('items') : undefined,
   say,
 };
-const [suiteName] = listed(given.suite, suiteNames, 'suite');
+const [suiteName] = listed(positionals[0] ?? given.suite, suiteNames, 'suite');
 const suite = await import(`./suites/${suiteName}.mjs`);
 const machine = machineFacts();
 const { measurements, markdown } = await suite.run(options);

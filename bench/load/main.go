@@ -18,6 +18,7 @@ type options struct {
 	address     string
 	dialect     dialect
 	operation   string
+	custom      custom
 	connections int
 	watchers    int
 	watchOthers string
@@ -56,14 +57,17 @@ func main() {
 
 func parse() (options, error) {
 	o := options{}
-	var kind, pool, collection, pids string
+	var kind, pool, collection, pids, path, body string
 	var seconds, warm float64
 	flag.StringVar(&o.mode, "mode", "requests", "seed | requests | fanout | hold")
 	flag.StringVar(&kind, "dialect", "stargus", "stargus | etcd | pocketbase")
 	flag.StringVar(&o.address, "address", "127.0.0.1:8080", "host:port of the server")
 	flag.StringVar(&pool, "pool", "bench", "pool written and read")
 	flag.StringVar(&collection, "collection", "items", "collection written and read")
-	flag.StringVar(&o.operation, "operation", "put", "put | get, of mode requests")
+	flag.StringVar(&o.operation, "operation", "put", "put | get | custom, of mode requests")
+	flag.StringVar(&o.custom.method, "method", "GET", "method of custom requests")
+	flag.StringVar(&path, "path", "/", "path of custom requests; {n} in it is the number of a random key, {r} any number below a million")
+	flag.StringVar(&body, "body", "", "JSON body of custom requests, with {n} and {r} as in the path")
 	flag.IntVar(&o.connections, "connections", 64, "connections that send requests")
 	flag.IntVar(&o.watchers, "watchers", 1000, "watchers, of modes fanout and hold")
 	flag.StringVar(&o.watchOthers, "watch-others", "", "mode hold: each watcher watches one of the keys, or of the values, that nobody writes: keys | values")
@@ -77,6 +81,7 @@ func parse() (options, error) {
 
 	o.warm = time.Duration(warm * float64(time.Second))
 	o.measure = time.Duration(seconds * float64(time.Second))
+	o.custom.host, o.custom.path, o.custom.body = o.address, parseTemplate(path), parseTemplate(body)
 	for _, text := range strings.FieldsFunc(pids, func(r rune) bool { return r == ',' }) {
 		pid, err := strconv.Atoi(text)
 		if err != nil {

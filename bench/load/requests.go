@@ -55,11 +55,15 @@ func (w *writers) run(seed int64) {
 	value := newValue(w.o.valueBytes)
 	var key, request []byte
 	for !w.stop.Load() {
-		key = keyName(key, random.Intn(w.o.keys))
+		n := random.Intn(w.o.keys)
+		key = keyName(key, n)
 		start := time.Now()
-		if w.o.operation == "get" {
+		switch w.o.operation {
+		case "get":
 			request = w.o.dialect.get(request[:0], key)
-		} else {
+		case "custom":
+			request = w.o.custom.request(request[:0], n, random)
+		default:
 			restamp(value, start)
 			request = w.o.dialect.put(request[:0], key, value)
 		}
