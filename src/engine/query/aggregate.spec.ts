@@ -122,7 +122,7 @@ describe('groups', () => {
   });
 
   it('by several attributes keep these apart', () => {
-    const items = [{ a: 'x\n"y', b: 'z' }, { a: 'x', b: 'y\nz' }, { a: 'x' }, { b: 'x' }, { a: 'x' }, {}];
+    const items: JsonObject[] = [{ a: 'x\n"y', b: 'z' }, { a: 'x', b: 'y\nz' }, { a: 'x' }, { b: 'x' }, { a: 'x' }, {}];
     expect(groupsOf(items, ['a', 'b'])).toEqual([
       [{ a: 'x', b: 'y\nz' }, 1],
       [{ a: 'x' }, 2],

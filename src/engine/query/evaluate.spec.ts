@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Json } from '../state/json.js';
 import { matcherOf } from './evaluate.js';
 import { parseFilter } from './filter.js';
+import type { Readable } from './path.js';
 
 const json = (text: string) => JSON.parse(text) as Json;
 
@@ -120,7 +121,7 @@ const table: [operator: string, operand: Json, holdFor: readonly Sample[]][] = [
   ['exists', false, ['missing']],
 ];
 
-const itemOf = (value: Json | undefined, key = 'k', revision = 7) => ({
+const itemOf = (value: Json | undefined, key = 'k', revision = 7): Readable => ({
   key,
   revision,
   attributes: { o: value === undefined ? {} : { v: value } },
