@@ -117,6 +117,11 @@ export const limits = {
   indexStepBytesMax: 2 * MiB,
   /** A new definition of so many items is checked in its own commit; of more, beforehand, while writers go on. */
   checkInCommitItemsMax: 2000,
+  /** What a step of a check counts for in the work of a group: about two million steps, a fifth of a second, fill one. */
+  bytesPerStep: 8,
+  /** Steps that such a check may take in the commit, about two seconds, and beforehand, about a minute. */
+  checkInCommitCostMax: 20_000_000,
+  checkBeforehandCostMax: 500_000_000,
   /** Declaring a unique index looks for duplicates in memory, at about 200 bytes for each item. */
   uniqueCheckItemsMax: 500_000,
   /** Steps that checking all items of one command may take: about half a second, in which no other commit goes on. */

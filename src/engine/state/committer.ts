@@ -112,7 +112,11 @@ export class Committer {
   }
 
   async #drain(pool: string, queue: Queue): Promise<void> {
-    while (queue.waiting.length > 0) await this.#runGroup(pool, queue);
+    while (queue.waiting.length > 0) {
+      await this.#runGroup(pool, queue);
+      // A database that answers at once would otherwise leave nobody else a turn until the queue is empty.
+      if (queue.waiting.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    }
     queue.running = false;
     this.#queues.delete(pool);
     if (this.#queues.size === 0) this.#idle?.();

@@ -6,21 +6,16 @@
  * A large collection is looked at beforehand, in a snapshot and without the pool's lock, while writers go on; inside the commit
  * only what changed since is. Unique values are always looked at inside: they are a matter between items.
  */
-import { createHash } from 'node:crypto';
 import type { Definition } from '../dictionary/definition.js';
-import { canonical } from '../dictionary/schema-keywords.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store, StoredItem } from '../ports.js';
-import { readTokens } from '../query/path.js';
-import { sortKeyOf } from '../query/sort-key.js';
 import { DICTIONARY } from './collections.js';
 import { type Explorer, Unprepared } from './commands.js';
 import type { Draft } from './draft.js';
-import { partsOf } from './indexes.js';
-import type { Json } from './json.js';
+import { Inspection, type Judge, judgeOf, uniqueJudges } from './inspection.js';
 import { stateOf } from './loading.js';
-import type { Attributes, ItemRef } from './model.js';
+import type { ItemRef } from './model.js';
 
 /** What was found of a collection's items beforehand: as of the revision, all of them are as the definition says. */
 interface Finding {
@@ -68,8 +63,10 @@ export class DefinitionChecks {
     const definition = draft.definition(collection);
     const former = draft.formerDefinition(collection);
     const checksMore = definition.mode === 'strict' && definition.checks && definition.checkId !== former.checkId;
-    const unique = uniqueOf(definition, former).map(({ name, parts }) => duplicateJudge(name, parts));
-    const offenders = new Offenders(collection);
+    const unique = uniqueJudges(definition, former);
+    const states = (items: readonly StoredItem[]) => statesIn(draft, collection, items);
+    const inspect = (judges: readonly Judge[]) =>
+      new Inspection(collection, definition, judges, limits.checkInCommitCostMax);
     let isFound = false;
     const stored = draft.group.get(collection);
     if (checksMore && stored && stored.items > limits.checkInCommitItemsMax) {
@@ -77,20 +74,19 @@ export class DefinitionChecks {
       const changed = await this.#changedSinceFinding(explorer, collection, definition);
       if (!changed && this.#preparations < PREPARATIONS_MAX)
         throw this.#unprepared(explorer.poolId, stored.id, collection, definition, own);
-      const look = lookOf([judgeOf(definition)], offenders);
+      const inspection = inspect([judgeOf(definition)]);
       for (const keys of chunks([...new Set([...(changed ?? []), ...own])], READ_ITEMS))
-        lookAt(await explorer.items(collection, keys), draft, collection, look);
-      offenders.raise();
+        await inspection.look(states(await explorer.items(collection, keys)));
+      inspection.raise();
       isFound = changed !== undefined;
     }
     const judges = [...(checksMore && !isFound ? [judgeOf(definition)] : []), ...unique];
     if (judges.length === 0) return;
-    const look = lookOf(judges, offenders);
-    for await (const page of explorer.pages(collection)) lookAt(page, draft, collection, look);
-    for (const change of draft.changes())
-      if (change.collection === collection && change.op === 'add' && change.after)
-        look(change.key, change.after.attributes);
-    offenders.raise();
+    const inspection = inspect(judges);
+    for await (const page of explorer.pages(collection)) await inspection.look(states(page));
+    const added = draft.changes().filter((change) => change.collection === collection && change.op === 'add');
+    await inspection.look(added.map(({ key, after }) => ({ key, attributes: after?.attributes ?? {} })));
+    inspection.raise();
   }
 
   async #changedSinceFinding(
@@ -128,20 +124,12 @@ function* chunks(keys: readonly string[], size: number): Generator<readonly stri
   for (let i = 0; i < keys.length; i += size) yield keys.slice(i, i + size);
 }
 
-type Look = (key: string, attributes: Attributes) => void;
-
-function lookOf(judges: readonly Judge[], offenders: Offenders): Look {
-  return (key, attributes) => {
-    for (const judge of judges) offenders.add(key, judge(key, attributes));
-  };
-}
-
-/** Looks at items as the draft leaves them. */
-function lookAt(items: readonly StoredItem[], draft: Draft, collection: string, look: Look): void {
+/** Items as the draft leaves them. */
+function* statesIn(draft: Draft, collection: string, items: readonly StoredItem[]) {
   for (const item of items) {
     const known = draft.known({ collection, key: item.key });
     const state = known ? known.state : stateOf(item);
-    if (state) look(item.key, state.attributes);
+    if (state) yield { key: item.key, attributes: state.attributes };
   }
 }
 
@@ -156,96 +144,18 @@ function lookBeforehand(
 ): Promise<number | undefined> {
   return store.snapshot(poolId, async (source, head) => {
     if (!head) return undefined;
-    const offenders = new Offenders(collection);
-    const look = lookOf([judgeOf(definition)], offenders);
+    const inspection = new Inspection(collection, definition, [judgeOf(definition)], limits.checkBeforehandCostMax);
     let after: string | undefined;
     for (let more = true; more; ) {
       const bounds = { limit: limits.pageItemsMax, bytesMax: limits.pageBytesMax };
       const page = await source.range(poolId, { collectionId, after, ...bounds });
-      for (const item of page.items) if (!own.has(item.key)) look(item.key, stateOf(item).attributes);
+      const others = page.items.filter(({ key }) => !own.has(key));
+      await inspection.look(others.map((item) => ({ key: item.key, attributes: stateOf(item).attributes })));
       ({ more } = page);
       after = page.items.at(-1)?.key;
       await new Promise((resolve) => setImmediate(resolve));
     }
-    offenders.raise();
+    inspection.raise();
     return head.revision;
   });
-}
-
-type Judge = (key: string, attributes: Attributes) => readonly { pointer: string; detail: string }[];
-
-function judgeOf(definition: Definition): Judge {
-  return (_key, attributes) => definition.violations(attributes, undefined);
-}
-
-function uniqueOf(definition: Definition, former: Definition) {
-  const idOf = ({ parts }: Definition['indexes'][number]) => JSON.stringify(parts);
-  const known = new Set(former.indexes.filter(({ unique }) => unique).map(idOf));
-  return definition.indexes
-    .filter((index) => index.unique && !known.has(idOf(index)))
-    .map(({ name, parts }) => ({ name, parts: partsOf(parts) }));
-}
-
-/** Tells of every item whose values an item before it has. */
-function duplicateJudge(name: string, parts: ReturnType<typeof partsOf>): Judge {
-  const holders = new Map<string, string>();
-  return (key, attributes) => {
-    const id = valuesId(parts, attributes);
-    if (id === undefined) return [];
-    const holder = holders.get(id);
-    if (holder !== undefined)
-      return [{ pointer: '/attributes', detail: `has the values of ${holder} in the unique index ${name}` }];
-    if (holders.size >= limits.uniqueCheckItemsMax) {
-      throw new Problem(
-        'invalid',
-        `A unique index can be declared while the collection holds at most ${limits.uniqueCheckItemsMax} items.`,
-      );
-    }
-    holders.set(id, key);
-    return [];
-  };
-}
-
-/** Equal for equal values in all parts; undefined where one is absent. Sort keys are short, but are cut where values are long. */
-function valuesId(parts: ReturnType<typeof partsOf>, attributes: Attributes): string | undefined {
-  const values = parts.map(({ tokens }) => readTokens(tokens, attributes));
-  if (values.includes(undefined)) return undefined;
-  const { bytes, exact } = sortKeyOf(parts, attributes);
-  if (exact) return bytes.toString('latin1');
-  return createHash('sha256')
-    .update(canonical(values as Json[]))
-    .digest('base64url');
-}
-
-class Offenders {
-  #count = 0;
-  readonly #first: { collection: string; key: string; errors: readonly { pointer: string; detail: string }[] }[] = [];
-
-  constructor(private readonly collection: string) {}
-
-  add(key: string, errors: readonly { pointer: string; detail: string }[]): void {
-    if (errors.length === 0) return;
-    this.#count++;
-    if (this.#first.length < limits.offendersTold) this.#first.push({ collection: this.collection, key, errors });
-  }
-
-  raise(): void {
-    const [first] = this.#first;
-    if (!first) return;
-    const [error] = first.errors;
-    throw new Problem(
-      'dataViolatesSchema',
-      `${this.#count} ${this.#count === 1 ? 'item' : 'items'} of ${this.collection} would break the definition, first ${JSON.stringify(first.key)}: ${error?.pointer} ${error?.detail}. Mend them first, or use the mode \`warn\`.`,
-      {
-        errors: this.#first.flatMap(({ key, errors }) =>
-          errors.map(({ pointer, detail }) => ({
-            pointer: '/attributes',
-            code: 'dataViolatesSchema',
-            detail: `The item ${JSON.stringify(key)}: ${pointer} ${detail}`,
-          })),
-        ),
-        members: { count: this.#count, offenders: this.#first },
-      },
-    );
-  }
 }

@@ -22,6 +22,8 @@ export class GroupState {
   /** The collections that the group has touched, as it leaves them; a new one has the id 0 until it is stored. */
   readonly collections = new Map<string, Collection>();
   dropped = false;
+  /** Steps that judging by the dictionary took, refused commands included. */
+  checkCost = 0;
 
   constructor(
     /** False while the pool isn't there: the group's first commit brings it into being. */
@@ -160,15 +162,17 @@ export class Draft {
     if (!touched?.change || !touched.state || isSystemName(ref.collection)) return NOTHING_WRONG;
     const definition = this.definition(ref.collection);
     if (!definition.checks) return NOTHING_WRONG;
+    this.charge(0);
     const violations = definition.violations(touched.state.attributes, touched.original?.attributes);
-    this.charge(definition);
+    this.charge(definition.cost);
     if (violations.length === 0 || definition.mode === 'warn') return violations;
     throw schemaViolation(ref, violations);
   }
 
   /** Adds what judging an item has cost. One command holds up all others of its pool only for so long. */
-  charge({ cost }: Definition): void {
+  charge(cost: number): void {
     this.#cost += cost;
+    this.group.checkCost += cost;
     if (this.#cost <= limits.commandCostMax) return;
     throw new Problem(
       'tooLarge',

@@ -109,7 +109,7 @@ export async function judgeGroup(
   const verdicts: Verdict[] = [];
   for (const { command, idempotency } of group.slice(0, loaded.commands)) {
     // What is left is for the next group: a transaction holds only so much.
-    if (work > limits.groupWorkBytesMax && verdicts.length > 0) break;
+    if (work + state.checkCost * limits.bytesPerStep > limits.groupWorkBytesMax && verdicts.length > 0) break;
     try {
       if (loaded.refused) throw loaded.refused;
       const answerId = idempotency && `${command.subject.id}\n${idempotency.key}`;
@@ -231,6 +231,12 @@ export function publish(
   replica.advance(commits.filter(({ revision }) => revision > replica.revision));
 }
 
+/** What one command came to. */
+interface Decided {
+  readonly answer: unknown;
+  readonly changes: readonly Change[];
+}
+
 async function decide(
   command: Command<unknown>,
   state: GroupState,
@@ -238,7 +244,7 @@ async function decide(
   definitions: Definitions,
   options: GroupOptions,
   telemetry: Telemetry,
-): Promise<{ answer: unknown; changes: Change[] }> {
+): Promise<Decided> {
   try {
     for (;;) {
       const judged = await judge(command, state, unique, definitions, options);
@@ -259,7 +265,7 @@ async function judge(
   unique: UniqueValues,
   definitions: Definitions,
   options: GroupOptions,
-): Promise<{ answer: unknown; changes: Change[] } | undefined> {
+): Promise<Decided | undefined> {
   const draft = new Draft(state, definitions);
   const finish = command.decide(draft);
   if (!state.exists && !draft.createsPool && !draft.dropsPool && !options.createPools) {

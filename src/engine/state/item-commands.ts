@@ -174,8 +174,9 @@ function transformed(draft: Draft, ref: ItemRef, attributes: Attributes, present
   if (isSystemName(ref.collection)) return attributes;
   const definition = draft.definition(ref.collection);
   if (!definition.transforms) return attributes;
+  draft.charge(0);
   const next = definition.onWrite(attributes, present?.attributes);
-  draft.charge(definition);
+  draft.charge(definition.cost);
   if (next !== attributes) checkAttributes(next);
   return next;
 }
