@@ -25,8 +25,8 @@ export function newPageToken(query: readonly unknown[], { values, key }: Positio
 export function readPageToken(token: string | undefined, query: readonly unknown[]): Position | undefined {
   if (token === undefined) return undefined;
   const parsed = token.length <= limits.pageTokenBytesMax ? parse(token) : undefined;
-  if (!Array.isArray(parsed) || parsed.length !== 3) throw foreign('is not one that this server gave out.');
-  const [sum, values, key] = parsed as [unknown, Carried[0], string];
+  if (!isToken(parsed)) throw foreign('is not one that this server gave out.');
+  const [sum, values, key] = parsed;
   if (sum !== digest(query, [values, key])) {
     throw foreign(
       'belongs to another query, or was altered. Repeat the query that it came from, with the same parameters.',
@@ -38,6 +38,17 @@ export function readPageToken(token: string | undefined, query: readonly unknown
 /** The same token for a list that has no order but that of its names. */
 export function nameToken(query: readonly unknown[], name: string): string {
   return newPageToken(query, { values: [], key: name });
+}
+
+/** The digest is no secret: what has the right one may still have been made up. */
+function isToken(parsed: unknown): parsed is [sum: unknown, ...Carried] {
+  if (!Array.isArray(parsed) || parsed.length !== 3) return false;
+  const [, values, key] = parsed as unknown[];
+  return (
+    typeof key === 'string' &&
+    Array.isArray(values) &&
+    values.every((value) => Array.isArray(value) && value.length < 2)
+  );
 }
 
 function parse(token: string): unknown {

@@ -1,0 +1,56 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import type { Json } from '../engine/state/json.js';
+import { newPageToken, readPageToken } from './page-token.js';
+
+const query = ['pool', 'collection', undefined, ['-priority']];
+
+it.each<(Json | undefined)[]>([[], [1], [undefined], [null, undefined, 'x\0é😀'], [{ a: [1, { b: null }] }]])(
+  'a token is read as what it was made of',
+  (...values) => {
+    const position = { values, key: 'é/😀' };
+    expect(readPageToken(newPageToken(query, position), query)).toEqual(position);
+  },
+);
+
+it('none is none', () => {
+  expect(readPageToken(undefined, query)).toBe(undefined);
+});
+
+it('values that are too long for one are told, and not cut', () => {
+  const make = (length: number) => newPageToken(query, { values: ['x'.repeat(length)], key: 'a' });
+  expect(readPageToken(make(3000), query)).toEqual({ values: ['x'.repeat(3000)], key: 'a' });
+  expect(() => make(4096)).toThrow(expect.objectContaining({ code: 'invalid' }));
+});
+
+describe('a token that was made up with the right digest', () => {
+  /** The digest is no secret; it is written out here as whoever makes tokens up would. */
+  const madeUp = (...carried: Json[]) => {
+    const sum = createHash('sha256')
+      .update(JSON.stringify([query, carried]))
+      .digest('base64url')
+      .slice(0, 12);
+    return Buffer.from(JSON.stringify([sum, ...carried])).toString('base64url');
+  };
+
+  it('is read where it says what a token says', () => {
+    expect(readPageToken(madeUp([[1]], 'a'), query)).toEqual({ values: [1], key: 'a' });
+  });
+
+  it.each<Json[]>([
+    ['x', 'a'],
+    [null, 'a'],
+    [{}, 'a'],
+    [[1], 'a'],
+    [[null], 'a'],
+    [[[1, 2]], 'a'],
+    [[{}], 'a'],
+    [[[1]], null],
+    [[[1]], 7],
+    [[[1]], {}],
+    [[[1]]],
+    [[[1]], 'a', 'b'],
+  ])('is refused where it says anything else: %j %j', (...carried) => {
+    expect(() => readPageToken(madeUp(...carried), query)).toThrow(expect.objectContaining({ code: 'invalidCursor' }));
+  });
+});
