@@ -111,8 +111,10 @@ async function choose(
   if (walk && isAllMatches) return { walk };
   const accesses = narrowAccesses(scope.indexes, filter);
   if (hasKeyRange) accesses.push({ kind: 'keys', range: keys });
-  const { access, count } = await narrowest(scope, accesses, limits.gatherCheaplyMax + 1);
-  const isCheap = access !== undefined && count <= limits.gatherCheaplyMax;
+  // What may not be examined whole is not cheap, however little it is.
+  const cheaplyMax = Math.min(limits.gatherCheaplyMax, scope.scanItemsMax);
+  const { access, count } = await narrowest(scope, accesses, cheaplyMax + 1);
+  const isCheap = access !== undefined && count <= cheaplyMax;
   if (!walk || isCheap) return { access: access ?? { kind: 'keys', range: keys } };
   return access ? { walk, access } : { walk };
 }
