@@ -141,10 +141,11 @@ export class QueriesController {
 
 function expandedMembers(expanded: Expanded): JsonObject {
   const members: JsonObject = {};
-  for (const [collection, items] of expanded) {
+  for (const [collection, { definition, items }] of expanded) {
     const byKey: JsonObject = {};
-    for (const [key, { json, revision, createdRevision }] of items) {
-      setMember(byKey, key, { collection, key, revision, createdRevision, attributes: JSON.parse(json) as JsonObject });
+    for (const [key, state] of items) {
+      const { revision, createdRevision, attributes } = shown(state, definition.onRead);
+      setMember(byKey, key, { collection, key, revision, createdRevision, attributes });
     }
     members[collection] = byKey;
   }

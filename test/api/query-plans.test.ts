@@ -240,6 +240,24 @@ describe.each(databases)('how queries are answered on $name', ({ name }) => {
       expect(pointersOf(await related.refused(400, 'badRequest', 'POST C/query', query))).toEqual(['/expand']);
     });
 
+    it('shows items as their own collection’s read transforms have them', async () => {
+      const guarded = new Scenario(server);
+      const transforms = [
+        { attribute: 'secret', on: 'read', expression: 'null' },
+        { attribute: 'shout', on: 'read', expression: 'self.name.upperAscii()' },
+      ];
+      await guarded.calls(
+        ['PUT P/collections/_dictionary/items/people', { attributes: { transforms } }],
+        ['PUT P/collections/people/items/ann', { attributes: { name: 'Ann', secret: 'x' } }],
+      );
+      await declare(guarded, [], { relations: { owner: 'people' } });
+      await guarded.fill({ a: { owner: 'ann' } });
+      const alone = await guarded.calls(['GET P/collections/people/items/ann']);
+      expect(alone.body.attributes).toEqual({ name: 'Ann', shout: 'ANN' });
+      const { body } = await guarded.calls(['GET C/items?expand=owner']);
+      expect(body.expanded).toEqual({ people: { ann: alone.body } });
+    });
+
     it('of a collection without relations is refused, also where there is no such collection', async () => {
       for (const of of ['people', 'nowhere']) {
         expectProblem(await related.call(`GET P/collections/${of}/items?expand=owner`), 400, 'badRequest');

@@ -5,12 +5,26 @@
 import type { Definition } from '../dictionary/definition.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import type { ItemSource, StoredItem } from '../ports.js';
+import type { ItemSource } from '../ports.js';
 import { getMember, type Json } from '../state/json.js';
+import { stateOf } from '../state/loading.js';
+import type { ItemState } from '../state/model.js';
 import type { Found } from './ordering.js';
 
-/** Items of other collections, by collection and key. */
-export type Expanded = ReadonlyMap<string, ReadonlyMap<string, StoredItem>>;
+/** Items of one other collection, by key, and what the dictionary says of it: they are shown as that has them read. */
+export interface ExpandedItems {
+  readonly definition: Definition;
+  readonly items: ReadonlyMap<string, ItemState>;
+}
+
+export type Expanded = ReadonlyMap<string, ExpandedItems>;
+
+/** What is known of a collection that a relation leads to. */
+export interface Related {
+  /** Undefined where there is no such collection. */
+  readonly id: number | undefined;
+  readonly definition: Definition;
+}
 
 /** Places that are read at once, before their size is looked at. */
 const READ_ITEMS = 64;
@@ -19,22 +33,22 @@ export async function expand(
   items: readonly Found[],
   names: readonly string[],
   definition: Definition,
-  collectionId: (collection: string) => number | undefined,
+  relatedOf: (collection: string) => Promise<Related>,
   source: ItemSource,
   poolId: number,
 ): Promise<Expanded> {
   const wanted = keysWanted(items, names, definition);
-  const expanded = new Map<string, Map<string, StoredItem>>();
+  const expanded = new Map<string, ExpandedItems>();
   let bytes = 0;
   for (const [collection, keys] of wanted) {
-    const found = new Map<string, StoredItem>();
-    expanded.set(collection, found);
-    const id = collectionId(collection);
+    const found = new Map<string, ItemState>();
+    const { id, definition: related } = await relatedOf(collection);
+    expanded.set(collection, { definition: related, items: found });
     if (id === undefined) continue;
     const places = Array.from(keys, (key) => ({ collectionId: id, key }));
     for (let i = 0; i < places.length; i += READ_ITEMS) {
       for (const item of await source.items(poolId, places.slice(i, i + READ_ITEMS))) {
-        found.set(item.key, item);
+        found.set(item.key, stateOf(item));
         bytes += item.json.length;
       }
       if (bytes > limits.pageBytesMax) {

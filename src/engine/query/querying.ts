@@ -124,14 +124,18 @@ export class Querying {
   }
 
   #expand(
-    { replica }: Reading,
+    reading: Reading,
     items: readonly Found[],
     names: readonly string[],
     definition: Definition,
     source: ItemSource,
   ): Promise<Expanded> {
-    const idOf = (name: string) => replica.collections.get(name)?.id;
-    return expand(items, names, definition, idOf, source, replica.id);
+    const { replica } = reading;
+    const relatedOf = async (name: string) => ({
+      id: replica.collections.get(name)?.id,
+      definition: await this.#definitionOf(reading, name, source),
+    });
+    return expand(items, names, definition, relatedOf, source, replica.id);
   }
 
   async #definitionOf({ replica, revision }: Reading, collection: string, source: ItemSource): Promise<Definition> {
