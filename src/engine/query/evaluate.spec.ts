@@ -121,9 +121,9 @@ const table: [operator: string, operand: Json, holdFor: readonly Sample[]][] = [
   ['exists', false, ['missing']],
 ];
 
-const itemOf = (value: Json | undefined, key = 'k', revision = 7): Readable => ({
-  key,
-  revision,
+const itemOf = (value: Json | undefined): Readable => ({
+  key: 'k',
+  revision: 7,
   attributes: { o: value === undefined ? {} : { v: value } },
 });
 
