@@ -47,6 +47,7 @@ test('what README.md shows is what happens', async () => {
     'text stream',
     'sh stream',
     'text stream',
+    ...Array.from({ length: 2 }, () => ['sh session', 'json session']).flat(),
   ]);
   const server = await startServer({ database: 'sqlite' });
   const address = server.url.replace('http://', '');
@@ -93,7 +94,16 @@ test('what README.md shows is what happens', async () => {
 
 test('README.md names each document beside it', () => {
   const text = readFileSync(README, 'utf8');
-  for (const document of ['API', 'ARCHITECTURE', 'BENCHMARKS', 'ERRORS', 'GLOSSARY', 'GUARANTEES', 'OPERATING']) {
+  for (const document of [
+    'API',
+    'ARCHITECTURE',
+    'BENCHMARKS',
+    'DICTIONARY',
+    'ERRORS',
+    'GLOSSARY',
+    'GUARANTEES',
+    'OPERATING',
+  ]) {
     expect(text).toContain(`(docs/${document}.md)`);
   }
 });
