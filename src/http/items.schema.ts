@@ -7,7 +7,6 @@ import {
   cursor,
   fieldsParameter,
   filterMember,
-  item,
   itemKey,
   jsonObject,
   jsonValue,

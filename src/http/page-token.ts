@@ -21,14 +21,19 @@ export function newPageToken(query: readonly unknown[], { values, key }: Positio
   );
 }
 
-/** After what the next page begins. Refuses a token of another query, and one that was altered. */
-export function readPageToken(token: string | undefined, query: readonly unknown[]): Position | undefined {
+/** After what the next page begins. Refuses a token of another query, and one that was altered; `pointer` is where it came from. */
+export function readPageToken(
+  token: string | undefined,
+  query: readonly unknown[],
+  pointer = '?pageToken',
+): Position | undefined {
   if (token === undefined) return undefined;
   const parsed = token.length <= limits.pageTokenBytesMax ? parse(token) : undefined;
-  if (!isToken(parsed)) throw foreign('is not one that this server gave out.');
+  if (!isToken(parsed)) throw foreign(pointer, 'is not one that this server gave out.');
   const [sum, values, key] = parsed;
   if (sum !== digest(query, [values, key])) {
     throw foreign(
+      pointer,
       'belongs to another query, or was altered. Repeat the query that it came from, with the same parameters.',
     );
   }
@@ -59,8 +64,8 @@ function parse(token: string): unknown {
   }
 }
 
-function foreign(detail: string): Problem {
-  const place = { pointer: '?pageToken', code: 'invalidCursor', detail };
+function foreign(pointer: string, detail: string): Problem {
+  const place = { pointer, code: 'invalidCursor', detail };
   return new Problem('invalidCursor', `\`pageToken\` ${detail}`, { errors: [place] });
 }
 

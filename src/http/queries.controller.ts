@@ -95,7 +95,7 @@ export class QueriesController {
     const order = parseOrder(asked.order ?? [], at(place, 'order'));
     const projection = asked.fields && projectionOf(asked.fields, at(place, 'fields'));
     const bound = [pool, collection, filter?.text, prefix, start, end, asked.order, asked.fields];
-    const after = readPageToken(pageToken, bound);
+    const after = readPageToken(pageToken, bound, at(place, 'pageToken'));
     await awaitMinRevision(call, this.engine.reader, pool);
     const answer = await this.engine.querying.query(pool, collection, {
       filter,

@@ -148,6 +148,9 @@ describe.each(databases)('listing on $name', ({ name }) => {
       'invalidCursor',
     );
     expectProblem(await scenario.call(`GET P/collections?pageToken=${nextPageToken}`), 400, 'invalidCursor');
+    const inBody = await scenario.call('POST C/query', { pageToken: nextPageToken });
+    expectProblem(inBody, 400, 'invalidCursor');
+    expect(inBody.body.errors[0].pointer).toBe('/pageToken');
     expectProblem(await scenario.call(`GET /v1/pools?pageToken=${nextPageToken}`), 400, 'invalidCursor');
   });
 

@@ -1,6 +1,6 @@
 /** Pools and collections: how they come into being, what is said about them, and how they go with everything in them. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { pointersOf, rowsOf, Scenario, type Story } from '../support/scenario.js';
+import { expectProblem, pointersOf, rowsOf, Scenario, type Story } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
 describe.each(databases)('pools and collections on $name', ({ name }) => {
@@ -207,6 +207,18 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
     expect(pointersOf(await scenario.refused(400, 'badRequest', line, body))).toEqual([pointer]);
     expect((await scenario.call('GET P')).body.description).toBe('kept');
     expect((await scenario.call('GET C')).body.description).toBe('kept');
+  });
+
+  it('a definition that items stand against is refused with what helps: the mode warn, but not for doubles', async () => {
+    const few = new Scenario(server);
+    await few.fill({ a: { n: 1 }, b: { n: 1 } });
+    const refused = async (attributes: object) => {
+      const answer = await few.call('PUT P/collections/_dictionary/items/things', { attributes });
+      expectProblem(answer, 409, 'dataViolatesSchema');
+      return answer.body.detail as string;
+    };
+    expect(await refused({ schema: { required: ['m'] } })).toContain('Mend them first, or use the mode `warn`.');
+    expect(await refused({ indexes: [{ attribute: 'n', unique: true }] })).toMatch(/Mend them first\.$/);
   });
 
   it('where pools are made by PUT only, a write makes none', async () => {
