@@ -175,7 +175,7 @@ describe.each(databases)('pages while others write on $name', ({ name }) => {
     kind: i % 2 ? 'odd' : 'even',
     ...(i % 7 !== 3 && { n: i % 5 }),
     m: (i * 31) % 11,
-    long: `${LONG}${i % 4}${i % 3}`,
+    long: `${LONG}xxx${i % 4}${i % 3}`,
   });
 
   beforeAll(async () => {
