@@ -340,6 +340,9 @@ const STRING_KEYWORDS = ['pattern', 'minLength', 'maxLength'];
 /** The schema without what zod knows of JavaScript only. */
 function tidied(schema: Schema, io: 'input' | 'output'): Schema {
   const inner = (value: Member): Member => tidied(value as Schema, io);
+  // So zod writes a reference that may be absent.
+  const [reference, ...others] = Object.keys(schema).join() === 'allOf' ? (schema.allOf as Schema[]) : [];
+  if (reference && others.length === 0) return tidied(reference, io);
   const isOpen = schema.additionalProperties !== false;
   const keywords = Object.entries(schema).flatMap(([keyword, value]): [string, Member][] => {
     if (value === undefined) return [];
