@@ -124,6 +124,11 @@ export const limits = {
   checkBeforehandCostMax: 500_000_000,
   /** Declaring a unique index looks for duplicates in memory, at about 200 bytes for each item. */
   uniqueCheckItemsMax: 500_000,
+  /** Items with long values in a unique index that begin alike, and their bytes: a write of one compares it with all of them. */
+  uniqueAlikeMax: 1000,
+  uniqueAlikeBytesMax: 4 * MiB,
+  /** How often a command whose ops hang on one another is judged anew, without those that were refused. */
+  judgingsMax: 20,
   /** Steps that checking all items of one command may take: about half a second, in which no other commit goes on. */
   commandCostMax: 5_000_000,
   /** Items that a refused definition names. */

@@ -289,7 +289,7 @@ export interface StoreTransaction extends ItemSource {
   updateIndex(poolId: number, index: StoredIndex, state: StoredIndex['state']): Promise<void>;
   /** Adds entries; those that are there already stay. */
   addEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void>;
-  /** The entries of these sort keys, up to `limit` for each. */
+  /** The entries of these sort keys. */
   entries(poolId: number, indexId: number, sortKeys: readonly Buffer[]): Promise<IndexEntry[]>;
   /** Up to `limit` sort keys above `after` that several entries share, each with two of the items' keys, in order. */
   duplicates(

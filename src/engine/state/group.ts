@@ -246,10 +246,14 @@ async function decide(
   telemetry: Telemetry,
 ): Promise<Decided> {
   try {
-    for (;;) {
+    for (let judgings = 0; judgings < limits.judgingsMax; judgings++) {
       const judged = await judge(command, state, unique, definitions, options);
       if (judged) return judged;
     }
+    throw new Problem(
+      'conflict',
+      'Too many ops depend on others that take values which other items have; split the request.',
+    );
   } catch (error) {
     if (error instanceof Problem) throw error;
     // A fault of ours in one command is no reason to refuse its neighbours; its draft is thrown away like any other.
@@ -275,9 +279,14 @@ async function judge(
     );
   }
   const wishes = unique.wishes(draft);
-  const clash = wishes.length > 0 ? await unique.clash(wishes, draft) : undefined;
-  if (clash && command.refuse?.(clash.ref, clash.problem)) return undefined;
-  if (clash) throw clash.problem;
+  const clashes = wishes.length > 0 ? await unique.clashes(wishes, draft) : [];
+  const told = new Set<string>();
+  for (const { ref, problem } of clashes) {
+    if (told.has(refId(ref))) continue;
+    told.add(refId(ref));
+    if (!command.refuse?.(ref, problem)) throw problem;
+  }
+  if (clashes.length > 0) return undefined;
   const changes = draft.accept(command.dryRun ?? false);
   const committed = changes.length > 0 && !command.dryRun;
   if (committed) unique.grant(wishes);

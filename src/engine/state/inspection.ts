@@ -1,16 +1,12 @@
 /**
  * Looking at the items that a new definition would hold for: what judges them, who offends, and what the look may cost.
  */
-import { createHash } from 'node:crypto';
 import type { Definition } from '../dictionary/definition.js';
-import { canonical } from '../dictionary/schema-keywords.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { readTokens } from '../query/path.js';
-import { sortKeyOf } from '../query/sort-key.js';
 import { partsOf } from './indexes.js';
-import type { Json } from './json.js';
 import type { Attributes } from './model.js';
+import { valuesId } from './unique.js';
 
 /** Steps after which others have their turn: some twenty milliseconds. */
 const TURN_COST = 200_000;
@@ -48,17 +44,6 @@ function duplicateJudge(name: string, parts: ReturnType<typeof partsOf>): Judge 
     holders.set(id, key);
     return [];
   };
-}
-
-/** Equal for equal values in all parts; undefined where one is absent. Sort keys are short, but are cut where values are long. */
-function valuesId(parts: ReturnType<typeof partsOf>, attributes: Attributes): string | undefined {
-  const values = parts.map(({ tokens }) => readTokens(tokens, attributes));
-  if (values.includes(undefined)) return undefined;
-  const { bytes, exact } = sortKeyOf(parts, attributes);
-  if (exact) return bytes.toString('latin1');
-  return createHash('sha256')
-    .update(canonical(values as Json[]))
-    .digest('base64url');
 }
 
 /** One look at the items of a collection. To be raised at its end. */

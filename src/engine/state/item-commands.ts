@@ -60,6 +60,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
   const isOne = atomic && (ops.length > 1 || conditions.length > 0);
   /** Ops that were refused for what isn't in the draft. */
   const refusals = new Map<number, Problem>();
+  let judged: Judged[] = [];
   const checks = ops.some(({ collection }) => collection === DICTIONARY) ? new DefinitionChecks() : undefined;
   return {
     subject: request.subject,
@@ -71,12 +72,15 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
     refuse(ref, problem) {
       if (isOne) throw problem.atOp(lastOpOn(ops, ref));
       if (atomic) return false;
-      for (const [index, op] of ops.entries()) if (isSame(op, ref)) refusals.set(index, problem);
+      // What the item would be is its last op's doing; where it still is without that, the one's before it.
+      const index = judged.findLastIndex((each, i) => isSame(ops[i] as Op, ref) && each.changed.length > 0);
+      if (index < 0) return false;
+      refusals.set(index, problem);
       return true;
     },
     decide(draft) {
       for (const [i, condition] of conditions.entries()) checkCondition(condition, draft.item(condition), `/if/${i}`);
-      const judged = ops.map((op, index): Judged => {
+      judged = ops.map((op, index): Judged => {
         try {
           const refusal = refusals.get(index);
           if (refusal) throw refusal;
@@ -88,9 +92,10 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
         }
       });
       const warnings = isOne ? checkAll(draft, ops) : undefined;
+      const results = judged;
       return (settled) => ({
         ...settled,
-        results: judged.map((result, index) => {
+        results: results.map((result, index) => {
           const { collection, key } = ops[index] as Op;
           const item = draft.item({ collection, key });
           const told = warnings?.get(index) ?? result.warnings;
