@@ -120,6 +120,27 @@ const stories: readonly Story[] = [
     ['GET C/items/c', undefined, 404],
   ],
   [
+    'of several ops on one item only the one that takes what another has is refused',
+    define(unique('mail')),
+    ['PUT C/items/a', { attributes: { mail: 'a@x' } }, 201],
+    [
+      'POST P/batch',
+      {
+        atomic: false,
+        ops: [
+          put('b', { mail: 'b@x' }),
+          put('b', { mail: 'a@x' }),
+          put('c', { mail: 'a@x' }),
+          put('c', { mail: 'c@x' }),
+        ],
+      },
+      200,
+      { results: [{ status: 201 }, { status: 409, problem: held('a') }, { status: 201 }, { status: 200 }] },
+    ],
+    ['GET C/items/b', undefined, 200, { attributes: { mail: 'b@x' } }],
+    ['GET C/items/c', undefined, 200, { attributes: { mail: 'c@x' } }],
+  ],
+  [
     'what hangs on an op that is refused is judged anew',
     define(unique('mail')),
     ['PUT C/items/a', { attributes: { mail: 'a@x' } }, 201],
@@ -357,6 +378,42 @@ describe.each(databases)('indexes on $name', ({ name }) => {
     await scenario.calls(['POST C/delete', { prefix: 'twin' }]);
     await expect.poll(state, { timeout: 20_000 }).toBe('ready');
     await scenario.refused(409, 'conflict', 'PUT C/items/x', { attributes: { u: 'u2999' } });
+  });
+
+  it('refuse a thousand ops of a batch for what others have, each for itself, without holding up the pool', async () => {
+    const scenario = new Scenario(server);
+    await scenario.calls([`PUT ${ENTRY}`, { attributes: { indexes: unique('u') } }]);
+    await many(scenario, 1000);
+    for (const ops of [
+      Array.from({ length: 1000 }, (_, i) => put(`x${i}`, { u: i === 500 ? 'free' : `u${i}` })),
+      Array.from({ length: 1000 }, (_, i) => put(`y${i}`, { u: 'the same' })),
+    ]) {
+      const began = performance.now();
+      const { body } = await scenario.calls(['POST P/batch', { atomic: false, ops }]);
+      expect(performance.now() - began).toBeLessThan(6000);
+      expect(body.results.filter(({ status }: Answer) => status === 409)).toHaveLength(999);
+    }
+    // Each hangs on the next, and the last on one that stays.
+    const chain = Array.from({ length: 900 }, (_, i) => put(`k${i}`, { u: `u${i + 1}` }));
+    const began = performance.now();
+    await scenario.refused(409, 'conflict', 'POST P/batch', { atomic: false, ops: chain });
+    expect(performance.now() - began).toBeLessThan(6000);
+    await scenario.calls(['POST P/batch', { ops: [...chain, put('k900', { u: 'end' })] }]);
+  });
+
+  it('tell many long values that begin alike apart, up to a bound that the refusal names', async () => {
+    const scenario = new Scenario(server);
+    await scenario.calls([`PUT ${ENTRY}`, { attributes: { indexes: unique('v') } }]);
+    const began = performance.now();
+    const ops = (from: number) =>
+      Array.from({ length: 500 }, (_, i) => put(`k${from + i}`, { v: `${same}${from + i}` }));
+    await scenario.calls(['POST P/batch', { ops: ops(0) }], ['POST P/batch', { ops: ops(500) }]);
+    await scenario.refused(409, 'conflict', 'PUT C/items/x', { attributes: { v: `${same}7` } });
+    await scenario.calls(['PUT C/items/x', { attributes: { v: `${same}x` } }]);
+    const answer = await scenario.refused(422, 'invalid', 'PUT C/items/y', { attributes: { v: `${same}y` } });
+    expect(answer.body.detail).toContain('1000');
+    await scenario.calls(['PUT C/items/y', { attributes: { v: `y${same}` } }]);
+    expect(performance.now() - began).toBeLessThan(10_000);
   });
 
   it('let exactly one of many writers have a value', async () => {

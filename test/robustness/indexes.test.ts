@@ -155,7 +155,7 @@ describe.each(databases)('indexes on $name', ({ name }) => {
     const commands = fc.sample(command, 600);
     for (const [i, drawn] of commands.entries()) {
       if (i % 50 === 0) await describeAll();
-      const writes = [send(client, 'indexed', resolve(drawn, new Model()))];
+      const writes: Promise<{ status: number }>[] = [send(client, 'indexed', resolve(drawn, new Model()))];
       if (i % 10 === 5) writes.push(imports(client, server.url));
       if (i % 10 === 9) {
         const where = any<object>([{ n: { gt: 0 } }, { m: { exists: true } }, { list: { has: 'x' } }]);
