@@ -112,9 +112,11 @@ describe.each(databases)('expiry on $name', ({ name }) => {
       await scenario.calls([`PUT ${ENTRY}`, { attributes: { expiry: { afterMs: 2000 } } }]);
       await scenario.fill({ short: { n: 0 }, long: { n: 0 } });
       const until = Date.now() + 5000;
-      let shortGone = 0;
+      let [shortGone, changes] = [0, 0];
       while (Date.now() < until) {
-        await scenario.calls(['POST C/items/long/increment', { attribute: 'n', by: 1 }]);
+        const { body } = await scenario.calls(['POST C/items/long/increment', { attribute: 'n', by: 1 }]);
+        // An item that had ended would begin at one again.
+        expect(body.value).toBe(++changes);
         if (shortGone === 0 && (await scenario.attributes('short')) === undefined) shortGone = Date.now();
         await sleep(150);
       }
