@@ -4,6 +4,8 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 const sqlite = [
   'ALTER TABLE pool ADD COLUMN index_version bigint NOT NULL DEFAULT 0',
   'ALTER TABLE item ADD COLUMN changed_at bigint NOT NULL DEFAULT 0',
+  // When they were changed isn't known; none may end for that.
+  "UPDATE item SET changed_at = CAST(unixepoch('subsec') * 1000 AS INTEGER)",
   'ALTER TABLE commit_log ADD COLUMN reason varchar(8)',
   `CREATE TABLE collection_index (
     "id" integer PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -30,6 +32,8 @@ const text = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin';
 const mysql = [
   'ALTER TABLE pool ADD COLUMN index_version bigint NOT NULL DEFAULT 0',
   'ALTER TABLE item ADD COLUMN changed_at bigint NOT NULL DEFAULT 0',
+  // When they were changed isn't known; none may end for that.
+  'UPDATE item SET changed_at = CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)',
   `ALTER TABLE commit_log ADD COLUMN reason varchar(8) ${text} NULL`,
   `CREATE TABLE collection_index (
     id bigint NOT NULL AUTO_INCREMENT PRIMARY KEY,

@@ -65,7 +65,7 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         attributes: long('mediumtext'),
         revision: number,
         created_revision: number,
-        /** When it was last changed: milliseconds since 1970, by the database's clock; 0 where that was before it was kept. */
+        /** When it was last changed: milliseconds since 1970, by the database's clock. */
         changed_at: column('bigint', { default: 0 }),
       },
     }),
