@@ -66,7 +66,7 @@ export class DefinitionChecks {
     const unique = uniqueJudges(definition, former);
     const states = (items: readonly StoredItem[]) => statesIn(draft, collection, items);
     const inspect = (judges: readonly Judge[]) =>
-      new Inspection(collection, definition, judges, limits.checkInCommitCostMax);
+      new Inspection(collection, definition, judges, limits.checkInCommitCostMax, checksMore);
     let isFound = false;
     const stored = draft.group.get(collection);
     if (checksMore && stored && stored.items > limits.checkInCommitItemsMax) {
@@ -144,7 +144,13 @@ function lookBeforehand(
 ): Promise<number | undefined> {
   return store.snapshot(poolId, async (source, head) => {
     if (!head) return undefined;
-    const inspection = new Inspection(collection, definition, [judgeOf(definition)], limits.checkBeforehandCostMax);
+    const inspection = new Inspection(
+      collection,
+      definition,
+      [judgeOf(definition)],
+      limits.checkBeforehandCostMax,
+      true,
+    );
     let after: string | undefined;
     for (let more = true; more; ) {
       const bounds = { limit: limits.pageItemsMax, bytesMax: limits.pageBytesMax };

@@ -59,6 +59,8 @@ export class Inspection {
     private readonly judges: readonly Judge[],
     /** Steps that the whole look may take. */
     private readonly costMax: number,
+    /** Whether the mode `warn` would help beside mending the items: for unique values it doesn't. */
+    private readonly warnHelps: boolean,
   ) {}
 
   /** Looks at some items; others have their turn on the event loop when that takes long. */
@@ -80,7 +82,7 @@ export class Inspection {
     const many = `${this.#count} ${this.#count === 1 ? 'item' : 'items'} of ${this.collection}`;
     throw new Problem(
       'dataViolatesSchema',
-      `${many} would break the definition, first ${JSON.stringify(first.key)}: ${error?.pointer} ${error?.detail}. Mend them first; in the mode \`warn\` schema and rules only tell.`,
+      `${many} would break the definition, first ${JSON.stringify(first.key)}: ${error?.pointer} ${error?.detail}. Mend them first${this.warnHelps ? ', or use the mode `warn`' : ''}.`,
       {
         errors: this.#first.flatMap(({ key, errors }) =>
           errors.map(({ pointer, detail }) => ({
