@@ -61,7 +61,7 @@ export class Engine {
     this.compaction = new Compaction(store, this.replicas, options.retention);
     this.builder = new IndexBuilder(store, telemetry);
     this.committer.onBuilding = () => this.builder.wake();
-    this.expiry = new Expiry(store, this.reader, this.committer);
+    this.expiry = new Expiry(store, this.reader, this.committer, telemetry);
   }
 
   /** What the dictionary says of a collection now. */

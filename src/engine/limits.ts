@@ -136,6 +136,8 @@ export const limits = {
   /** Items that expire in one commit. */
   expireItemsMax: 500,
   relationsExpandedMax: 8,
+  /** Items that one page may be expanded to. */
+  expandedItemsMax: 10_000,
   /** Keys that one attribute of an item may be expanded to; more stay keys. */
   expandedKeysMax: 100,
 

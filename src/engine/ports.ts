@@ -298,12 +298,15 @@ export interface StoreTransaction extends ItemSource {
     after: Buffer,
     limit: number,
   ): Promise<{ sortKey: Buffer; keys: [string, string] }[]>;
-  /** Up to `limit` entries of an index of times to live that are due before `sortKey`, with when their items were last changed. */
+  /**
+   * Entries of an index of times to live that are due before `sortKey`, with when their items were last changed: up to `limit`,
+   * and up to the one whose item reaches `bytesMax`.
+   */
   due(
     poolId: number,
     index: Pick<StoredIndex, 'id' | 'collectionId'>,
     sortKey: Buffer,
-    limit: number,
+    bounds: { readonly limit: number; readonly bytesMax: number },
   ): Promise<{ entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[]>;
   removeEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void>;
   keepAnswers(answers: readonly StoredAnswer[]): Promise<void>;

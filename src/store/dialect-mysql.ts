@@ -179,8 +179,13 @@ const RETRYABLE = new Set(['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_DUP_E
 /** A COMMIT that failed so may have been carried out all the same. */
 const UNCERTAIN = new Set(['ER_ERROR_DURING_COMMIT', 'ER_QUERY_INTERRUPTED', 'ER_UNKNOWN_COM_ERROR']);
 
+/** Long reads that are under way at once, half of the connections (data-source.ts). */
+const SCANS = 8;
+
 export class MysqlDatabase implements Database {
   readonly exclusive = false;
+  #scans = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(private readonly source: DataSource) {}
 
@@ -217,8 +222,18 @@ export class MysqlDatabase implements Database {
     });
   }
 
-  scan<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    return this.snapshot(work);
+  /** Long reads have only a part of the connections: a writer always finds one. */
+  async scan<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    if (this.#scans >= SCANS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#scans++;
+    try {
+      return await this.snapshot(work);
+    } finally {
+      // Whoever waits takes over the place.
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#scans--;
+    }
   }
 
   read<T>(work: (session: Session) => Promise<T>): Promise<T> {

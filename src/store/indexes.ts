@@ -129,19 +129,37 @@ export async function readDuplicates(
   return rows.map((row) => ({ sortKey: row.sort_key as Buffer, keys: [text(row.first_key), text(row.last_key)] }));
 }
 
+/** Items that are read at once before their size is looked at. */
+const DUE_ITEMS = 32;
+
 export async function readDue(
   session: Session,
   poolId: number,
   { id, collectionId }: Pick<StoredIndex, 'id' | 'collectionId'>,
   sortKey: Buffer,
-  limit: number,
+  { limit, bytesMax }: { readonly limit: number; readonly bytesMax: number },
 ): Promise<{ entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[]> {
-  const sql = `SELECT x.index_id, x.sort_key, x.item_key AS entry_key, ${ITEM}, i.changed_at FROM item_index x LEFT JOIN item i ON i.pool_id = x.pool_id AND i.collection_id = ? AND i.item_key = x.item_key WHERE x.pool_id = ? AND x.index_id = ? AND x.sort_key < ? ORDER BY x.sort_key, x.item_key LIMIT ?`;
-  const rows = await session.all(sql, [collectionId, poolId, id, sortKey, limit]);
-  return rows.map((row) => ({
-    entry: toEntry({ ...row, item_key: row.entry_key as string }),
-    item: row.attributes === null ? undefined : { ...toItem(row), changedAt: row.changed_at as number },
-  }));
+  const sql =
+    'SELECT index_id, sort_key, item_key FROM item_index WHERE pool_id = ? AND index_id = ? AND sort_key < ? ORDER BY sort_key, item_key LIMIT ?';
+  const entries = (await session.all(sql, [poolId, id, sortKey, limit])).map(toEntry);
+  const due: { entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[] = [];
+  let bytes = 0;
+  for (let i = 0; i < entries.length && bytes < bytesMax; i += DUE_ITEMS) {
+    const portion = entries.slice(i, i + DUE_ITEMS);
+    const rows = await session.lookup(
+      'SELECT collection_id, item_key, attributes, revision, created_revision, changed_at FROM item',
+      ['pool_id', 'collection_id', 'item_key'],
+      portion.map(({ key }): Value[] => [poolId, collectionId, key]),
+    );
+    const items = new Map(rows.map((row) => [text(row.item_key), row]));
+    for (const entry of portion) {
+      const row = items.get(entry.key);
+      bytes += row ? (row.attributes as string).length : 0;
+      due.push({ entry, item: row && { ...toItem(row), changedAt: row.changed_at as number } });
+      if (bytes >= bytesMax) break;
+    }
+  }
+  return due;
 }
 
 export async function countRange(

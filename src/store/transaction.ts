@@ -120,8 +120,13 @@ export class SqlTransaction implements StoreTransaction {
     return indexes.readDuplicates(this.session, poolId, indexId, after, limit);
   }
 
-  due(poolId: number, index: Pick<StoredIndex, 'id' | 'collectionId'>, sortKey: Buffer, limit: number) {
-    return indexes.readDue(this.session, poolId, index, sortKey, limit);
+  due(
+    poolId: number,
+    index: Pick<StoredIndex, 'id' | 'collectionId'>,
+    sortKey: Buffer,
+    bounds: { readonly limit: number; readonly bytesMax: number },
+  ) {
+    return indexes.readDue(this.session, poolId, index, sortKey, bounds);
   }
 
   log(request: LogRequest): Promise<LogPage> {

@@ -218,4 +218,25 @@ describe.each(databases)('expiry on $name', ({ name }) => {
       .toBe(1);
     await second.stop();
   });
+
+  it('of large items comes in commits that they fit in, and lets no other pool wait', { timeout: 60_000 }, async () => {
+    const [large, other] = [new Scenario(server), new Scenario(server)];
+    await large.calls([`PUT ${ENTRY}`, { attributes: { expiry: 'end' } }]);
+    const end = Date.now() + 3000;
+    const filler = 'x'.repeat(75_000);
+    for (let i = 0; i < 480; i += 40) {
+      const ops = Array.from({ length: 40 }, (_, k) => ({
+        op: 'put',
+        collection: 'things',
+        key: `k${i + k}`,
+        attributes: { end, filler },
+      }));
+      await large.calls(['POST P/batch', { ops }]);
+    }
+    await other.calls([`PUT ${ENTRY}`, { attributes: { expiry: 'end' } }], ['PUT C/items/a', { attributes: { end } }]);
+    await gone(other, 'a');
+    await expect
+      .poll(async () => (await large.calls(['GET C'])).body.items, { timeout: 3 * GONE_MS, interval: 100 })
+      .toBe(0);
+  });
 });

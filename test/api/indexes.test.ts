@@ -303,6 +303,13 @@ describe.each(databases)('indexes on $name', ({ name }) => {
 
   it.each(rowsOf(stories))('%s', (_, steps) => new Scenario(server).play(steps));
 
+  it('have no names of the system’s, and are of attributes: an index ends no items by its name', async () => {
+    const scenario = new Scenario(server);
+    for (const declared of [{ attribute: 'n', name: '/@expiry' }, '/@key', ['n', '-/@revision']]) {
+      await scenario.refused(422, 'invalid', `PUT ${ENTRY}`, { attributes: { indexes: [declared] } });
+    }
+  });
+
   it.each(spellings)('are declared by %s', async (_, declared, indexName, attributes) => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: { status: 's' } });

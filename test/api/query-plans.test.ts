@@ -263,5 +263,27 @@ describe.each(databases)('how queries are answered on $name', ({ name }) => {
         expectProblem(await related.call(`GET P/collections/${of}/items?expand=owner`), 400, 'badRequest');
       }
     });
+    it('of more items than are expanded is refused before any is read', async () => {
+      const wide = new Scenario(server);
+      await declare(wide, [], { relations: { a: 'people', b: 'people' } });
+      const keys = (prefix: string) => Array.from({ length: 100 }, (_, k) => `${prefix}${k}`);
+      await fillMany(wide, 80, (i) => ({ a: keys(`a${i}-`), b: keys(`b${i}-`) }));
+      expectProblem(await wide.call('GET C/items?expand=a,b&limit=80'), 413, 'tooLarge');
+      expect((await wide.calls(['GET C/items?expand=a,b&limit=40'])).body.expanded).toEqual({ people: {} });
+    });
+  });
+
+  it('an `or` of nothing examines nothing, however much there is', async () => {
+    const { body } = await scenario.calls(['POST C/query', { where: { or: [] }, count: 'exact', explain: true }]);
+    expect(body).toMatchObject({ items: [], count: 0, plan: { examined: 0 } });
+  });
+
+  it('groups whose values are too long to be answered are refused', async () => {
+    const long = new Scenario(server);
+    const text = 'x'.repeat(900_000);
+    for (let i = 0; i < 12; i++) await long.calls([`PUT C/items/k${i}`, { attributes: { text: `${text}${i}` } }]);
+    const groups = { groupBy: ['text'], aggregates: { n: { count: '/@key' } } };
+    expectProblem(await long.call('POST C/query', groups), 422, 'scanLimit');
+    expect((await long.calls(['POST C/query', { ...groups, prefix: 'k1' }])).body.groups).toHaveLength(3);
   });
 });

@@ -336,3 +336,33 @@ describe.each(databases)('queries of thousands of items on $name', ({ name }) =>
     throw new Error('The index was not built');
   }
 });
+
+describe.each(databases)('queries of what others just made on $name', ({ name }) => {
+  let servers: Server[];
+  let clients: Client[];
+  beforeAll(async () => {
+    const first = await startServer({ database: name });
+    // On MariaDB the other node hears of new collections later.
+    servers =
+      name === 'mariadb' ? [first, await startServer({ database: name, databaseUrl: first.databaseUrl })] : [first];
+    clients = servers.map(({ url }) => new Client(url));
+  });
+  afterAll(() => {
+    for (const client of clients ?? []) client.close();
+  });
+
+  test('name no revision whose items they lack', async () => {
+    const [writer, reader] = [clients[0] as Client, clients.at(-1) as Client];
+    await writer.ok('PUT /v1/pools/made');
+    for (let i = 0; i < 150; i++) {
+      const C = `/v1/pools/made/collections/c${i}`;
+      const written = writer.ok(`PUT ${C}/items/a`, { attributes: {} });
+      const queries = await Promise.all(Array.from({ length: 8 }, () => reader.ok(`POST ${C}/query`, {})));
+      const { revision } = (await written).body;
+      for (const { body } of queries) {
+        if (body.items.length === 0) expect(body.revision).toBeLessThan(revision);
+        else expect(body.revision).toBeGreaterThanOrEqual(revision);
+      }
+    }
+  });
+});

@@ -107,6 +107,10 @@ export function checkAttribute(
     return false;
   }
   if (pointers && value.startsWith('/')) {
+    if (value === '/@key' || value === '/@revision') {
+      faults.add(pointer, 'Items are in the order of their keys without an index; revisions have none.');
+      return false;
+    }
     const sound = /^(?:\/(?:[^~/]|~[01])*){1,32}$/.test(value) && Buffer.byteLength(value) <= POINTER_BYTES_MAX;
     if (!sound) faults.add(pointer, `It is no JSON Pointer of at most 32 steps and ${POINTER_BYTES_MAX} bytes.`);
     return sound;

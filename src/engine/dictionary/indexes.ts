@@ -47,6 +47,7 @@ function readIndex(declared: Json, at: string, faults: Faults): IndexDeclaration
   if (typeof unique !== 'boolean') faults.add(`${at}/unique`, 'It must be true or false.');
   const name = faults.text(getMember(declared, 'name'), `${at}/name`, limits.nameLengthMax);
   if (name === '') faults.add(`${at}/name`, 'A name has at least one character.');
+  if (name?.startsWith('/@')) faults.add(`${at}/name`, 'A name that begins with /@ is kept for the system.');
   const place = `${at}/${one === undefined ? 'attributes' : 'attribute'}`;
   return indexOf(
     one === undefined ? many : [one],

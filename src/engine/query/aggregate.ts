@@ -67,6 +67,8 @@ interface Group {
 
 export class Aggregation {
   readonly #groups = new Map<string, Group>();
+  /** Of the groups' values as text. */
+  #bytes = 0;
 
   constructor(
     private readonly aggregates: readonly Aggregate[],
@@ -111,10 +113,11 @@ export class Aggregation {
     const id = values.map(idOf).join('\n');
     let group = this.#groups.get(id);
     if (!group) {
-      if (this.#groups.size >= limits.groupsMax) {
+      this.#bytes += id.length;
+      if (this.#groups.size >= limits.groupsMax || this.#bytes > limits.pageBytesMax) {
         throw new Problem(
           'scanLimit',
-          `The query has more than ${limits.groupsMax} groups. Narrow it, or group by attributes with fewer values.`,
+          `The query has more than ${limits.groupsMax} groups, or their values are more than ${limits.pageBytesMax} bytes. Narrow it, or group by attributes with fewer and shorter values.`,
           { members: { groupsMax: limits.groupsMax } },
         );
       }

@@ -38,6 +38,14 @@ export async function expand(
   poolId: number,
 ): Promise<Expanded> {
   const wanted = keysWanted(items, names, definition);
+  let keys = 0;
+  for (const each of wanted.values()) keys += each.size;
+  if (keys > limits.expandedItemsMax) {
+    throw new Problem(
+      'tooLarge',
+      `The items refer to ${keys} others; at most ${limits.expandedItemsMax} are expanded. Give a smaller \`limit\`.`,
+    );
+  }
   const expanded = new Map<string, ExpandedItems>();
   let bytes = 0;
   for (const [collection, keys] of wanted) {
@@ -51,6 +59,8 @@ export async function expand(
         found.set(item.key, stateOf(item));
         bytes += item.json.length;
       }
+      // The database may answer at once: others have their turn between portions.
+      await new Promise((resolve) => setImmediate(resolve));
       if (bytes > limits.pageBytesMax) {
         throw new Problem(
           'tooLarge',

@@ -48,7 +48,8 @@ export function narrowAccesses(indexes: readonly UsableIndex[], filter: Filter |
   if (!filter) return [];
   const accesses: Access[] = narrowing(indexes, filter.root).map((index) => ({ kind: 'index', index }));
   for (const node of conjuncts(filter.root)) {
-    if (node.kind !== 'any' || node.parts.length === 0) continue;
+    // An `or` of nothing matches nothing: a union of no indexes has just that.
+    if (node.kind !== 'any') continue;
     const branches = node.parts.map((part) => best(narrowing(indexes, part)));
     if (branches.every((branch) => branch !== undefined)) accesses.push({ kind: 'union', indexes: branches });
   }

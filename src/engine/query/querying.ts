@@ -159,7 +159,9 @@ export class Querying {
       if (!head) return undefined;
       if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await indexes(), head.indexVersion);
       const scope = scopeOf(source, replica, head, collection, this.options);
-      return { head, result: await work(scope, { replica, revision: head.revision }, source) };
+      // Of a collection that this node doesn't know nothing can be said but of the state that it knows.
+      const revision = scope ? head.revision : Math.min(head.revision, replica.revision);
+      return { head, result: await work(scope, { replica, revision }, source) };
     });
     if (!answer) {
       this.replicas.drop(replica);

@@ -107,8 +107,7 @@ async function choose(
   const keys = keyRangeOf(filter, range);
   const hasKeyRange = keys.start !== undefined || keys.end !== undefined;
   const [walk] = walks(scope.indexes, filter, keys, ordering);
-  const isAllMatches = walk?.kind === 'index' ? walk.index.covers && !hasKeyRange : !filter;
-  if (walk && isAllMatches) return { walk };
+  if (walk && holdsMatchesOnly(walk, { filter, range })) return { walk };
   const accesses = narrowAccesses(scope.indexes, filter);
   if (hasKeyRange) accesses.push({ kind: 'keys', range: keys });
   // What may not be examined whole is not cheap, however little it is.
@@ -117,6 +116,12 @@ async function choose(
   const isCheap = access !== undefined && count <= cheaplyMax;
   if (!walk || isCheap) return { access: access ?? { kind: 'keys', range: keys } };
   return access ? { walk, access } : { walk };
+}
+
+/** Whether the filter and the range need no item that the walk leads to to be left out. */
+function holdsMatchesOnly(walk: Walk, { filter, range }: Selection): boolean {
+  if (walk.kind === 'keys') return !filter;
+  return walk.index.covers && range.start === undefined && range.end === undefined;
 }
 
 /** The access with the fewest candidates, each counted up to `max`. */
@@ -165,7 +170,8 @@ async function follow(
     run = [];
   };
   const answer = () => ({ ...page.answer(), plan: planOf(walk, false, budget.examined) });
-  const pageSize = filter ? limits.pageItemsMax : limit + 1;
+  // Where all that comes matches, no more is read than the page holds.
+  const pageSize = holdsMatchesOnly(walk, request) ? limit + 1 : limits.pageItemsMax;
   for await (const candidates of candidatesAfter(scope, walk, ordering, after, pageSize)) {
     for (const candidate of candidates) {
       if (run[0] && !run[0].sortKey?.equals(candidate.sortKey as Buffer)) endRun();

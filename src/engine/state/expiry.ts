@@ -3,40 +3,62 @@
  * due, commits the deletions with the reason `expired`. An item is there until its expiry is committed.
  */
 import { limits } from '../limits.js';
-import type { Store } from '../ports.js';
+import type { Store, StoredIndex, Telemetry } from '../ports.js';
 import type { Committer } from './committer.js';
-import { EXPIRY_INDEX, sortKeyOfTime } from './indexes.js';
+import { isExpiry, sortKeyOfTime } from './indexes.js';
 import { expireItems } from './item-commands.js';
 import type { Reader } from './reader.js';
 
 /** Who the commits are by. */
 const SYSTEM = { id: 'system' };
 
+interface Expiring {
+  readonly pool: string;
+  readonly poolId: number;
+  readonly index: StoredIndex;
+}
+
 export class Expiry {
   constructor(
     private readonly store: Store,
     private readonly reader: Reader,
     private readonly committer: Committer,
+    private readonly telemetry: Telemetry,
   ) {}
 
   /** Ends everything that is due. `pause` is awaited between commits, and ends the sweep when it answers false. */
   async sweep(pause: () => Promise<boolean>): Promise<void> {
     const indexes = await this.store.indexesIn(['ready', 'building']);
-    const expiring = indexes.filter(({ index }) => index.name === EXPIRY_INDEX);
+    const expiring = indexes.filter(({ index }) => isExpiry(index));
     if (expiring.length === 0) return;
     const due = { start: Buffer.alloc(0), end: sortKeyOfTime((await this.store.now()) + 1) };
-    for (const { pool, poolId, index } of expiring) {
-      const count = () =>
-        this.store.snapshot(poolId, (source, head) =>
-          head ? source.countIndex(poolId, index.id, [due], 1) : Promise.resolve(0),
-        );
-      while ((await count()) > 0) {
-        const collection = await this.#nameOf(pool, poolId, index.collectionId);
-        if (collection === undefined) break;
-        await this.committer.submit(pool, expireItems({ subject: SYSTEM, collection, limit: limits.expireItemsMax }));
-        if (!(await pause())) return;
+    for (const each of expiring) {
+      try {
+        if (!(await this.#end(each, due, pause))) return;
+      } catch (error) {
+        // One collection that can't be swept now is no reason to let all others wait.
+        this.telemetry.warn('Items whose time is over could not be ended', { error: String((error as Error).stack) });
       }
     }
+  }
+
+  /** Ends what is due in one collection. False when it was told to stop. */
+  async #end(
+    { pool, poolId, index }: Expiring,
+    due: { readonly start: Buffer; readonly end: Buffer },
+    pause: () => Promise<boolean>,
+  ): Promise<boolean> {
+    const count = () =>
+      this.store.snapshot(poolId, (source, head) =>
+        head ? source.countIndex(poolId, index.id, [due], 1) : Promise.resolve(0),
+      );
+    while ((await count()) > 0) {
+      const collection = await this.#nameOf(pool, poolId, index.collectionId);
+      if (collection === undefined) return true;
+      await this.committer.submit(pool, expireItems({ subject: SYSTEM, collection, limit: limits.expireItemsMax }));
+      if (!(await pause())) return false;
+    }
+    return true;
   }
 
   async #nameOf(pool: string, poolId: number, collectionId: number): Promise<string | undefined> {

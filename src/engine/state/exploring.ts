@@ -6,7 +6,7 @@ import type { IndexEntry, StoredItem, StoreTransaction } from '../ports.js';
 import { findPage, type Selection } from '../query/run.js';
 import type { Explorer } from './commands.js';
 import { Draft, type GroupState, refId } from './draft.js';
-import { EXPIRY_INDEX, entryOf, sortKeyOfTime } from './indexes.js';
+import { entryOf, sortKeyOfTime } from './indexes.js';
 import type { KeyRange } from './key-order.js';
 import { stateOf } from './loading.js';
 import type { Collection } from './model.js';
@@ -106,12 +106,13 @@ export class Exploring implements Explorer {
   /** Entries that stand too early, because their items changed since or are gone, are moved or removed on the way. */
   async expired(collection: string, limit: number): Promise<string[]> {
     const stored = this.#stored(collection);
-    const index = stored?.replica.indexes.of(stored.id).find(({ name }) => name === EXPIRY_INDEX);
+    const index = stored?.replica.indexes.of(stored.id).find(({ expiry }) => expiry !== undefined);
     if (!stored || !index) return [];
     const { poolId } = stored;
     const keys: string[] = [];
     const [stale, moved]: [IndexEntry[], IndexEntry[]] = [[], []];
-    for (const { entry, item } of await this.tx.due(poolId, index.stored, sortKeyOfTime(this.now + 1), limit)) {
+    const bounds = { limit, bytesMax: limits.commitBytesMax / 4 };
+    for (const { entry, item } of await this.tx.due(poolId, index.stored, sortKeyOfTime(this.now + 1), bounds)) {
       const state = item && stateOf(item);
       const proper = item && state && entryOf(index, entry.key, state.attributes, item.changedAt);
       if (state && proper && proper.sortKey.compare(sortKeyOfTime(this.now)) <= 0) {

@@ -22,6 +22,8 @@ export class IndexBuilder {
   #running: Promise<void> | undefined;
   #again = false;
   #stopped = false;
+  /** At which revision of its collection a violated index was last looked at. */
+  readonly #examined = new Map<number, number | undefined>();
 
   constructor(
     private readonly store: Store,
@@ -45,18 +47,34 @@ export class IndexBuilder {
   async #run(): Promise<void> {
     while (this.#again && !this.#stopped) {
       this.#again = false;
-      try {
-        for (const unfinished of await this.store.indexesIn(['building', 'violated', 'dropped'])) {
+      let failed = false;
+      for (const unfinished of await this.#unfinished()) {
+        try {
           await this.#work(unfinished);
+        } catch (error) {
+          // One that fails is no reason to let the others wait.
+          failed = true;
+          this.#warn(error);
         }
-      } catch (error) {
-        this.telemetry.warn('An index could not be built and is tried again', {
-          error: String((error as Error).stack),
-        });
-        this.#again = true;
-        await pause(RETRY_MS);
       }
+      if (!failed) continue;
+      this.#again = true;
+      await pause(RETRY_MS);
     }
+  }
+
+  async #unfinished(): Promise<readonly Unfinished[]> {
+    try {
+      return await this.store.indexesIn(['building', 'violated', 'dropped']);
+    } catch (error) {
+      // The next wake finds what is left.
+      this.#warn(error);
+      return [];
+    }
+  }
+
+  #warn(error: unknown): void {
+    this.telemetry.warn('An index could not be built and is tried again', { error: String((error as Error).stack) });
   }
 
   async #work({ pool, poolId, index }: Unfinished): Promise<void> {
@@ -76,6 +94,10 @@ export class IndexBuilder {
       // Another node may have finished it, and its definition may have changed.
       if (!index || index.state === 'ready') return false;
       if (index.state === 'violated') {
+        // Where nothing was written since, there is nothing new to find; looking costs as much as the index is large.
+        const collection = (await tx.collections(poolId)).find(({ id }) => id === index.collectionId);
+        if (this.#examined.get(indexId) === collection?.revision) return false;
+        this.#examined.set(indexId, collection?.revision);
         const state = await stateWhenBuilt(index, poolId, tx);
         if (state !== 'violated') await tx.updateIndex(poolId, index, state);
         return false;

@@ -32,8 +32,8 @@ export interface CollectionIndex {
   readonly expiry: Expiry | undefined;
 }
 
-/** The name of the index of times to live; no declared one can have it. */
-export const EXPIRY_INDEX = '/@expiry';
+/** The name of the index of times to live; no declared one may begin so. */
+const EXPIRY_INDEX = '/@expiry';
 
 /** A name as long as the database keeps it. */
 const NAME_UNITS_MAX = 255;
@@ -75,6 +75,11 @@ export class PoolIndexes {
 const NONE: readonly CollectionIndex[] = [];
 
 export const noIndexes = new PoolIndexes([], 0);
+
+/** Whether the index is one of times to live: by what it holds, for names are the users'. */
+export function isExpiry({ definition }: StoredIndex): boolean {
+  return (JSON.parse(definition) as IndexDefinition).expiry !== undefined;
+}
 
 /** An item's entry in the index; undefined where it has none. `time` is when the item was changed, in ms since 1970. */
 export function entryOf(

@@ -107,7 +107,8 @@ async function readPage(
 /** All items that match, where an index makes them few. */
 function readFew(store: Store, replica: Replica, { request, range }: View): Promise<Read | undefined> {
   const { where: filter, collection } = request;
-  if (!filter) return Promise.resolve(undefined);
+  // One item is sooner read than looked for.
+  if (!filter || request.key !== undefined) return Promise.resolve(undefined);
   return store.snapshot(replica.id, async (source, head, indexes) => {
     if (!head) return undefined;
     if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await indexes(), head.indexVersion);
