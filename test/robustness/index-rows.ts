@@ -4,7 +4,7 @@
  */
 import Sqlite from 'better-sqlite3';
 import { createConnection } from 'mysql2/promise';
-import { type CollectionIndex, EXPIRY_INDEX, entryOf, type IndexDefinition } from '../../src/engine/state/indexes.js';
+import { type CollectionIndex, entryOf, type IndexDefinition } from '../../src/engine/state/indexes.js';
 import type { Attributes } from '../../src/engine/state/model.js';
 
 type Row = Record<string, string | number | Buffer | null>;
@@ -60,7 +60,7 @@ function faultsOf(index: Row, found: readonly string[], items: readonly Row[]): 
     const isReached = builtTo !== undefined && Buffer.from(key).compare(builtTo) <= 0;
     if (entry) wanted.set(entryText(entry.sortKey, key), isComplete || isReached);
   }
-  const name = `${textOf(index.name) === EXPIRY_INDEX ? 'expiry' : textOf(index.name)} (${index.id}, ${index.state})`;
+  const name = `${textOf(index.name)} (${index.id}, ${index.state})`;
   const faults: string[] = [];
   const there = new Set(found);
   for (const [text, isNeeded] of wanted) if (isNeeded && !there.has(text)) faults.push(`${name} lacks ${text}`);
