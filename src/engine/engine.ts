@@ -5,7 +5,7 @@ import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
 import type { Clock, Store, Telemetry } from './ports.js';
 import { Querying, type QueryOptions } from './query/querying.js';
-import { DICTIONARY, isSystemName } from './state/collections.js';
+import { entryRef, isSystemName } from './state/collections.js';
 import { Committer } from './state/committer.js';
 import { Compaction, type Retention } from './state/compaction.js';
 import { Expiry } from './state/expiry.js';
@@ -67,10 +67,10 @@ export class Engine {
   /** What the dictionary says of a collection now. */
   definitionOf(replica: Replica, collection: string): Definition | Promise<Definition> {
     if (isSystemName(collection)) return emptyDefinition;
-    const ref = { collection: DICTIONARY, key: collection };
-    const remembered = replica.remembered(ref);
-    if (remembered) return this.definitions.lenient(remembered.state);
-    return Promise.resolve(this.reader.item(replica.name, ref)).then(({ state }) => this.definitions.lenient(state));
+    const known = this.definitions.known(replica, collection);
+    if (known) return known;
+    const reading = Promise.resolve(this.reader.item(replica.name, entryRef(collection)));
+    return reading.then(({ state }) => this.definitions.lenient(state));
   }
 
   get cacheBytes(): number {

@@ -173,7 +173,7 @@ export class Problem extends Error {
     const errors = (this.extras.errors ?? [whole]).map((place) => ({
       ...place,
       index,
-      pointer: `/ops/${index}${place.pointer.startsWith(`/ops/${index}`) ? '' : place.pointer}`,
+      pointer: `/ops/${index}${place.pointer}`,
     }));
     return new Problem(this.code, `Op ${index}: ${this.detail}`, { ...this.extras, errors });
   }

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import { DICTIONARY, isSystemName } from '../engine/state/collections.js';
+import { DICTIONARY, entryRef, isSystemName } from '../engine/state/collections.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Reply } from '../engine/state/group.js';
 import type { Attributes, Collection } from '../engine/state/model.js';
@@ -65,7 +65,7 @@ export class CollectionsController {
     const pool = checkName('pool', call.params.pool as string);
     const name = checkName('collection', call.params.collection as string);
     await awaitMinRevision(call, this.engine.reader, pool);
-    const { replica, revision, state } = await this.engine.reader.item(pool, { collection: DICTIONARY, key: name });
+    const { replica, revision, state } = await this.engine.reader.item(pool, entryRef(name));
     const headers = poolHeaders(replica.epoch, revision);
     const collection = replica.collection(name);
     if (!collection || !(state || isSystemName(name))) {

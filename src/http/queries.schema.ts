@@ -86,18 +86,23 @@ const results = jsonObject.meta({
   description: 'A number for each aggregate, or null where there was none to take.',
 });
 
+/** What a page of items tells beside them. */
+const pageMembers = {
+  revision,
+  cursor,
+  nextPageToken: z.string().optional(),
+  count: count.optional(),
+  expanded: jsonObject.optional().meta({
+    type: 'object',
+    additionalProperties: true,
+    description: 'With `expand`: for each relation’s collection the items that were referred to, by key.',
+  }),
+};
+
 export const queryAnswer = z
   .object({
     items: z.array(item).optional().meta({ description: 'Absent where aggregates were asked for.' }),
-    revision,
-    cursor,
-    nextPageToken: z.string().optional(),
-    count: count.optional(),
-    expanded: jsonObject.optional().meta({
-      type: 'object',
-      additionalProperties: true,
-      description: 'With `expand`: for each relation’s collection the items that were referred to, by key.',
-    }),
+    ...pageMembers,
     aggregates: results.optional(),
     groups: z.array(z.object({ group: jsonObject, aggregates: results }).meta({ id: 'QueryGroup' })).optional(),
     plan: plan.optional(),
@@ -105,17 +110,5 @@ export const queryAnswer = z
   .meta({ id: 'QueryAnswer' });
 
 export const itemPage = z
-  .object({
-    items: z.array(item),
-    revision,
-    cursor,
-    nextPageToken: z.string().optional(),
-    count: count.optional(),
-    expanded: jsonObject.optional().meta({
-      type: 'object',
-      additionalProperties: true,
-      description: 'With `expand`: for each relation’s collection the items that were referred to, by key.',
-    }),
-    plan: plan.optional(),
-  })
+  .object({ items: z.array(item), ...pageMembers, plan: plan.optional() })
   .meta({ id: 'ItemPage' });

@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { limits } from '../limits.js';
-import { getMember, isObject, type Json } from '../state/json.js';
+import { getMember, isObject, type Json, pointerToken } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import { checkOwnName } from '../state/names.js';
 import { checkAttribute, checkColumns } from './columns.js';
@@ -158,7 +158,7 @@ function readRelations(value: Json | undefined, faults: Faults): Map<string, { c
     return relations;
   }
   for (const attribute of Object.keys(value)) {
-    const at = `/relations/${attribute.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const at = `/relations/${pointerToken(attribute)}`;
     checkAttribute(attribute, at, faults);
     const declared = value[attribute] as Json;
     if (isObject(declared)) faults.unknownMembers(declared, at, ['collection']);

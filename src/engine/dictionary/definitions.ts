@@ -1,7 +1,13 @@
 /** The compiled definitions of this node's collections, kept by the text of their entries: compiling is dear, using is cheap. */
 import { Problem } from '../errors.js';
-import type { ItemState } from '../state/model.js';
+import { entryRef } from '../state/collections.js';
+import type { ItemRef, ItemState } from '../state/model.js';
 import { compileDefinition, type Definition, emptyDefinition } from './definition.js';
+
+/** What knows items without asking: a replica. */
+interface Remembering {
+  remembered(ref: ItemRef): { readonly state: ItemState | undefined } | undefined;
+}
 
 /** Definitions that are kept; the oldest goes first. */
 const KEPT = 500;
@@ -30,6 +36,12 @@ export class Definitions {
       if (!(error instanceof Problem)) throw error;
       return emptyDefinition;
     }
+  }
+
+  /** What the replica remembers of a collection's definition, for those who only read; undefined where it doesn't. */
+  known(replica: Remembering, collection: string): Definition | undefined {
+    const remembered = replica.remembered(entryRef(collection));
+    return remembered && this.lenient(remembered.state);
   }
 
   #compiled(entry: ItemState): Definition {

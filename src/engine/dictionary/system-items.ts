@@ -3,7 +3,7 @@
  * application's own collections pass unseen.
  */
 import { Problem } from '../errors.js';
-import { DICTIONARY } from '../state/collections.js';
+import { DICTIONARY, entryRef } from '../state/collections.js';
 import type { Draft } from '../state/draft.js';
 import type { ItemRef } from '../state/model.js';
 import { checkOwnName } from '../state/names.js';
@@ -21,7 +21,7 @@ export function checkSystemItem(draft: Draft, { collection, key }: ItemRef): voi
 function checkEntry(draft: Draft, key: string): void {
   checkOwnName('collection', key);
   const collection = draft.group.get(key);
-  if (draft.item({ collection: DICTIONARY, key })) {
+  if (draft.item(entryRef(key))) {
     // Compiling it finds its faults.
     draft.definition(key);
   } else if (collection?.present && collection.items > 0) {

@@ -1,23 +1,14 @@
 /** Reads the items that an access leads to, page by page. Between pages others have their turn on the event loop. */
 import { limits } from '../limits.js';
-import type { ItemSource, StoredItem } from '../ports.js';
+import type { StoredItem } from '../ports.js';
+import { itemPages } from '../state/item-pages.js';
 import type { KeyRange } from '../state/key-order.js';
-import { type ByteRange, bytesAfter, type IndexAccess, isFixed, type UsableIndex } from './index-access.js';
+import { turn } from '../turn.js';
+import { type ByteRange, bytesAfter, type IndexAccess, isFixed } from './index-access.js';
 import type { Ordering, Position } from './ordering.js';
 import type { Access, Walk } from './plan.js';
+import type { Scope } from './scope.js';
 import { sortKeyOfValues } from './sort-key.js';
-
-/** What is queried: a collection, in one state. */
-export interface Scope {
-  readonly source: ItemSource;
-  readonly poolId: number;
-  readonly collectionId: number;
-  readonly indexes: readonly UsableIndex[];
-  /** How many items the collection has, where that is known of this state. */
-  readonly items: number | undefined;
-  /** How many items a query may examine. */
-  readonly scanItemsMax: number;
-}
 
 export type Candidate = StoredItem & { readonly sortKey?: Buffer };
 export type Candidates = AsyncGenerator<readonly Candidate[]>;
@@ -43,17 +34,9 @@ export async function* candidatesAfter(
   for (const leg of legsOf(walk, ordering, after)) yield* indexPages(scope, index.id, leg, pageSize);
 }
 
-async function* keyPages(scope: Scope, range: KeyRange, from: string | undefined, pageSize: number): Candidates {
+function keyPages(scope: Scope, range: KeyRange, after: string | undefined, limit: number): Candidates {
   const { source, poolId, collectionId } = scope;
-  let after = from;
-  for (let more = true; more; ) {
-    const request = { ...range, collectionId, after, limit: pageSize, bytesMax: limits.pageBytesMax };
-    const page = await source.range(poolId, request);
-    yield page.items;
-    ({ more } = page);
-    after = page.items.at(-1)?.key;
-    if (more) await turn();
-  }
+  return itemPages(source, poolId, { ...range, collectionId, after, limit });
 }
 
 /** A stretch of an index that is read in one direction. */
@@ -105,9 +88,4 @@ function resume(
   if (exact) return { ...leg, after: { sortKey, key: after.key } };
   // Where the key was cut, others share it: whoever reads compares the values.
   return leg.backward ? { ...leg, end: bytesAfter(sortKey) } : { ...leg, start: sortKey };
-}
-
-/** Lets others have their turn. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -9,6 +9,7 @@ import type { ItemSource } from '../ports.js';
 import { getMember, type Json } from '../state/json.js';
 import { stateOf } from '../state/loading.js';
 import type { ItemState } from '../state/model.js';
+import { turn } from '../turn.js';
 import type { Found } from './ordering.js';
 
 /** Items of one other collection, by key, and what the dictionary says of it: they are shown as that has them read. */
@@ -60,7 +61,7 @@ export async function expand(
         bytes += item.json.length;
       }
       // The database may answer at once: others have their turn between portions.
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
       if (bytes > limits.pageBytesMax) {
         throw new Problem(
           'tooLarge',

@@ -3,7 +3,7 @@ import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { limits } from '../limits.js';
 import type { ItemSource, PoolHead, Store } from '../ports.js';
-import { DICTIONARY } from '../state/collections.js';
+import { DICTIONARY, entryRef } from '../state/collections.js';
 import { PoolIndexes } from '../state/indexes.js';
 import type { JsonObject } from '../state/json.js';
 import { stateOf } from '../state/loading.js';
@@ -11,7 +11,6 @@ import type { Reader, Reading } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
 import { type Aggregate, Aggregation } from './aggregate.js';
-import type { Scope } from './candidates.js';
 import { checkRelations, type Expanded, expand } from './expand.js';
 import type { OrderTerm } from './index-access.js';
 import type { Found, Position } from './ordering.js';
@@ -19,6 +18,7 @@ import { Ordering } from './ordering.js';
 import { type Path, pathText } from './path.js';
 import type { Plan } from './plan.js';
 import { countMatches, eachMatch, findPage, type Selection } from './run.js';
+import { openScope, type Scope } from './scope.js';
 
 export interface QueryOptions {
   /** How many items one query may examine. */
@@ -139,9 +139,9 @@ export class Querying {
   }
 
   async #definitionOf({ replica, revision }: Reading, collection: string, source: ItemSource): Promise<Definition> {
-    const ref = { collection: DICTIONARY, key: collection };
-    const remembered = replica.remembered(ref);
-    if (remembered) return this.definitions.lenient(remembered.state);
+    const known = this.definitions.known(replica, collection);
+    if (known) return known;
+    const ref = entryRef(collection);
     const dictionary = replica.collections.get(DICTIONARY);
     const [item] = dictionary ? await source.items(replica.id, [{ collectionId: dictionary.id, key: collection }]) : [];
     const state = item && stateOf(item);
@@ -157,8 +157,8 @@ export class Querying {
     const replica = await this.reader.current(pool);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return undefined;
-      if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await indexes(), head.indexVersion);
-      const scope = scopeOf(source, replica, head, collection, this.options);
+      const { scanItemsMax } = this.options;
+      const scope = await openScope(source, replica, head, indexes, collection, scanItemsMax);
       // Of a collection that this node doesn't know nothing can be said but of the state that it knows.
       const revision = scope ? head.revision : Math.min(head.revision, replica.revision);
       return { head, result: await work(scope, { replica, revision }, source) };
@@ -170,25 +170,4 @@ export class Querying {
     }
     return answer.result;
   }
-}
-
-/** The collection in this state; undefined where this node knows of none: one that is newer wasn't there when the query began. */
-export function scopeOf(
-  source: ItemSource,
-  replica: Replica,
-  head: PoolHead,
-  collection: string,
-  { scanItemsMax }: QueryOptions,
-): Scope | undefined {
-  const stored = replica.collections.get(collection);
-  if (!stored) return undefined;
-  return {
-    source,
-    poolId: replica.id,
-    collectionId: stored.id,
-    // Of another state one can't know which were complete; without one the answer is the same.
-    indexes: replica.indexes.version === head.indexVersion ? replica.indexes.usable(stored.id) : [],
-    items: head.revision === replica.revision ? stored.items : undefined,
-    scanItemsMax,
-  };
 }

@@ -4,7 +4,7 @@
  */
 import { type ErrorCode, Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { getMember, isObject, type Json, type JsonObject, setMember } from '../state/json.js';
+import { getMember, isObject, type Json, type JsonObject, pointerToken, setMember } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import type { Aggregate, AggregateFunction } from './aggregate.js';
 import type { OrderTerm } from './index-access.js';
@@ -91,7 +91,7 @@ function pathAt(text: string, pointer: string): Path {
 
 /** A parameter is a place by itself; in a body a list's entry has its own. */
 function place(pointer: string, token: string | number): string {
-  return pointer.startsWith('?') ? pointer : `${pointer}/${String(token).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  return pointer.startsWith('?') ? pointer : `${pointer}/${pointerToken(String(token))}`;
 }
 
 function fault(pointer: string, detail: string, code: ErrorCode = 'badRequest'): Problem {

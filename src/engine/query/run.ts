@@ -10,12 +10,13 @@
 import { limits } from '../limits.js';
 import { isInRange, type KeyRange } from '../state/key-order.js';
 import { Budget } from './budget.js';
-import { candidatesAfter, candidatesOf, type Scope } from './candidates.js';
+import { candidatesAfter, candidatesOf } from './candidates.js';
 import { matcherOf } from './evaluate.js';
 import type { Filter } from './filter.js';
 import type { OrderTerm } from './index-access.js';
 import { Found, Ordering, type Position } from './ordering.js';
 import { type Access, keyRangeOf, narrowAccesses, type Plan, planOf, type Walk, walks } from './plan.js';
+import type { Scope } from './scope.js';
 import { PART_BYTES_MAX } from './sort-key.js';
 
 export interface Selection {

@@ -3,9 +3,14 @@
  * `_dictionary`, made with its first item or before and deleted when it is dropped: so the coming and going of
  * collections is in the log like everything else, and can be watched there.
  */
-import type { Change, Collection } from './model.js';
+import type { Change, Collection, ItemRef } from './model.js';
 
 export const DICTIONARY = '_dictionary';
+
+/** Where what is said about a collection stands. */
+export function entryRef(collection: string): ItemRef {
+  return { collection: DICTIONARY, key: collection };
+}
 
 /** Names of the system begin with an underscore; they don't count as the application's. */
 export function isSystemName(name: string): boolean {

@@ -10,6 +10,7 @@ import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '../ports.js';
+import { turn } from '../turn.js';
 import type { Command, Unprepared } from './commands.js';
 import {
   type GroupOptions,
@@ -115,7 +116,7 @@ export class Committer {
     while (queue.waiting.length > 0) {
       await this.#runGroup(pool, queue);
       // A database that answers at once would otherwise leave nobody else a turn until the queue is empty.
-      if (queue.waiting.length > 0) await new Promise((resolve) => setImmediate(resolve));
+      if (queue.waiting.length > 0) await turn();
     }
     queue.running = false;
     this.#queues.delete(pool);

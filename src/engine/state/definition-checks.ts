@@ -14,6 +14,7 @@ import { DICTIONARY } from './collections.js';
 import { type Explorer, Unprepared } from './commands.js';
 import type { Draft } from './draft.js';
 import { Inspection, type Judge, judgeOf, uniqueJudges } from './inspection.js';
+import { itemPages } from './item-pages.js';
 import { stateOf } from './loading.js';
 import type { ItemRef } from './model.js';
 
@@ -151,15 +152,9 @@ function lookBeforehand(
       limits.checkBeforehandCostMax,
       true,
     );
-    let after: string | undefined;
-    for (let more = true; more; ) {
-      const bounds = { limit: limits.pageItemsMax, bytesMax: limits.pageBytesMax };
-      const page = await source.range(poolId, { collectionId, after, ...bounds });
-      const others = page.items.filter(({ key }) => !own.has(key));
+    for await (const page of itemPages(source, poolId, { collectionId, limit: limits.pageItemsMax })) {
+      const others = page.filter(({ key }) => !own.has(key));
       await inspection.look(others.map((item) => ({ key: item.key, attributes: stateOf(item).attributes })));
-      ({ more } = page);
-      after = page.items.at(-1)?.key;
-      await new Promise((resolve) => setImmediate(resolve));
     }
     inspection.raise();
     return head.revision;

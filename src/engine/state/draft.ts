@@ -6,7 +6,7 @@ import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { DICTIONARY, isSystemName, tallyCollections } from './collections.js';
+import { DICTIONARY, entryRef, isSystemName, tallyCollections } from './collections.js';
 import { type Attributes, type Change, type Collection, changeBetween, type ItemRef, ItemState } from './model.js';
 import { encodeAttributes } from './operations.js';
 
@@ -126,7 +126,7 @@ export class Draft {
 
   /** Brings the collection into being, with an empty entry in the dictionary; also one whose entry the command has deleted. */
   createCollection(name: string): void {
-    const ref = { collection: DICTIONARY, key: name };
+    const ref = entryRef(name);
     const touched = this.#touched.get(refId(ref));
     const isThere = touched ? touched.state !== undefined : this.collection(name) !== undefined;
     if (!isThere) this.write(ref, {});
@@ -134,12 +134,12 @@ export class Draft {
 
   /** What the dictionary says of an application's collection. */
   definition(collection: string): Definition {
-    return this.definitions.of(this.item({ collection: DICTIONARY, key: collection }));
+    return this.definitions.of(this.item(entryRef(collection)));
   }
 
   /** What it said before the command. */
   formerDefinition(collection: string): Definition {
-    return this.definitions.lenient(this.group.items.get(refId({ collection: DICTIONARY, key: collection })));
+    return this.definitions.lenient(this.group.items.get(refId(entryRef(collection))));
   }
 
   /** Answers how to undo what is done to the item from now on. */

@@ -4,9 +4,11 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { IndexEntry, StoredItem, StoreTransaction } from '../ports.js';
 import { findPage, type Selection } from '../query/run.js';
+import { scopeOf } from '../query/scope.js';
 import type { Explorer } from './commands.js';
 import { Draft, type GroupState, refId } from './draft.js';
 import { entryOf, sortKeyOfTime } from './indexes.js';
+import { itemPages } from './item-pages.js';
 import type { KeyRange } from './key-order.js';
 import { stateOf } from './loading.js';
 import type { Collection } from './model.js';
@@ -36,18 +38,10 @@ export class Exploring implements Explorer {
     return new Draft(this.state, this.definitions);
   }
 
+  /** The pool waits meanwhile; other pools and the readers don't. */
   async *pages(collection: string): AsyncGenerator<readonly StoredItem[]> {
     const stored = this.#stored(collection);
-    let after: string | undefined;
-    for (let more = stored !== undefined; more && stored; ) {
-      const request = { collectionId: stored.id, after, limit: limits.pageItemsMax, bytesMax: limits.pageBytesMax };
-      const page = await this.tx.range(stored.poolId, request);
-      yield page.items;
-      ({ more } = page);
-      after = page.items.at(-1)?.key;
-      // The pool waits, other pools and the readers don't.
-      if (more) await new Promise((resolve) => setImmediate(resolve));
-    }
+    if (stored) yield* itemPages(this.tx, stored.poolId, { collectionId: stored.id, limit: limits.pageItemsMax });
   }
 
   async items(collection: string, keys: readonly string[]): Promise<StoredItem[]> {
@@ -77,16 +71,18 @@ export class Exploring implements Explorer {
   }
 
   async matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }> {
-    const stored = this.#stored(collection);
-    if (!stored) return { keys: [], more: false };
-    const scope = {
-      source: this.tx,
-      poolId: stored.poolId,
-      collectionId: stored.id,
-      indexes: stored.replica.indexes.usable(stored.id),
-      items: stored.items,
-      scanItemsMax: this.options.scanItemsMax,
-    };
+    const { replica } = this;
+    // The replica stands at the locked row, so that what it knows is of this state.
+    const scope =
+      replica &&
+      scopeOf(
+        this.tx,
+        replica,
+        { revision: replica.revision, indexVersion: replica.indexes.version },
+        collection,
+        this.options.scanItemsMax,
+      );
+    if (!scope) return { keys: [], more: false };
     const page = await findPage(scope, { ...selection, order: [], limit, bytesMax: limits.commitBytesMax });
     if (page.more && page.items.length < limit) throw tooLarge();
     for (const { key, state } of page.items) this.state.items.set(refId({ collection, key }), state);

@@ -7,7 +7,14 @@ import { limits } from '../limits.js';
 import type { IndexEntry, StoredIndex, StoreTransaction } from '../ports.js';
 import { DICTIONARY } from './collections.js';
 import { refId } from './draft.js';
-import { type CollectionIndex, declaredIndexes, differenceOf, entryOf, PoolIndexes } from './indexes.js';
+import {
+  type CollectionIndex,
+  collectionIndex,
+  declaredIndexes,
+  differenceOf,
+  entryOf,
+  type PoolIndexes,
+} from './indexes.js';
 import { stateOf } from './loading.js';
 import { type Change, type Collection, type Commit, stateBefore } from './model.js';
 import { hasDuplicates } from './unique.js';
@@ -103,7 +110,7 @@ export async function buildStep(
   poolId: number,
   tx: StoreTransaction,
 ): Promise<{ index: StoredIndex; more: boolean }> {
-  const [parsed] = new PoolIndexes([index], 0).of(index.collectionId) as [CollectionIndex];
+  const parsed = collectionIndex(index);
   const { items, more } = await tx.range(poolId, {
     collectionId: index.collectionId,
     after: index.builtTo ?? undefined,
@@ -123,6 +130,6 @@ export async function stateWhenBuilt(
   poolId: number,
   tx: StoreTransaction,
 ): Promise<StoredIndex['state']> {
-  const [parsed] = new PoolIndexes([index], 0).of(index.collectionId) as [CollectionIndex];
+  const parsed = collectionIndex(index);
   return parsed.unique && (await hasDuplicates(parsed, poolId, tx)) ? 'violated' : 'ready';
 }

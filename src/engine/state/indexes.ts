@@ -49,10 +49,8 @@ export class PoolIndexes {
     readonly version: number,
   ) {
     for (const index of stored) {
-      const definition = JSON.parse(index.definition) as IndexDefinition;
-      const { parts = [], unique = false, expiry } = definition;
       const list = this.#byCollection.get(index.collectionId) ?? [];
-      list.push({ id: index.id, name: index.name, stored: index, parts, unique, expiry });
+      list.push(collectionIndex(index));
       this.#byCollection.set(index.collectionId, list);
     }
     this.hasUnique = [...this.#byCollection.values()].flat().some(({ unique }) => unique);
@@ -76,9 +74,15 @@ const NONE: readonly CollectionIndex[] = [];
 
 export const noIndexes = new PoolIndexes([], 0);
 
+/** A stored index with its definition read. */
+export function collectionIndex(stored: StoredIndex): CollectionIndex {
+  const { parts = [], unique = false, expiry } = JSON.parse(stored.definition) as IndexDefinition;
+  return { id: stored.id, name: stored.name, stored, parts, unique, expiry };
+}
+
 /** Whether the index is one of times to live: by what it holds, for names are the users'. */
-export function isExpiry({ definition }: StoredIndex): boolean {
-  return (JSON.parse(definition) as IndexDefinition).expiry !== undefined;
+export function isExpiry(stored: StoredIndex): boolean {
+  return collectionIndex(stored).expiry !== undefined;
 }
 
 /** An item's entry in the index; undefined where it has none. `time` is when the item was changed, in ms since 1970. */

@@ -4,6 +4,7 @@
 import type { Definition } from '../dictionary/definition.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import { turn } from '../turn.js';
 import { partsOf } from './indexes.js';
 import type { Attributes } from './model.js';
 import { valuesId } from './unique.js';
@@ -70,7 +71,7 @@ export class Inspection {
       this.#charge();
       if (this.#costSinceTurn < TURN_COST) continue;
       this.#costSinceTurn = 0;
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
     }
   }
 

@@ -6,7 +6,7 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { StoredItem, StoreTransaction } from '../ports.js';
-import { DICTIONARY, isSystemName } from './collections.js';
+import { entryRef, isSystemName } from './collections.js';
 import type { Command } from './commands.js';
 import { type GroupState, refId } from './draft.js';
 import { type Collection, type ItemRef, ItemState } from './model.js';
@@ -50,7 +50,7 @@ export async function loadItems(
       // What the dictionary says of a collection is needed to judge what is written there.
       if (!collections.has(ref.collection)) {
         collections.add(ref.collection);
-        if (!isSystemName(ref.collection)) want({ collection: DICTIONARY, key: ref.collection });
+        if (!isSystemName(ref.collection)) want(entryRef(ref.collection));
       }
       if (missing.size >= READ_ITEMS) await flush();
       if (index === 0 && bytes > limits.commitBytesMax) return { commands: 1, bytes, refused: tooLarge() };

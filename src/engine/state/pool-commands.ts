@@ -3,7 +3,7 @@ import { checkSystemItem } from '../dictionary/system-items.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Subject } from '../subject.js';
-import { DICTIONARY } from './collections.js';
+import { entryRef } from './collections.js';
 import type { Command, Settled } from './commands.js';
 import type { Json, JsonObject } from './json.js';
 import type { Attributes, Collection, ItemRef } from './model.js';
@@ -29,7 +29,7 @@ export function describeCollection(request: {
   entry: CollectionEntry;
   replace: boolean;
 }): Command<CollectionAnswer> {
-  const ref = { collection: DICTIONARY, key: request.collection };
+  const ref = entryRef(request.collection);
   return {
     subject: request.subject,
     bytes: 1024,
@@ -73,7 +73,7 @@ export function dropCollection(request: {
   ifEmpty: boolean;
 }): Command<Settled & { existed: boolean }> {
   const { subject, collection, ifEmpty } = request;
-  const ref = { collection: DICTIONARY, key: collection };
+  const ref = entryRef(collection);
   let found: ItemRef[] = [];
   return {
     subject,

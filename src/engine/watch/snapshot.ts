@@ -7,8 +7,8 @@
  */
 import { limits } from '../limits.js';
 import type { PoolHead, Store } from '../ports.js';
-import { scopeOf } from '../query/querying.js';
 import { findFew } from '../query/run.js';
+import { openScope } from '../query/scope.js';
 import { compareKeys, isInRange } from '../state/key-order.js';
 import { stateOf } from '../state/loading.js';
 import { type ItemState, stateBefore } from '../state/model.js';
@@ -111,8 +111,7 @@ function readFew(store: Store, replica: Replica, { request, range }: View): Prom
   if (!filter || request.key !== undefined) return Promise.resolve(undefined);
   return store.snapshot(replica.id, async (source, head, indexes) => {
     if (!head) return undefined;
-    if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await indexes(), head.indexVersion);
-    const scope = scopeOf(source, replica, head, collection as string, { scanItemsMax: limits.gatherCheaplyMax });
+    const scope = await openScope(source, replica, head, indexes, collection as string, limits.gatherCheaplyMax);
     const items = scope && (await findFew(scope, { filter, range }, UNDO_BYTES_MAX));
     return items && { head, items, more: false };
   });

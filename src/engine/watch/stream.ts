@@ -12,6 +12,7 @@ import type { Store } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
 import type { Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
+import { turn } from '../turn.js';
 import { Coalesced } from './coalesce.js';
 import { changesFrames, frame, heartbeat } from './frames.js';
 import type { Hub, Member } from './hub.js';
@@ -194,7 +195,7 @@ export class Stream implements Member {
       joined.add(commit, (change) => view.concerns(change));
       if (joined.bytes > limits.watchBufferBytesMax) return this.#snapshot('slow');
       // From the ring they come without a pause, and others want their turn.
-      if (++taken % COALESCE_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (++taken % COALESCE_TURN === 0) await turn();
     }
     const { commit } = joined;
     if (!commit) return;

@@ -1,0 +1,52 @@
+/** What is queried: a collection, in one state of its pool, with the indexes that are complete in it. */
+import type { ItemSource, PoolHead, StoredIndex } from '../ports.js';
+import type { Replica } from '../state/replica.js';
+import type { UsableIndex } from './index-access.js';
+
+export interface Scope {
+  readonly source: ItemSource;
+  readonly poolId: number;
+  readonly collectionId: number;
+  readonly indexes: readonly UsableIndex[];
+  /** How many items the collection has, where that is known of this state. */
+  readonly items: number | undefined;
+  /** How many items a query may examine. */
+  readonly scanItemsMax: number;
+}
+
+/** The state that a source reads. */
+type Moment = Pick<PoolHead, 'revision' | 'indexVersion'>;
+
+/** The scope in a snapshot; indexes that this node doesn't know yet are read with it. */
+export async function openScope(
+  source: ItemSource,
+  replica: Replica,
+  moment: Moment,
+  indexes: () => Promise<StoredIndex[]>,
+  collection: string,
+  scanItemsMax: number,
+): Promise<Scope | undefined> {
+  if (replica.indexes.version < moment.indexVersion) replica.learnIndexes(await indexes(), moment.indexVersion);
+  return scopeOf(source, replica, moment, collection, scanItemsMax);
+}
+
+/** Undefined where this node knows of no such collection: one that is newer wasn't there when the query began. */
+export function scopeOf(
+  source: ItemSource,
+  replica: Replica,
+  { revision, indexVersion }: Moment,
+  collection: string,
+  scanItemsMax: number,
+): Scope | undefined {
+  const stored = replica.collections.get(collection);
+  if (!stored) return undefined;
+  return {
+    source,
+    poolId: replica.id,
+    collectionId: stored.id,
+    // Of another state one can't know which were complete; without one the answer is the same.
+    indexes: replica.indexes.version === indexVersion ? replica.indexes.usable(stored.id) : [],
+    items: revision === replica.revision ? stored.items : undefined,
+    scanItemsMax,
+  };
+}
