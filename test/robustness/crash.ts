@@ -109,6 +109,7 @@ class Crashes {
     );
     for (let crash = 0; crash < crashes; crash++) {
       await pause(30 + random() * loadMsMax);
+      await this.#untilWatched(crash);
       if (this.#failure) throw this.#failure;
       this.#up = false;
       await this.server.kill();
@@ -117,6 +118,7 @@ class Crashes {
       this.#up = true;
     }
     await pause(200);
+    await this.#untilWatched(crashes);
     this.#over = true;
     await Promise.all(loads);
     if (this.#failure) throw this.#failure;
@@ -136,6 +138,15 @@ class Crashes {
       repeated: this.#repeated,
       revision,
     };
+  }
+
+  /** A kill is to cut open streams, and on a busy machine these may take longer to be back than the load to be on. */
+  #untilWatched(crashes: number): Promise<void> {
+    const isBack = ({ failure, connections }: Watcher) => failure !== undefined || connections > crashes;
+    return until(
+      () => `the watchers are not back after ${crashes} crashes`,
+      () => this.#failure !== undefined || this.#watchers.every(isBack),
+    );
   }
 
   /** Sets some keys to a new value in one commit, over and over; what isn't answered may have happened or not. */
