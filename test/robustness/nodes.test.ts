@@ -235,6 +235,28 @@ describe('two nodes on one database', () => {
       ]);
   });
 
+  test('a collection that one makes without items, and what is said of it, is known to the other', async () => {
+    const P = '/v1/pools/defined/collections';
+    await onA.ok(`PUT ${P}/first/items/k`, { attributes: {} });
+    await onB.ok(`GET ${P}/first/items/k`);
+    const attributes = { schema: { required: ['must'] }, indexes: [{ attribute: 'must', unique: true }] };
+    await onA.ok(`PUT ${P}/_dictionary/items/second`, { attributes });
+    await onB.ok('GET /v1/pools/defined');
+    // A commit that makes B look at what collections there are, after it has taken in the one that made `second`.
+    await onA.ok(`PUT ${P}/third/items/k`, { attributes: {} });
+    expect((await onB.ok(`GET ${P}/second`)).body).toMatchObject({ collection: 'second', items: 0 });
+    expect(await onB.call(`PUT ${P}/second/items/a`, { attributes: {} })).toMatchObject({ status: 422 });
+    await onB.ok(`PUT ${P}/second/items/a`, { attributes: { must: 1 } });
+    expect(await onA.call(`PUT ${P}/second/items/b`, { attributes: { must: 1 } })).toMatchObject({ status: 409 });
+    // The other's very next write is into it.
+    await onA.ok(`PUT ${P}/fourth`, { description: 'empty' });
+    await onB.ok(`PUT ${P}/fourth/items/a`, { attributes: { n: 1 } });
+    for (const client of nodes()) {
+      expect((await client.ok(`GET ${P}/_dictionary/items/second`)).body.attributes).toEqual(attributes);
+      expect((await client.ok(`GET ${P}/fourth`)).body).toMatchObject({ items: 1, description: 'empty' });
+    }
+  });
+
   test('collections made through one in many pools at once don’t stop the other', async () => {
     const pools = Array.from({ length: 40 }, (_, i) => `/v1/pools/many-${i}/collections`);
     await inParallel(

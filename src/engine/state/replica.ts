@@ -130,6 +130,7 @@ export class Replica {
       this.#revision = commit.revision;
       for (const change of commit.changes) this.#cache.update(this.#cachePrefix + refId(change), change.after);
       for (const collection of tallyCollections(this.#byName, commit.changes, commit.revision)) {
+        if (collection.id === 0) throw new Error(`Pool ${this.name} does not know the collection ${collection.name}`);
         this.#byName.set(collection.name, collection);
         this.#byId.set(collection.id, collection);
       }

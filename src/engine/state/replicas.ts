@@ -4,8 +4,8 @@
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import type { LogPage, LogRequest, PoolContent, PoolHead, Store, StoreTransaction } from '../ports.js';
-import { isSystemName } from './collections.js';
+import type { LogPage, LogRequest, LogRow, PoolContent, PoolHead, Store, StoreTransaction } from '../ports.js';
+import { DICTIONARY, isSystemName } from './collections.js';
 import type { ItemCache } from './item-cache.js';
 import type { Commit } from './model.js';
 import { commitsOf, Replica } from './replica.js';
@@ -160,7 +160,7 @@ export class Replicas {
 
   /** The page's commits, with the names of collections that the replica doesn't know yet. */
   async commits(replica: Replica, page: LogPage, source: Source = this.#source(replica)): Promise<Commit[]> {
-    if (page.rows.some((row) => !replica.collectionById(row.collectionId))) {
+    if (page.rows.some((row) => namesUnknown(replica, row))) {
       // Through the same source: inside a transaction a second connection could be waited for in vain.
       const content = await source.content();
       const collections = content?.head.id === replica.id ? content.collections : [];
@@ -189,4 +189,10 @@ export class Replicas {
       .sort((a, b) => a.usedAt - b.usedAt);
     for (const replica of idle.slice(0, Math.ceil(limits.replicasMax / 10))) this.#byName.delete(replica.name);
   }
+}
+
+/** A collection is named by what is in it, and by its entry in the dictionary: it may be made without items. */
+function namesUnknown(replica: Replica, { collectionId, key }: LogRow): boolean {
+  const collection = replica.collectionById(collectionId);
+  return !collection || (collection.name === DICTIONARY && !replica.collections.has(key));
 }
