@@ -67,6 +67,9 @@ describe.each(databases)('expiry on $name', ({ name }) => {
       ['a boolean', () => true],
       ['a list of times', () => [0]],
       ['an object', () => ({ end: 0 })],
+      ['a time without a zone', () => '2020-01-01T00:00:00'],
+      ['a time with more behind it', () => '2020-01-01 00:00:00 (never)'],
+      ['a day that isn’t one', () => '2020-02-30T00:00:00Z'],
       ['a month that isn’t one', () => '2020-13-01T00:00:00Z'],
       ['more than a number holds of time', () => 1e300],
     ];

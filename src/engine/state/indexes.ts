@@ -10,8 +10,9 @@ import type { Definition, IndexDeclaration } from '../dictionary/definition.js';
 import type { IndexEntry, StoredIndex } from '../ports.js';
 import { parsePath } from '../query/path.js';
 import { encodePart, type IndexPart, sortKeyOf } from '../query/sort-key.js';
-import { getMember, type Json } from './json.js';
+import { getMember } from './json.js';
 import type { Attributes } from './model.js';
+import { timeOf } from './time.js';
 
 export type Expiry = { readonly attribute: string } | { readonly afterMs: number };
 
@@ -102,14 +103,6 @@ export function sortKeyOfTime(time: number): Buffer {
   return encodePart(time, false).bytes;
 }
 
-/** A time as an attribute says it: milliseconds since 1970, or RFC 3339. Undefined for anything else, which is never over. */
-export function timeOf(value: Json | undefined): number | undefined {
-  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined;
-  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d/.test(value)) return undefined;
-  const time = Date.parse(value);
-  return Number.isNaN(time) ? undefined : time;
-}
-
 /** How a change of an item changes its entries. */
 export function differenceOf(
   indexes: readonly CollectionIndex[],
@@ -137,10 +130,16 @@ export function differenceOf(
 export function declaredIndexes({ indexes, expiry }: Definition): { name: string; definition: string }[] {
   const declared = indexes.map(({ name, unique, parts }) => {
     const definition: IndexDefinition = { parts: partsOf(parts), unique };
-    return { name: name.slice(0, NAME_UNITS_MAX), definition: JSON.stringify(definition) };
+    return { name: cutName(name), definition: JSON.stringify(definition) };
   });
   if (expiry) declared.push({ name: EXPIRY_INDEX, definition: JSON.stringify({ expiry } satisfies IndexDefinition) });
   return declared;
+}
+
+/** Not inside a surrogate pair: half of one would not come back from the database as it was. */
+function cutName(name: string): string {
+  const cut = name.slice(0, NAME_UNITS_MAX);
+  return cut.isWellFormed() ? cut : cut.slice(0, -1);
 }
 
 export function partsOf(parts: IndexDeclaration['parts']): IndexPart[] {
