@@ -27,7 +27,8 @@ export class ImportController {
     description:
       'Each line is an item `{collection, key?, attributes}` that replaces all attributes; each is judged for itself. ' +
       'The answer is written while the import runs and is 200 even where every line is refused: progress `{line, applied, unchanged, refused, revision}`, ' +
-      'everything up to `line` being durable; `{line, collection?, key?, problem}` for each refused line; and a last line with `done`. ' +
+      'everything up to `line` being durable; `{line, collection?, key?, problem}` for each refused line, `{line, collection, key, warnings}` for one ' +
+      'that was taken against the dictionary in the mode `warn`; and a last line with `done`. ' +
       'After an interruption go on with `skip` = the last `line` that was told. Read the answer while you send.',
     query: schema.importQuery,
     body: { schema: schema.importBody, stream: NDJSON_TYPE },
@@ -41,10 +42,10 @@ export class ImportController {
     const answer = new NdjsonAnswer(request, reply, poolHeaders(opening.epoch, opening.revision));
     try {
       for await (const event of opening.run(source)) {
-        // Who reads only in the end loses progress, which the next tells better, but no refusal: those wait to be taken.
+        // Who reads only in the end loses progress, which the next tells better, but no refusal or warning: those wait to be taken.
         if (event.kind === 'progress' && answer.isBehind) continue;
         answer.write(`${JSON.stringify(toLine(event, opening.epoch, request))}\n`);
-        if (event.kind === 'refused') await answer.taken();
+        if (event.kind === 'refused' || event.kind === 'warned') await answer.taken();
       }
       answer.end();
     } catch (error) {
@@ -58,9 +59,10 @@ export class ImportController {
 
 function toLine(event: ImportEvent, epoch: string, request: FastifyRequest): object {
   switch (event.kind) {
-    case 'progress': {
-      const { kind, ...progress } = event;
-      return progress;
+    case 'progress':
+    case 'warned': {
+      const { kind, ...told } = event;
+      return told;
     }
     case 'refused': {
       const { kind, problem, ...refused } = event;

@@ -24,8 +24,14 @@ const options = jsonObject
     (value) => JSON.stringify(value).length <= limits.optionsBytesMax,
     `must be at most ${limits.optionsBytesMax} bytes of JSON`,
   )
+  .nullable()
   .optional()
-  .meta({ type: 'object', additionalProperties: true, description: 'Kept for the application.' });
+  .meta({
+    type: 'object',
+    nullable: true,
+    additionalProperties: true,
+    description: 'Kept for the application; null removes them.',
+  });
 
 const authentication = z
   .object({

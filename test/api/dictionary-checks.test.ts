@@ -444,6 +444,26 @@ describe.each(databases)('checks by the dictionary on $name', ({ name }) => {
     ]);
   });
 
+  it('tell warnings of an import’s lines', async () => {
+    const scenario = new Scenario(server);
+    await scenario.calls([`PUT ${ENTRY}`, { attributes: { mode: 'warn', schema } }]);
+    const lines = ['a', 'b'].map((key) => ({
+      collection: 'things',
+      key,
+      attributes: { name: key, n: key === 'a' ? 11 : 1 },
+    }));
+    const response = await fetch(`${server.url}${scenario.path('P/import')}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-ndjson' },
+      body: lines.map((line) => `${JSON.stringify(line)}\n`).join(''),
+    });
+    const told = (await readLines(response)).lines;
+    expect(told.filter(({ warnings }) => warnings)).toMatchObject([
+      { line: 1, collection: 'things', key: 'a', warnings: [{ pointer: '/attributes/n', code: 'schemaViolation' }] },
+    ]);
+    expect(told.at(-1)).toMatchObject({ done: true, applied: 2, refused: 0 });
+  });
+
   it('hold for everyone who writes at the same time', async () => {
     const scenario = new Scenario(server);
     await scenario.calls(

@@ -67,6 +67,13 @@ const bad: readonly Bad[] = [
   ],
   ['a transform of nothing', { transforms: [{ expression: '1' }] }, '/attributes/transforms/0/attribute'],
   ['an index of nothing', { indexes: [[]] }, '/attributes/indexes/0'],
+  ['an index of a pointer to no attribute', { indexes: ['a', '/'] }, '/attributes/indexes/1'],
+  ['an index of a pointer to an attribute with a control character', { indexes: ['/\u0001'] }, '/attributes/indexes/0'],
+  [
+    'a unique index of a pointer to too long a name',
+    { indexes: [{ attribute: `/${'x'.repeat(200)}`, unique: true }] },
+    '/attributes/indexes/0/attribute',
+  ],
   ['indexes of one name', { indexes: ['a', ['a']] }, '/attributes/indexes/1'],
   ['an index with an unknown member', { indexes: [{ attribute: 'a', uniqe: true }] }, '/attributes/indexes/0/uniqe'],
   ['too many indexes', { indexes: Array.from({ length: 17 }, (_, i) => `a${i}`) }, '/attributes/indexes'],
@@ -194,7 +201,7 @@ const stories: readonly Story[] = [
     ],
   ],
   [
-    'a batch that isn’t atomic refuses what is bad in it, a definition or an item, and never takes both of what contradicts itself',
+    'a batch that isn’t atomic judges each op by what the ops before it said',
     ['PUT P/collections/strict', {}, 201],
     [
       'POST P/batch',
@@ -211,8 +218,8 @@ const stories: readonly Story[] = [
       200,
       {
         results: [
-          { status: 409, problem: { code: 'dataViolatesSchema' } },
           { status: 201 },
+          { status: 422, problem: { code: 'schemaViolation' } },
           { status: 422, problem: { code: 'invalid' } },
           { status: 200 },
           { status: 201 },
@@ -220,7 +227,115 @@ const stories: readonly Story[] = [
       },
     ],
     ['GET P/collections/other', undefined, 404],
-    [`GET ${ENTRY}`, undefined, 200, { attributes: {} }],
+    [`GET ${ENTRY}`, undefined, 200, { attributes: { schema: numbers() } }],
+    ['GET C', undefined, 200, { items: 0 }],
+  ],
+  [
+    'a batch that isn’t atomic takes no definition over an item that it could not mend',
+    [`PUT ${ENTRY}`, { attributes: { schema: { properties: { n: { type: 'string' } } } } }, 201],
+    ['PUT C/items/a', { attributes: { n: 'text' } }, 201],
+    [
+      'POST P/batch',
+      {
+        atomic: false,
+        ops: [
+          { op: 'put', collection: 'things', key: 'a', attributes: { n: 1 } },
+          { op: 'put', collection: '_dictionary', key: 'things', attributes: { schema: numbers() } },
+        ],
+      },
+      200,
+      { results: [{ status: 422 }, { status: 409, problem: { code: 'dataViolatesSchema', count: 1 } }] },
+    ],
+    ['GET C/items/a', undefined, 200, { attributes: { n: 'text' } }],
+  ],
+  [
+    'a batch that isn’t atomic takes no definition over an item that another’s value kept from being mended',
+    [`PUT ${ENTRY}`, { attributes: { indexes: [{ attribute: 'u', unique: true }] } }, 201],
+    ['PUT C/items/a', { attributes: { n: 'text', u: 1 } }, 201],
+    ['PUT C/items/b', { attributes: { n: 2, u: 2 } }, 201],
+    [
+      'POST P/batch',
+      {
+        atomic: false,
+        ops: [
+          { op: 'put', collection: 'things', key: 'a', attributes: { n: 1, u: 2 } },
+          { op: 'merge', collection: '_dictionary', key: 'things', attributes: { schema: numbers() } },
+        ],
+      },
+      200,
+      {
+        results: [
+          { status: 409, problem: { code: 'conflict' } },
+          { status: 409, problem: { count: 1 } },
+        ],
+      },
+    ],
+    ['GET C/items/a', undefined, 200, { attributes: { n: 'text', u: 1 } }],
+  ],
+  [
+    'a batch that isn’t atomic declares no unique index over a double that it could not mend, or makes itself',
+    [`PUT ${ENTRY}`, { attributes: { schema: numbers() } }, 201],
+    ['PUT C/items/a', { attributes: { n: 1 } }, 201],
+    ['PUT C/items/b', { attributes: { n: 1 } }, 201],
+    [
+      'POST P/batch',
+      {
+        atomic: false,
+        ops: [
+          { op: 'put', collection: 'things', key: 'b', attributes: { n: 'two' } },
+          {
+            op: 'merge',
+            collection: '_dictionary',
+            key: 'things',
+            attributes: { indexes: [{ attribute: 'n', unique: true }] },
+          },
+        ],
+      },
+      200,
+      { results: [{ status: 422 }, { status: 409, problem: { code: 'dataViolatesSchema' } }] },
+    ],
+    [
+      'POST P/batch',
+      {
+        atomic: false,
+        ops: [
+          { op: 'put', collection: 'things', key: 'b', attributes: { n: 2 } },
+          {
+            op: 'merge',
+            collection: '_dictionary',
+            key: 'things',
+            attributes: { indexes: [{ attribute: 'n', unique: true }] },
+          },
+          { op: 'put', collection: 'things', key: 'c', attributes: { n: 1 } },
+        ],
+      },
+      200,
+      { results: [{ status: 200 }, { status: 409, problem: { code: 'dataViolatesSchema' } }, { status: 201 }] },
+    ],
+    ['GET C', undefined, 200, { items: 3, indexes: [] }],
+  ],
+  [
+    'a batch that isn’t atomic may say something else of a collection twice',
+    [`PUT ${ENTRY}`, { attributes: { schema: { properties: { n: { type: 'string' } } } } }, 201],
+    [
+      'POST P/batch',
+      {
+        atomic: false,
+        ops: [
+          { op: 'put', collection: '_dictionary', key: 'things', attributes: { schema: numbers() } },
+          { op: 'put', collection: 'things', key: 'a', attributes: { n: 1 } },
+          {
+            op: 'put',
+            collection: '_dictionary',
+            key: 'things',
+            attributes: { schema: { properties: { n: { type: 'string' } } } },
+          },
+        ],
+      },
+      200,
+      { results: [{ status: 200 }, { status: 201 }, { status: 409, problem: { code: 'dataViolatesSchema' } }] },
+    ],
+    [`GET ${ENTRY}`, undefined, 200, { attributes: { schema: numbers() } }],
   ],
   [
     'a dry run judges a definition and its items, and leaves nothing',
@@ -404,6 +519,26 @@ describe.each(databases)('entries of the dictionary on $name', ({ name }) => {
     await scenario.calls([`PATCH ${ENTRY}`, { attributes: { schema, mode: 'warn' } }]);
     const warned = await scenario.calls(['PATCH C/items/k09', { attributes: { more: 1 } }]);
     expect(warned.body.warnings).toHaveLength(2);
+  });
+
+  it('looks at the items that a batch adds to a large collection, before the definition and after it', async () => {
+    const scenario = new Scenario(server);
+    const add = (key: string, n: unknown) => ({ op: 'put', collection: 'things', key, attributes: { n } });
+    const defineNumbers = { op: 'put', collection: '_dictionary', key: 'things', attributes: { schema: numbers() } };
+    for (let from = 0; from < 2500; from += 500)
+      await scenario.calls(['POST P/batch', { ops: Array.from({ length: 500 }, (_, i) => add(`k${from + i}`, i)) }]);
+    const refused = { ops: [add('new', 'text'), defineNumbers] };
+    await scenario.refused(409, 'dataViolatesSchema', 'POST P/batch', refused);
+    const { body } = await scenario.calls(['POST P/batch', { ...refused, atomic: false }]);
+    expect(body.results).toMatchObject([{ status: 201 }, { status: 409, problem: { count: 1 } }]);
+    await scenario.calls(['DELETE C/items/new']);
+    const second = { atomic: false, ops: [defineNumbers, add('new', 'text'), add('k1', 7)] };
+    expect((await scenario.calls(['POST P/batch', second])).body.results).toMatchObject([
+      { status: 200 },
+      { status: 422 },
+      { status: 200 },
+    ]);
+    expect((await scenario.calls(['GET C'])).body.items).toBe(2500);
   });
 
   it('gives the same answer under the same Idempotency-Key, and judges a refusal anew', async () => {

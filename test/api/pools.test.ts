@@ -81,8 +81,10 @@ describe.each(databases)('pools and collections on $name', ({ name }) => {
         { description: 'all', options: { color: 'red', shape: 'round' }, revision: 2 },
       ],
       ['PATCH C', { description: null }, 200, { options: { color: 'red', shape: 'round' } }],
+      ['PATCH C', { options: null }, 200, { options: {} }],
+      ['PATCH C', { options: { color: 'red' } }, 200, { options: { color: 'red' } }],
       ['PUT C', {}, 200, { options: {} }],
-      ['GET C', undefined, 200, { items: 0, options: {}, revision: 4 }],
+      ['GET C', undefined, 200, { items: 0, options: {}, revision: 6 }],
     ],
     [
       'a PATCH makes no collection',

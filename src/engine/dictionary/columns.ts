@@ -4,6 +4,7 @@
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import { parsePath } from '../query/path.js';
 import { getMember, isObject, type Json } from '../state/json.js';
 import { checkAttributeName } from '../state/names.js';
 import type { Faults } from './faults.js';
@@ -113,10 +114,14 @@ export function checkAttribute(
     }
     const sound = /^(?:\/(?:[^~/]|~[01])*){1,32}$/.test(value) && Buffer.byteLength(value) <= POINTER_BYTES_MAX;
     if (!sound) faults.add(pointer, `It is no JSON Pointer of at most 32 steps and ${POINTER_BYTES_MAX} bytes.`);
-    return sound;
+    return sound && isSound(() => parsePath(value), pointer, faults);
   }
+  return isSound(() => checkAttributeName(value), pointer, faults);
+}
+
+function isSound(check: () => unknown, pointer: string, faults: Faults): boolean {
   try {
-    checkAttributeName(value);
+    check();
     return true;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

@@ -2,7 +2,7 @@
 import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { limits } from '../limits.js';
-import type { ItemSource, PoolHead, Store } from '../ports.js';
+import type { ItemSource, Store } from '../ports.js';
 import { DICTIONARY, entryRef } from '../state/collections.js';
 import { PoolIndexes } from '../state/indexes.js';
 import type { JsonObject } from '../state/json.js';

@@ -1,7 +1,8 @@
 /**
  * What a write to `_dictionary` must not break: the items that are there. Where a definition checks otherwise than before, or
- * wants values to be unique that weren't, each item of its collection is looked at inside the commit, as the whole command
- * would leave it. The first offenders are told, and how many there are.
+ * wants values to be unique that weren't, each item of its collection is looked at inside the commit: as the whole command
+ * would leave it, or, where each op stands for itself, as the ops before have left it. The first offenders are told, and how
+ * many there are.
  *
  * A large collection is looked at beforehand, in a snapshot and without the pool's lock, while writers go on; inside the commit
  * only what changed since is. Unique values are always looked at inside: they are a matter between items.
@@ -25,6 +26,15 @@ interface Finding {
   readonly revision: number;
 }
 
+/** An op of the command that says something of a collection. */
+interface Declared {
+  readonly index: number;
+  readonly collection: string;
+  /** What held before the op. */
+  readonly former: Definition;
+  readonly undo: () => void;
+}
+
 /** How often a command is prepared anew, because too much changed meanwhile, before it is judged at all cost. */
 const PREPARATIONS_MAX = 3;
 
@@ -33,39 +43,58 @@ export class DefinitionChecks {
   readonly #findings = new Map<string, Finding>();
   #preparations = 0;
 
-  /** Notes what is refused by the op. Throws Unprepared where much is to be looked at. */
+  /**
+   * Notes what is refused by the op, beside what is refused already. `apply` does an op on a draft, or throws a Problem. Throws
+   * Unprepared where much is to be looked at.
+   */
   async check<T extends ItemRef>(
     explorer: Explorer,
     ops: readonly T[],
-    judge: (draft: Draft, op: T) => unknown,
+    apply: (draft: Draft, op: T) => unknown,
     refusals: Map<number, Problem>,
+    atomic: boolean,
   ): Promise<void> {
     const draft = explorer.draft();
-    for (const op of ops) {
+    const declared: Declared[] = [];
+    const look = async (each: Declared, what: 'all' | 'unique') => {
       try {
-        judge(draft, op);
-      } catch (error) {
-        // It is met again, and told, when the command is judged for good.
-        if (!(error instanceof Problem)) throw error;
-      }
-    }
-    for (const [index, { collection, key }] of ops.entries()) {
-      if (collection !== DICTIONARY || !draft.item({ collection, key })) continue;
-      try {
-        await this.#checkItems(explorer, draft, key, ops);
+        await this.#checkItems(explorer, draft, each, ops, what);
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
-        refusals.set(index, error);
+        refusals.set(each.index, error);
+        if (!atomic) each.undo();
       }
+    };
+    for (const [index, op] of ops.entries()) {
+      if (refusals.has(index)) continue;
+      const { collection, key } = op;
+      const former = collection === DICTIONARY ? draft.lenientDefinition(key) : undefined;
+      const undo = draft.savepoint(op);
+      if (!isApplied(() => apply(draft, op)) || !former || !draft.item(op)) continue;
+      const each = { index, collection: key, former, undo };
+      declared.push(each);
+      if (!atomic) await look(each, 'all');
     }
+    // Ops that stand for themselves are judged by a definition before them one by one; by its new unique indexes only here.
+    for (const each of declared) if (!refusals.has(each.index)) await look(each, atomic ? 'all' : 'unique');
   }
 
-  async #checkItems(explorer: Explorer, draft: Draft, collection: string, ops: readonly ItemRef[]): Promise<void> {
-    const definition = draft.definition(collection);
-    const former = draft.formerDefinition(collection);
-    const checksMore = definition.mode === 'strict' && definition.checks && definition.checkId !== former.checkId;
+  async #checkItems(
+    explorer: Explorer,
+    draft: Draft,
+    { collection, former }: Declared,
+    ops: readonly ItemRef[],
+    what: 'all' | 'unique',
+  ): Promise<void> {
+    const definition = draft.lenientDefinition(collection);
+    const checksMore =
+      what === 'all' && definition.mode === 'strict' && definition.checks && definition.checkId !== former.checkId;
     const unique = uniqueJudges(definition, former);
     const states = (items: readonly StoredItem[]) => statesIn(draft, collection, items);
+    const added = () =>
+      draft.changes().flatMap(({ op, collection: place, key, after }) => {
+        return op === 'add' && place === collection && after ? [{ key, attributes: after.attributes }] : [];
+      });
     const inspect = (judges: readonly Judge[]) =>
       new Inspection(collection, definition, judges, limits.checkInCommitCostMax, checksMore);
     let isFound = false;
@@ -78,6 +107,7 @@ export class DefinitionChecks {
       const inspection = inspect([judgeOf(definition)]);
       for (const keys of chunks([...new Set([...(changed ?? []), ...own])], READ_ITEMS))
         await inspection.look(states(await explorer.items(collection, keys)));
+      await inspection.look(added());
       inspection.raise();
       isFound = changed !== undefined;
     }
@@ -85,8 +115,7 @@ export class DefinitionChecks {
     if (judges.length === 0) return;
     const inspection = inspect(judges);
     for await (const page of explorer.pages(collection)) await inspection.look(states(page));
-    const added = draft.changes().filter((change) => change.collection === collection && change.op === 'add');
-    await inspection.look(added.map(({ key, after }) => ({ key, attributes: after?.attributes ?? {} })));
+    await inspection.look(added());
     inspection.raise();
   }
 
@@ -115,6 +144,17 @@ export class DefinitionChecks {
       if (revision === undefined) return;
       this.#findings.set(collection, { poolId, checkId: definition.checkId, revision });
     });
+  }
+}
+
+/** What is refused is met again, and told, when the command is judged for good. */
+function isApplied(apply: () => unknown): boolean {
+  try {
+    apply();
+    return true;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return false;
   }
 }
 

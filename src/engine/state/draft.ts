@@ -137,9 +137,9 @@ export class Draft {
     return this.definitions.of(this.item(entryRef(collection)));
   }
 
-  /** What it said before the command. */
-  formerDefinition(collection: string): Definition {
-    return this.definitions.lenient(this.group.items.get(refId(entryRef(collection))));
+  /** The same; of an entry that can't be used, nothing. */
+  lenientDefinition(collection: string): Definition {
+    return this.definitions.lenient(this.item(entryRef(collection)));
   }
 
   /** Answers how to undo what is done to the item from now on. */

@@ -19,7 +19,7 @@ import { loadItems } from './loading.js';
 import type { Change, Collection, Commit } from './model.js';
 import { type Replica, rowsOf } from './replica.js';
 import type { Replicas } from './replicas.js';
-import { UniqueValues } from './unique.js';
+import { type Clash, UniqueValues } from './unique.js';
 
 /** An answer as it was or will be sent, for repetition. */
 export interface Reply {
@@ -119,8 +119,8 @@ export async function judgeGroup(
         continue;
       }
       command.reset?.();
-      if (command.explore) await command.explore(new Exploring(state, replica, tx, definitions, now, options));
-      const { answer, changes } = await decide(command, state, unique, definitions, options, telemetry);
+      const explore = () => command.explore?.(new Exploring(state, replica, tx, definitions, now, options));
+      const { answer, changes } = await decide(command, explore, state, unique, definitions, options, telemetry);
       for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
         commits.push({ revision: state.revision, time: now, subject: command.subject.id, changes });
@@ -237,61 +237,75 @@ interface Decided {
   readonly changes: readonly Change[];
 }
 
+/** Judges a command, and anew without what another item's values forbid, as often as that takes. */
 async function decide(
   command: Command<unknown>,
+  explore: () => Promise<void> | undefined,
   state: GroupState,
   unique: UniqueValues,
   definitions: Definitions,
   options: GroupOptions,
   telemetry: Telemetry,
 ): Promise<Decided> {
+  for (let judgings = 1; ; judgings++) {
+    // What is refused bears upon what else the command does.
+    if (command.explore) await explore();
+    const draft = new Draft(state, definitions);
+    const finish = guarded(telemetry, () => begin(command, draft, options));
+    const wishes = unique.wishes(draft);
+    // Ops may hang on one another in a chain that takes a judging for each: after some, nobody gets what another gives up.
+    const last = judgings >= limits.judgingsMax;
+    const clashes = wishes.length > 0 ? await unique.clashes(wishes, draft, last) : [];
+    if (clashes.length === 0)
+      return guarded(telemetry, () => settle(command, draft, finish, () => unique.grant(wishes)));
+    refuseEach(command, clashes, last);
+  }
+}
+
+/** A fault of ours in one command is no reason to refuse its neighbours; its draft is thrown away like any other. */
+function guarded<T>(telemetry: Telemetry, work: () => T): T {
   try {
-    for (let judgings = 0; judgings < limits.judgingsMax; judgings++) {
-      const judged = await judge(command, state, unique, definitions, options);
-      if (judged) return judged;
-    }
-    throw new Problem(
-      'conflict',
-      'Too many ops depend on others that take values which other items have; split the request.',
-    );
+    return work();
   } catch (error) {
     if (error instanceof Problem) throw error;
-    // A fault of ours in one command is no reason to refuse its neighbours; its draft is thrown away like any other.
     telemetry.warn('A command could not be judged', { error: String((error as Error).stack) });
     throw new Problem('internal', errorTable.internal.advice);
   }
 }
 
-/** Undefined when the command is to be judged anew, without what another item's values forbid. */
-async function judge(
-  command: Command<unknown>,
-  state: GroupState,
-  unique: UniqueValues,
-  definitions: Definitions,
-  options: GroupOptions,
-): Promise<Decided | undefined> {
-  const draft = new Draft(state, definitions);
+function begin(command: Command<unknown>, draft: Draft, options: GroupOptions): (settled: Settled) => unknown {
   const finish = command.decide(draft);
-  if (!state.exists && !draft.createsPool && !draft.dropsPool && !options.createPools) {
+  if (!draft.group.exists && !draft.createsPool && !draft.dropsPool && !options.createPools) {
     throw new Problem(
       'notFound',
       'There is no such pool, and this server does not make pools on their first write. Make it with PUT.',
     );
   }
-  const wishes = unique.wishes(draft);
-  const clashes = wishes.length > 0 ? await unique.clashes(wishes, draft) : [];
+  return finish;
+}
+
+function settle(
+  command: Command<unknown>,
+  draft: Draft,
+  finish: (settled: Settled) => unknown,
+  grant: () => void,
+): Decided {
+  const changes = draft.accept(command.dryRun ?? false);
+  const committed = changes.length > 0 && !command.dryRun;
+  if (committed) grant();
+  const { revision, epoch } = draft.group;
+  return { answer: finish({ revision, epoch, committed }), changes: committed ? changes : [] };
+}
+
+/** In the end all that an op does to a clashing item is refused, whether or not it would have done without its last. */
+function refuseEach(command: Command<unknown>, clashes: readonly Clash[], wholly: boolean): void {
   const told = new Set<string>();
   for (const { ref, problem } of clashes) {
     if (told.has(refId(ref))) continue;
     told.add(refId(ref));
     if (!command.refuse?.(ref, problem)) throw problem;
+    while (wholly && command.refuse(ref, problem));
   }
-  if (clashes.length > 0) return undefined;
-  const changes = draft.accept(command.dryRun ?? false);
-  const committed = changes.length > 0 && !command.dryRun;
-  if (committed) unique.grant(wishes);
-  const settled: Settled = { revision: state.revision, epoch: state.epoch, committed };
-  return { answer: finish(settled), changes: committed ? changes : [] };
 }
 
 function replay(stored: StoredAnswer, fingerprint: string): Reply {

@@ -67,13 +67,17 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
     bytes: request.bytes,
     dryRun: request.dryRun ?? false,
     touches,
-    ...(checks && { explore: (explorer: Explorer) => checks.check(explorer, ops, judge, refusals) }),
+    ...(checks && {
+      explore: (explorer: Explorer) => checks.check(explorer, ops, isOne ? judge : judgeWhole, refusals, atomic),
+    }),
     reset: () => refusals.clear(),
     refuse(ref, problem) {
       if (isOne) throw problem.atOp(lastOpOn(ops, ref));
       if (atomic) return false;
       // What the item would be is its last op's doing; where it still is without that, the one's before it.
-      const index = judged.findLastIndex((each, i) => isSame(ops[i] as Op, ref) && each.changed.length > 0);
+      const index = judged.findLastIndex(
+        ({ changed }, i) => changed.length > 0 && !refusals.has(i) && isSame(ops[i] as Op, ref),
+      );
       if (index < 0) return false;
       refusals.set(index, problem);
       return true;

@@ -66,21 +66,21 @@ export class UniqueValues {
 
   /**
    * The wishes for what another item has, as the draft leaves it, in the order of the changes. Who clashes only with an item
-   * that clashes itself isn't among them: that may not stay as it is.
+   * that clashes itself isn't among them: that may not stay as it is. `strictly` counts also who would give the value up.
    */
-  async clashes(wishes: readonly Wish[], draft: Draft): Promise<Clash[]> {
+  async clashes(wishes: readonly Wish[], draft: Draft, strictly: boolean): Promise<Clash[]> {
     const holders = await this.#holders(wishes, draft);
     const inCommand = new Map<string, Wish>();
     const clashing = new Map<Wish, string>();
     const refused = new Set<string>();
     for (const wish of wishes) {
       const held = [...(holders.get(wish.id) ?? []), ...(this.#taken.get(wish.id) ?? [])];
-      let holder = held.find((each) => each.ref.key !== wish.ref.key && hasStill(each, wish, draft))?.ref;
+      let holder = held.find((each) => each.ref.key !== wish.ref.key && (strictly || hasStill(each, wish, draft)))?.ref;
       const earlier = inCommand.get(wish.id)?.ref;
       if (earlier) holder ??= earlier;
       else inCommand.set(wish.id, wish);
       if (!holder) continue;
-      if (holder !== earlier || !refused.has(refId(earlier))) clashing.set(wish, holder.key);
+      if (strictly || holder !== earlier || !refused.has(refId(earlier))) clashing.set(wish, holder.key);
       refused.add(refId(wish.ref));
     }
     return [...clashing].map(([wish, key]) => ({ ref: wish.ref, problem: clashProblem(wish, key) }));

@@ -1,6 +1,6 @@
 /** One line of an import: what it asks for, or why it can't be taken. Pure but for the keys that it is given to make. */
 import { isUtf8 } from 'node:buffer';
-import { Problem } from '../errors.js';
+import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Op } from '../state/item-commands.js';
 import { getMember, isObject, type Json, type JsonObject, parseJson, pointerToken } from '../state/json.js';
@@ -17,6 +17,8 @@ export interface Entry {
   readonly collection?: string | undefined;
   readonly key?: string | undefined;
   problem?: Problem;
+  /** Where the item, which was taken, isn't as the dictionary says. */
+  warnings?: readonly ErrorPlace[] | undefined;
 }
 
 /** `revision` and `createdRevision` are those of an export, and have no meaning here. */

@@ -5,7 +5,7 @@
  * repetition of what was done meanwhile is harmless. Whoever takes the events slowly slows the reading down.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Problem } from '../errors.js';
+import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { isSystemName } from '../state/collections.js';
 import type { Committer } from '../state/committer.js';
@@ -43,6 +43,10 @@ export type ImportEvent =
   /** Everything up to the line is durable. */
   | ({ readonly kind: 'progress'; readonly line: number } & Counts)
   | ({ readonly kind: 'refused' } & Pick<Entry, 'line' | 'collection' | 'key'> & { readonly problem: Problem })
+  /** The line was taken, though its item isn't as the dictionary says, in the mode `warn`. */
+  | ({ readonly kind: 'warned' } & Pick<Entry, 'line' | 'collection' | 'key'> & {
+        readonly warnings: readonly ErrorPlace[];
+      })
   | ({ readonly kind: 'done'; readonly lines: number } & Counts)
   /** The import ended early; everything up to the line is durable. */
   | { readonly kind: 'failed'; readonly line: number; readonly problem: Problem };
@@ -173,7 +177,8 @@ class Run {
     );
     this.#durable = upTo;
     this.#settledAt = performance.now();
-    for (const { line, collection, key, problem } of group) {
+    for (const { line, collection, key, problem, warnings } of group) {
+      if (warnings) yield { kind: 'warned', line, collection, key, warnings };
       if (!problem) continue;
       this.#counts.refused++;
       yield { kind: 'refused', line, collection, key, problem };
@@ -227,7 +232,8 @@ class Run {
       );
     }
     this.#counts.revision = revision;
-    for (const [i, { problem, status, changed }] of results.entries()) {
+    for (const [i, { problem, status, changed, warnings }] of results.entries()) {
+      (entries[i] as Entry).warnings = warnings;
       if (problem) (entries[i] as Entry).problem = problem;
       else if (status === 201 || changed.length > 0) this.#counts.applied++;
       else this.#counts.unchanged++;
