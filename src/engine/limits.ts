@@ -178,7 +178,8 @@ export const limits = {
   importAttemptsMax: 6,
   importRetryMs: 250,
 
-  snapshotPartBytesMax: 256 * KiB,
+  /** The items of a part of a snapshot; with what is around them it has at most 256 KiB. */
+  snapshotPartBytesMax: 255 * KiB,
   /** A frame of one commit; a larger commit is split with `more: true`. */
   frameBytesMax: 256 * KiB,
   /** What one connection may have unsent before it counts as slow. */

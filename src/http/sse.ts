@@ -58,7 +58,13 @@ export class SseSink implements Sink {
   }
 
   end(): void {
+    this.#blockedSince ??= Date.now();
     this.#response.end();
+  }
+
+  finished(): Promise<void> {
+    if (this.#response.closed) return Promise.resolve();
+    return new Promise((resolve) => this.#response.once('close', resolve));
   }
 
   destroy(): void {

@@ -27,10 +27,13 @@ async function flood(scenario: Scenario): Promise<void> {
   }
 }
 
-async function bufferedBytes(scenario: Scenario): Promise<number> {
-  const sample = /^stargus_stream_buffered_bytes (\d+)$/m.exec((await scenario.call('GET /metrics')).text);
+async function gauge(scenario: Scenario, name: string): Promise<number> {
+  const sample = new RegExp(`^${name} (\\d+)$`, 'm').exec((await scenario.call('GET /metrics')).text);
   return Number(sample?.[1]);
 }
+
+const bufferedBytes = (scenario: Scenario) => gauge(scenario, 'stargus_stream_buffered_bytes');
+const streams = (scenario: Scenario) => gauge(scenario, 'stargus_streams');
 
 /** What the events of an attachment make of a state, forgetting it at each reset. */
 function stateOf(stream: SseStream): Record<string, { attributes: Record<string, unknown> }> {
@@ -109,8 +112,11 @@ describe.each(databases)('slow readers on $name', ({ name }) => {
     slow.pause();
     await flood(scenario);
     expect(await bufferedBytes(scenario)).toBeLessThan(BUFFERED_MAX);
+    // Its end waits to be read: until then it counts as a stream, and may be cut as one.
+    expect(await streams(scenario)).toBe(1);
     slow.resume();
     await slow.ended;
+    await expect.poll(() => streams(scenario)).toBe(0);
     expect(slow.events.at(-1)).toMatchObject({ event: 'bye', data: { reason: 'slow', retryMs: expect.any(Number) } });
     const before = slow.events.filter(named('changes'));
     const cursor = before.at(-1)?.id as string;

@@ -21,12 +21,16 @@ export function changesFrames(view: View, epoch: string, commit: Commit, concern
   if (concerned.length === 1) return frame('changes', `${head}${view.tellChange(concerned[0] as Change)}]}`, id);
   let frames = '';
   let part = '';
+  let bytes = 0;
   for (const change of concerned) {
     const text = view.tellChange(change);
-    if (part !== '' && part.length + text.length > limits.frameBytesMax) {
+    const textBytes = Buffer.byteLength(text) + 1;
+    if (part !== '' && bytes + textBytes > limits.frameBytesMax) {
       frames += frame('changes', `${head}${part}],"more":true}`);
       part = '';
+      bytes = 0;
     }
+    bytes += textBytes;
     part += part === '' ? text : `,${text}`;
   }
   return frames + frame('changes', `${head}${part}]}`, id);

@@ -31,8 +31,10 @@ export interface Sink {
   /** Resolves when little is buffered, or the connection is closed. */
   drained(): Promise<void>;
   readonly closed: boolean;
-  /** Ends the connection after what is buffered. */
+  /** Ends the connection after what is buffered; a reader that takes none of it counts as blocked from now on. */
   end(): void;
+  /** Resolves when the connection is closed. */
+  finished(): Promise<void>;
   /** Ends the connection at once. */
   destroy(): void;
 }
@@ -90,6 +92,8 @@ export class Stream implements Member {
     const reason = this.#bye ?? 'shutdown';
     this.sink.write(frame('bye', { reason, retryMs: limits.retryMs }));
     this.sink.end();
+    // Until then it holds what its reader has not taken.
+    await this.sink.finished();
     return reason;
   }
 
@@ -224,6 +228,7 @@ export class Stream implements Member {
     const collection = view.request.collection as string;
     const { revision } = this.replica;
     let items = '';
+    let bytes = 0;
     let part = 0;
     const tell = async () => {
       part++;
@@ -234,14 +239,17 @@ export class Stream implements Member {
         ),
       );
       items = '';
+      bytes = 0;
       if (this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
     };
     for await (const page of snapshot(this.store, this.log, this.replica, view, revision)) {
       if (this.#over) return;
       for (const { key, state } of page) {
         const text = view.tellItem(collection, key, state);
-        if (items !== '' && items.length + text.length > limits.snapshotPartBytesMax) await tell();
+        const textBytes = Buffer.byteLength(text) + 1;
+        if (items !== '' && bytes + textBytes > limits.snapshotPartBytesMax) await tell();
         items += items === '' ? text : `,${text}`;
+        bytes += textBytes;
       }
     }
     if (items !== '' || part === 0) await tell();
