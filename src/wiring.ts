@@ -13,10 +13,11 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { controllers, embedded } from './app.module.js';
 import { Engine } from './engine/engine.js';
+import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
 import { Arrivals } from './http/arrivals.js';
 import { Authentication } from './http/auth.guard.js';
-import { answerMalformed } from './http/malformed.js';
+import { answerMalformed, noteAnswer } from './http/malformed.js';
 import { answerError, type MountOptions, mount } from './http/mount.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { SystemFacts } from './http/system.controller.js';
@@ -158,6 +159,7 @@ async function newApp(
     arrivals: new Arrivals(REQUEST_MS),
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
+    stateOf: (pool) => engine.replicas.known(pool),
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);
       if (logger.isLevelEnabled('debug'))
@@ -198,6 +200,8 @@ function newFastify(options: MountOptions): FastifyInstance {
     logger: false,
     // Arrivals keeps the time of bodies, Node that of headers.
     requestTimeout: 0,
+    // Nobody holds a connection on which nothing moves; streams keep their own time.
+    connectionTimeout: limits.watchStallMs,
     clientErrorHandler: answerMalformed,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX, ignoreTrailingSlash: false },
@@ -215,7 +219,10 @@ function newFastify(options: MountOptions): FastifyInstance {
   });
   options.arrivals.start();
   // Before Fastify has it: what is refused as no request of ours may go on sending as well.
-  instance.server.prependListener('request', (request, response) => options.arrivals.begin(request, response));
+  instance.server.prependListener('request', (request, response) => {
+    noteAnswer(request.socket, response);
+    options.arrivals.begin(request, response);
+  });
   instance.addHook('onClose', (_instance, done) => {
     options.arrivals.stop();
     done();

@@ -1,11 +1,22 @@
 /** What isn't HTTP, or takes too long to become it, is answered as a problem like everything else, and the connection ends. */
 import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Problem } from '../engine/errors.js';
 import { PROBLEM_TYPE } from './problem.js';
 
+const answers = new WeakMap<Socket, ServerResponse>();
+
+/** To be called for each request: what follows its beginning on the connection is then known to be part of its answer. */
+export function noteAnswer(socket: Socket, answer: ServerResponse): void {
+  answers.set(socket, answer);
+}
+
 export function answerMalformed(error: { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  const present = answers.get(socket);
+  // An answer that has begun can't be finished as another: it is cut, so that nobody takes a part for the whole.
+  const hasBegun = present?.headersSent === true && !present.writableFinished;
+  if (error.code === 'ECONNRESET' || !socket.writable || hasBegun) {
     socket.destroy();
     return;
   }

@@ -437,6 +437,43 @@ describe.each(databases)('import on $name', ({ name }) => {
     expect(await scenario.revision()).toBeUndefined();
   });
 
+  it('doesn’t bring a pool back that was deleted meanwhile', { timeout: 30_000 }, async () => {
+    const scenario = new Scenario(server);
+    const talk = new Talk(scenario);
+    talk.send(line('a'));
+    await expect.poll(() => talk.lines.length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await scenario.calls(['DELETE P']);
+    talk.send(line('b') + line('c'));
+    talk.finish();
+    expect(await talk.over).toBe(true);
+    expect(talk.lines.at(-1)).toMatchObject({ done: false, line: 0, problem: { code: 'conflict' } });
+    expect((await scenario.call('GET P')).status).toBe(404);
+  });
+
+  it('an answer that has begun is cut where what follows isn’t HTTP, not followed by another', async () => {
+    const scenario = new Scenario(server);
+    const socket = await connected(server);
+    let received = '';
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      received += text;
+    });
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const text = line('a');
+    socket.write(head(server, `POST ${scenario.path('P/import')}`, { ...HEADERS, 'transfer-encoding': 'chunked' }));
+    socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`);
+    await expect.poll(() => received, { timeout: 10_000 }).toContain('"applied":1');
+    socket.write('zz\r\n');
+    await closed;
+    expect(received.match(/HTTP\/1\.1/g)).toHaveLength(1);
+  });
+
+  it('a byte order mark is named', async () => {
+    const { lines } = await send(new Scenario(server), `\ufeff${line('a')}${line('b')}`);
+    expect(refusalsOf(lines)).toEqual([[1, 'badRequest']]);
+    expect(lines[0].problem.detail).toContain('byte order mark');
+    expect(lines.at(-1)).toMatchObject({ applied: 1 });
+  });
+
   it('makes no pool where writes make none', async () => {
     const strict = await startServer({ database: name, env: { STARGUS_CREATE_POOLS: '0' } });
     const scenario = new Scenario(strict);

@@ -16,6 +16,8 @@ export interface Command<Answer> {
   /** Roughly what the command holds in memory while it waits. */
   readonly bytes: number;
   readonly touches: readonly ItemRef[];
+  /** Only in this life of the pool; `notFound` in another one, or where the pool is gone. */
+  readonly epoch?: string | undefined;
   /** Judged and answered as if for good, but never applied. */
   readonly dryRun?: boolean;
   /** Reads what `decide` will need and can't be named beforehand. */

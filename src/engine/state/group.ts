@@ -274,6 +274,8 @@ function guarded<T>(telemetry: Telemetry, work: () => T): T {
 }
 
 function begin(command: Command<unknown>, draft: Draft, options: GroupOptions): (settled: Settled) => unknown {
+  if (command.epoch !== undefined && command.epoch !== draft.group.epoch)
+    throw new Problem('notFound', 'The pool was deleted meanwhile.');
   const finish = command.decide(draft);
   if (!draft.group.exists && !draft.createsPool && !draft.dropsPool && !options.createPools) {
     throw new Problem(

@@ -60,6 +60,7 @@ function parse(bytes: Buffer): Json {
 
 function whatStandsAt(text: string, at: number): string {
   const character = text.codePointAt(at);
+  if (character === 0xfeff) return `it has a byte order mark (U+FEFF) at position ${at}; leave it away`;
   return character === undefined
     ? `it ends too early, after ${at} characters`
     : `${JSON.stringify(String.fromCodePoint(character))} can't stand at position ${at}`;

@@ -9,11 +9,12 @@ import { Slots } from './slots.js';
 
 const UNAVAILABLE = new Problem('unavailable', 'Not now.');
 
-/** A committer that takes writes as `judge` says: with the commit's number it throws, or says the epoch. */
+/** A committer that takes writes as `judge` says: with the commit's number it throws, or says the epoch of its pool. */
 function committerOf(judge: (write: number) => string): { committer: Committer; writes: () => number } {
   let writes = 0;
-  const submit = (_pool: string, { touches }: Command<WriteAnswer>) => {
+  const submit = (_pool: string, { touches, epoch: wanted }: Command<WriteAnswer>) => {
     const epoch = judge(++writes);
+    if (wanted !== epoch) throw new Problem('notFound', 'The pool was deleted meanwhile.');
     const results = touches.map((ref, index) => ({ ...ref, index, status: 201, changed: [] }));
     return Promise.resolve({ answer: { epoch, revision: writes, committed: true, results } });
   };
@@ -61,10 +62,10 @@ describe.concurrent('an import', () => {
 
   test('of which the first commit fails goes on after what was passed over', async () => {
     const { committer } = committerOf(() => {
-      throw new Problem('notFound', 'There is no such pool.');
+      throw new Problem('unauthenticated', 'The token is over.');
     });
     expect(await run(committer, sourceOf(scripts(4)), 3)).toEqual([
-      { kind: 'failed', line: 3, problem: expect.objectContaining({ code: 'notFound' }) },
+      { kind: 'failed', line: 3, problem: expect.objectContaining({ code: 'unauthenticated' }) },
     ]);
   });
 

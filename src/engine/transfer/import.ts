@@ -101,7 +101,7 @@ class Ended extends Error {
 }
 
 /** Problems that a command meets whatever its lines say. */
-const OF_ALL = new Set(['unavailable', 'notFound', 'unauthenticated', 'tooManyRequests']);
+const OF_ALL = new Set(['unavailable', 'unauthenticated', 'tooManyRequests']);
 
 class Run {
   readonly #splitter: LineSplitter;
@@ -149,7 +149,8 @@ class Run {
           if (entry) yield* this.#add(entry, source);
         }
       }
-      if (!chunk || performance.now() - this.#settledAt >= limits.importProgressMs) yield* this.#settle(source);
+      if (!chunk || chunk === 'late' || performance.now() - this.#settledAt >= limits.importProgressMs)
+        yield* this.#settle(source);
       if (!chunk) return;
     }
   }
@@ -193,6 +194,7 @@ class Run {
       this.#count(entries, await this.#submit(entries, source));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
+      if (error.code === 'notFound') throw this.#deleted();
       if (OF_ALL.has(error.code)) throw new Ended(error);
       // The commit as a whole was refused, as too large: the lines that are at fault are those that are so alone.
       if (entries.length === 1) first.problem = error;
@@ -213,7 +215,7 @@ class Run {
     for (let attempt = 1; ; attempt++) {
       try {
         // Without an Idempotency-Key there is no stored answer.
-        const command = writeItems({ subject, bytes, ops, atomic: false });
+        const command = writeItems({ subject, bytes, ops, atomic: false, epoch: this.begin.epoch });
         const submitted = await this.committer.submit(this.pool, command);
         return (submitted as { answer: WriteAnswer }).answer;
       } catch (error) {
@@ -224,13 +226,13 @@ class Run {
     }
   }
 
-  #count(entries: readonly Entry[], { epoch, revision, results }: WriteAnswer): void {
-    if (epoch !== this.begin.epoch) {
-      this.#durable = 0;
-      throw new Ended(
-        new Problem('conflict', 'The pool was deleted and made anew meanwhile; begin with the first line.'),
-      );
-    }
+  /** Nothing of what was told as durable is there any more. */
+  #deleted(): Ended {
+    this.#durable = 0;
+    return new Ended(new Problem('conflict', 'The pool was deleted meanwhile; begin with the first line.'));
+  }
+
+  #count(entries: readonly Entry[], { revision, results }: WriteAnswer): void {
     this.#counts.revision = revision;
     for (const [i, { problem, status, changed, warnings }] of results.entries()) {
       (entries[i] as Entry).warnings = warnings;

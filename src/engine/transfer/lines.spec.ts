@@ -54,6 +54,20 @@ describe('lines', () => {
     );
   });
 
+  test('that arrive byte by byte are kept as bytes, not as chunks', () => {
+    const splitter = new LineSplitter(2_000_000, 0);
+    const chunks = Array.from({ length: 300_000 }, () => Buffer.alloc(16, ' ').subarray(0, 1));
+    for (const chunk of chunks)
+      for (const line of splitter.push(chunk)) throw new Error(`A line ended: ${line.number}`);
+    const [line] = splitter.push(Buffer.from('x\n'));
+    expect(line).toMatchObject({ number: 1, length: 300_001 });
+    // A chunk that is used anew after it was pushed doesn't alter what was kept of it.
+    const chunk = Buffer.from('abc');
+    expect([...splitter.push(chunk)]).toEqual([]);
+    chunk.fill('!');
+    expect([...splitter.push(Buffer.from('d\n'))].map(({ bytes }) => bytes.toString())).toEqual(['abcd']);
+  });
+
   test('that are too long or passed over are not kept', () => {
     const chunk = Buffer.from('x'.repeat(50));
     expect(split([chunk, chunk, chunk, Buffer.from('\nb\n')], 100).lines).toEqual([

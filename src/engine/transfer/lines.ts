@@ -11,9 +11,12 @@ export interface Line {
 }
 
 const LINE_FEED = 0x0a;
+const NOTHING = Buffer.alloc(0);
 
 export class LineSplitter {
-  #parts: Buffer[] = [];
+  /** What a line had in former chunks: copied, for of a chunk of one byte a view would hold far more. */
+  #kept = NOTHING;
+  #keptLength = 0;
   #length = 0;
   /** Lines that have ended. */
   #lines = 0;
@@ -31,35 +34,51 @@ export class LineSplitter {
   *push(chunk: Buffer): Generator<Line> {
     let from = 0;
     for (let to = chunk.indexOf(LINE_FEED); to >= 0; to = chunk.indexOf(LINE_FEED, from)) {
-      this.#keep(chunk, from, to);
+      const line = this.#end(chunk.subarray(from, to));
       from = to + 1;
-      const line = this.#end();
       if (line) yield line;
     }
-    this.#keep(chunk, from, chunk.length);
+    this.#keep(chunk.subarray(from));
   }
 
   /** What is left when the stream has ended: a last line without a line feed. */
   *finish(): Generator<Line> {
-    const line = this.#length > 0 ? this.#end() : undefined;
+    const line = this.#length > 0 ? this.#end(NOTHING) : undefined;
     if (line) yield line;
   }
 
-  #keep(chunk: Buffer, from: number, to: number): void {
-    if (from === to) return;
-    this.#length += to - from;
-    if (this.#lines < this.skip || this.#length > this.bytesMax) this.#parts.length = 0;
-    else this.#parts.push(chunk.subarray(from, to));
+  #keep(part: Buffer): void {
+    if (!this.#takes(part)) {
+      this.#kept = NOTHING;
+      this.#keptLength = 0;
+      return;
+    }
+    const needed = this.#keptLength + part.length;
+    if (needed > this.#kept.length) {
+      const larger = Buffer.alloc(Math.min(Math.max(needed, this.#kept.length * 2), this.bytesMax));
+      this.#kept.copy(larger, 0, 0, this.#keptLength);
+      this.#kept = larger;
+    }
+    part.copy(this.#kept, this.#keptLength);
+    this.#keptLength = needed;
   }
 
-  #end(): Line | undefined {
-    const parts = this.#parts;
+  /** Counts a part of the present line, and tells whether it is to be kept. */
+  #takes(part: Buffer): boolean {
+    this.#length += part.length;
+    return this.#lines >= this.skip && this.#length <= this.bytesMax;
+  }
+
+  #end(last: Buffer): Line | undefined {
+    const takes = this.#takes(last);
+    const kept = this.#kept.subarray(0, this.#keptLength);
     const length = this.#length;
-    this.#parts = [];
+    this.#kept = NOTHING;
+    this.#keptLength = 0;
     this.#length = 0;
     this.#lines++;
     if (this.#lines <= this.skip) return undefined;
-    const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+    const bytes = !takes ? NOTHING : kept.length === 0 ? last : Buffer.concat([kept, last]);
     return { number: this.#lines, length, bytes };
   }
 }
