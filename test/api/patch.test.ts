@@ -168,7 +168,8 @@ describe.each(databases)('patches on $name', ({ name }) => {
     await new Scenario(server).play(steps);
   });
 
-  const refusals: [says: string, status: number, code: string, pointer: string | undefined, patch: unknown][] = [
+  type Refusal = [says: string, status: number, code: string, pointer: string | undefined, patch: unknown];
+  const refusals: Refusal[] = [
     [
       'a test that fails',
       409,
@@ -181,6 +182,32 @@ describe.each(databases)('patches on $name', ({ name }) => {
     ],
     ['a removal of what is not there', 409, 'conflict', '/0', [{ op: 'remove', path: '/attributes/nowhere' }]],
     ['a path through a scalar', 409, 'conflict', '/0', [{ op: 'add', path: '/attributes/x/y', value: 1 }]],
+    ['a test of another object', 409, 'conflict', '/0', [{ op: 'test', path: '/attributes', value: { x: 2 } }]],
+    ['a pointer with a bare tilde', 400, 'badRequest', '/0', [{ op: 'add', path: '/attributes/a~2b', value: 1 }]],
+    ['an addition of nothing', 400, 'badRequest', '/0', [{ op: 'add', path: '/attributes/y' }]],
+    ['a test for nothing', 400, 'badRequest', '/0', [{ op: 'test', path: '/attributes/x' }]],
+    ...['replace', 'test', 'remove'].map(
+      (op): Refusal => [
+        `the end of a list to ${op}`,
+        409,
+        'conflict',
+        '/1',
+        [
+          { op: 'add', path: '/attributes/l', value: [1] },
+          { op, path: '/attributes/l/-', value: 9 },
+        ],
+      ],
+    ),
+    [
+      'a path through the end of a list',
+      409,
+      'conflict',
+      '/1',
+      [
+        { op: 'add', path: '/attributes/l', value: [{}] },
+        { op: 'add', path: '/attributes/l/-/y', value: 9 },
+      ],
+    ],
     ['a path that is no pointer', 400, 'badRequest', '/0', [{ op: 'add', path: 'attributes/y', value: 1 }]],
     ['an unknown op', 400, 'badRequest', '/0/op', [{ op: 'increment', path: '/attributes/x', value: 1 }]],
     ['a missing path', 400, 'badRequest', '/0/path', [{ op: 'remove' }]],

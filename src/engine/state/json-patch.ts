@@ -12,7 +12,10 @@ type Failure = { readonly code: 'badRequest' | 'conflict' | 'tooLarge'; readonly
 
 /** Names that the library passes over when it follows a pointer, so that a patch can't reach a prototype. */
 const UNREACHABLE = new Set(['__proto__', 'constructor', 'prototype']);
-const INDEX = /^(0|[1-9]\d*|-)$/;
+const INDEX = /^(0|[1-9]\d*)$/;
+/** Operations that need a value, and those that may put one at the end of an array. */
+const WITH_VALUE = new Set(['add', 'replace', 'test']);
+const INSERTING = new Set(['add', 'copy', 'move']);
 
 /** The attributes after the patch, whose paths begin with `/attributes`. What it leaves is for the caller to check. */
 export function applyJsonPatch(present: Attributes, patch: readonly JsonObject[]): JsonObject {
@@ -39,8 +42,13 @@ const TOO_LARGE: Failure = { code: 'tooLarge', detail: `it copies more than ${li
 function applyOne(document: JsonObject, operation: JsonObject): Failure | undefined {
   for (const member of ['path', 'from']) {
     const pointer = operation[member];
-    const failure = typeof pointer === 'string' ? checkPointer(document, pointer, member) : undefined;
+    if (typeof pointer !== 'string') continue;
+    const mayInsert = member === 'path' && INSERTING.has(String(operation.op));
+    const failure = checkPointer(document, pointer, member, mayInsert);
     if (failure) return failure;
+  }
+  if (WITH_VALUE.has(String(operation.op)) && !Object.hasOwn(operation, 'value')) {
+    return { code: 'badRequest', detail: `\`${operation.op}\` needs a \`value\`.` };
   }
   try {
     const [failure] = applyPatch(document, [cloneBare(operation) as unknown as Operation]);
@@ -50,21 +58,26 @@ function applyOne(document: JsonObject, operation: JsonObject): Failure | undefi
       detail: `${failure.message}.`,
     };
   } catch {
+    // The library can't print the objects without prototypes that it is given.
+    if (operation.op === 'test')
+      return { code: 'conflict', detail: `what is at ${operation.path} is not the value of the test.` };
     // The library assumes that a parent is an object or an array; what it throws at a string or number is this.
     return { code: 'conflict', detail: `there is nothing to ${operation.op} at ${operation.path}.` };
   }
 }
 
-function checkPointer(document: JsonObject, pointer: string, member: string): Failure | undefined {
-  if (pointer !== '' && !pointer.startsWith('/')) {
+function checkPointer(document: JsonObject, pointer: string, member: string, mayInsert: boolean): Failure | undefined {
+  if ((pointer !== '' && !pointer.startsWith('/')) || /~(?![01])/.test(pointer)) {
     return { code: 'badRequest', detail: `\`${member}\` is not a JSON Pointer.` };
   }
   let value: Json | undefined = document;
-  for (const token of tokensOf(pointer)) {
+  const tokens = tokensOf(pointer);
+  for (const [i, token] of tokens.entries()) {
     if (UNREACHABLE.has(token)) {
       return { code: 'badRequest', detail: `a JSON Patch can't reach the name ${token}; use a merge patch.` };
     }
-    if (Array.isArray(value) && !INDEX.test(token)) {
+    const isEnd = token === '-' && mayInsert && i === tokens.length - 1;
+    if (Array.isArray(value) && !isEnd && !INDEX.test(token)) {
       return { code: 'conflict', detail: `${JSON.stringify(token)} is not a position in an array.` };
     }
     value = childOf(value, token);
