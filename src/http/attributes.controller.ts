@@ -3,7 +3,6 @@ import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import type { OpResult } from '../engine/state/item-commands.js';
 import { getMember, type Json } from '../engine/state/json.js';
-import type { ItemState } from '../engine/state/model.js';
 import { checkAttributeName } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import { etag, send } from './answers.js';
@@ -105,8 +104,7 @@ export class AttributesController {
   increment(call: Call<unknown, z.output<typeof schema.incrementBody>>): Promise<void> {
     const { attribute } = call.body;
     return this.calls.write(call, writeKey(call), { op: 'increment', ...call.body }, (answer) => {
-      const { item, revision, changed, warnings } = answer.results[0] as OpResult;
-      const value = getMember((item as ItemState).attributes, attribute);
+      const { value, revision, changed, warnings } = answer.results[0] as OpResult;
       return {
         status: 200,
         headers: writeHeaders(answer),

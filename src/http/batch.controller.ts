@@ -8,7 +8,6 @@ import { parseFilter } from '../engine/query/filter.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Reply } from '../engine/state/group.js';
 import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/item-commands.js';
-import { getMember, type Json } from '../engine/state/json.js';
 import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import type { Condition } from '../engine/state/preconditions.js';
@@ -40,17 +39,39 @@ export class BatchController {
       const detail = `A batch holds at most ${limits.batchOpsMax} ops, not ${ops.length}.`;
       throw new Problem('invalid', detail, { errors: [{ pointer: '/ops', code: 'invalid', detail }] });
     }
+    const raw = call.request.body as RawBatch;
+    const taken: TakenOp[] = [];
+    const refused: OpResult[] = [];
+    for (const [index, op] of ops.entries()) {
+      try {
+        taken.push({ ...toOp(op, raw.ops[index]), index });
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        if (atomic) throw error.atOp(index);
+        refused.push(refusalOf(op, index, error));
+      }
+    }
     const command = writeItems({
       subject: call.subject,
       bytes: rawBody(call.request).length * 2 + 256,
-      ops: ops.map(toOp),
+      ops: taken,
       conditions: conditions.map((condition, i) => toCondition(condition, condition, `/if/${i}`)),
       atomic,
+      batch: true,
       dryRun,
     });
-    const shape = shapeOf(ops);
+    const shape = shapeOf(taken, refused);
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
+}
+
+/** An op that can be judged, and which one it was. */
+type TakenOp = Op & { readonly index: number };
+
+/** What becomes of an op of a batch that isn't atomic and that says nothing that could be judged. */
+function refusalOf({ collection, key = '' }: schema.BatchOp, index: number, problem: Problem): OpResult {
+  const { status } = problem;
+  return { index, status, collection, key, revision: 0, changed: [], item: undefined, existed: false, problem };
 }
 
 /** `own` is the item that a condition without a place of its own is about. */
@@ -62,18 +83,23 @@ function toCondition(
   const collection = checkName('collection', condition.collection ?? own.collection);
   const key = checkItemKey(condition.key ?? own.key);
   const filter = where === undefined ? undefined : parseFilter(where, `${pointer}/where`);
-  return { ...condition, collection, key, where: filter };
+  return { ...condition, collection, key, pointer, where: filter };
 }
 
-function toOp(op: schema.BatchOp, index: number): Op {
-  try {
-    const collection = checkWritableCollection(op.collection);
-    const key = checkItemKey(op.key ?? (op.op === 'create' ? uuidv7() : wanting('key')));
-    const conditions = op.if?.map((condition, i) => toCondition(condition, { collection, key }, `/if/${i}`));
-    return { collection, key, action: toAction(op), ...(conditions && { conditions }) };
-  } catch (error) {
-    throw error instanceof Problem ? error.atOp(index) : error;
-  }
+/** A batch as it was sent: an op's only condition may stand without an array around it. */
+interface RawBatch {
+  readonly ops: readonly RawOp[];
+}
+type RawOp = { readonly if?: unknown };
+
+function toOp(op: schema.BatchOp, raw: RawOp | undefined): Op {
+  const collection = checkWritableCollection(op.collection);
+  const key = checkItemKey(op.key ?? (op.op === 'create' ? uuidv7() : wanting('key')));
+  const isList = Array.isArray(raw?.if);
+  const conditions = op.if?.map((condition, i) =>
+    toCondition(condition, { collection, key }, isList ? `/if/${i}` : '/if'),
+  );
+  return { collection, key, action: toAction(op), ...(conditions && { conditions }) };
 }
 
 /** The members that each op takes, beside `op`, `collection`, `key` and `if`. */
@@ -106,28 +132,28 @@ function wanting(member: string): never {
   throw new Problem('badRequest', `The member \`${member}\` is missing.`);
 }
 
-function shapeOf(ops: readonly schema.BatchOp[]): (answer: WriteAnswer) => Reply {
-  const sumOf = ({ index, item, problem }: OpResult): Json | undefined => {
-    const op = ops[index];
-    return op?.op === 'increment' && item && !problem ? getMember(item.attributes, op.attribute as string) : undefined;
+function shapeOf(taken: readonly TakenOp[], refused: readonly OpResult[]): (answer: WriteAnswer) => Reply {
+  return ({ revision, epoch, results }) => {
+    const judged = results.map((result) => ({ ...result, index: (taken[result.index] as TakenOp).index }));
+    const all = refused.length === 0 ? judged : [...judged, ...refused].sort((a, b) => a.index - b.index);
+    return {
+      status: 200,
+      headers: poolHeaders(epoch, revision),
+      body: JSON.stringify({
+        revision,
+        cursor: formatCursor(epoch, revision),
+        results: all.map((result) => ({
+          index: result.index,
+          status: result.status,
+          collection: result.collection,
+          key: result.key,
+          revision: result.revision || revision,
+          changed: result.changed,
+          warnings: result.warnings,
+          value: result.value,
+          problem: result.problem?.toJSON(),
+        })),
+      }),
+    };
   };
-  return ({ revision, epoch, results }) => ({
-    status: 200,
-    headers: poolHeaders(epoch, revision),
-    body: JSON.stringify({
-      revision,
-      cursor: formatCursor(epoch, revision),
-      results: results.map((result) => ({
-        index: result.index,
-        status: result.status,
-        collection: result.collection,
-        key: result.key,
-        revision: result.revision,
-        changed: result.changed,
-        warnings: result.warnings,
-        value: sumOf(result),
-        problem: result.problem?.toJSON(),
-      })),
-    }),
-  });
 }

@@ -318,6 +318,68 @@ describe.each(databases)('batches on $name', ({ name }) => {
     expect(pointersOf(await scenario.refused(400, 'badRequest', 'POST P/batch', body))).toContain(pointer);
   });
 
+  it.each<[says: string, status: number, code: string, op: object, place: object]>([
+    ['a conflict', 409, 'conflict', { op: 'create', key: 'a', attributes: {} }, { pointer: '/ops/0' }],
+    ['a bound', 409, 'conflict', { op: 'increment', key: 'a', attribute: 'n', by: 1, max: 0 }, { pointer: '/ops/0' }],
+    [
+      'its only condition',
+      412,
+      'preconditionFailed',
+      { op: 'delete', key: 'a', if: { exists: false } },
+      { pointer: '/ops/0/if' },
+    ],
+    [
+      'the second of its conditions',
+      412,
+      'preconditionFailed',
+      { op: 'delete', key: 'a', if: [{ exists: true }, { revision: 9 }] },
+      { pointer: '/ops/0/if/1' },
+    ],
+    [
+      'a filter that is none',
+      400,
+      'invalidFilter',
+      { op: 'delete', key: 'a', if: { where: { n: { foo: 1 } } } },
+      { pointer: '/ops/0/if/where/n/foo' },
+    ],
+    ['a name', 400, 'invalidName', { op: 'unset', key: 'a', names: ['n'.repeat(129)] }, { pointer: '/ops/0' }],
+  ])('a batch of one op tells which it was: %s', async (_says, status, code, op, place) => {
+    const scenario = new Scenario(server);
+    await scenario.fill({ a: { n: 1 } });
+    const ops = [{ collection: 'things', ...op }];
+    const answer = await scenario.refused(status, code, 'POST P/batch', { ops });
+    expect(answer.body.errors).toMatchObject([{ index: 0, ...place }]);
+  });
+
+  it('what names nothing is an op’s own result where ops are for themselves', async () => {
+    const scenario = new Scenario(server);
+    const ops = [
+      put('a', {}),
+      put('..', {}),
+      { ...put('b', {}), collection: '_changes' },
+      { op: 'merge', collection: 'things', key: 'c' },
+      put('d', {}),
+    ];
+    const { body } = await scenario.calls(['POST P/batch', { atomic: false, ops }]);
+    expect(body.results).toMatchObject([
+      { index: 0, status: 201, key: 'a' },
+      { index: 1, status: 400, key: '..', changed: [], problem: { code: 'invalidName' } },
+      { index: 2, status: 400, problem: { code: 'invalidName' } },
+      { index: 3, status: 400, problem: { code: 'badRequest' } },
+      { index: 4, status: 201, key: 'd' },
+    ]);
+    expect((await scenario.calls(['GET P'])).body).toMatchObject({ revision: 1, items: 2 });
+    await scenario.refused(400, 'invalidName', 'POST P/batch', { ops });
+  });
+
+  it('two numbers that are drawn in one batch are two', async () => {
+    const scenario = new Scenario(server);
+    const draw = { op: 'increment', collection: 'things', key: 'counter', attribute: 'n', by: 1 };
+    const gone = { op: 'delete', collection: 'things', key: 'counter' };
+    const { body } = await scenario.calls(['POST P/batch', { ops: [draw, draw, gone, draw] }]);
+    expect(body.results.map(({ value }: { value?: number }) => value)).toEqual([1, 2, undefined, 1]);
+  });
+
   it('the first of several conditions that do not hold is named', async () => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: {} });

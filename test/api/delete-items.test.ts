@@ -41,6 +41,12 @@ describe.each(databases)('deletion by prefix on $name', ({ name }) => {
       [DELETE, { prefix: 'a', expectCount: 2 }, 412, { code: 'preconditionFailed' }],
       ['GET P', undefined, 200, { items: 5, revision: 5 }],
     ],
+    [
+      'the expected count is of what matches, whatever the limit',
+      [DELETE, { prefix: 'a', expectCount: 2, limit: 2 }, 412, { code: 'preconditionFailed' }],
+      [DELETE, { prefix: 'a', expectCount: 4, limit: 2 }, 412, { code: 'preconditionFailed', count: 3 }],
+      [DELETE, { prefix: 'a', expectCount: 3, limit: 2 }, 200, { deleted: 2, keys: ['a1', 'a2'] }],
+    ],
     ['none expected and none there', [DELETE, { prefix: 'z', expectCount: 0 }, 200, { deleted: 0 }]],
   ];
 

@@ -200,7 +200,7 @@ const stories: readonly Story[] = [
       {
         revision: 3,
         results: [
-          { index: 0, status: 200, value: 7 },
+          { index: 0, status: 200, value: 10 },
           { index: 1, status: 422, problem: { code: 'schemaViolation', errors: [{ pointer: '/attributes/n' }] } },
           { index: 2, status: 422, problem: { code: 'schemaViolation', errors: [{ pointer: '/attributes/name' }] } },
           { index: 3, status: 201 },

@@ -8,7 +8,7 @@ import { DICTIONARY, isSystemName } from './collections.js';
 import type { Command, Explorer, Settled } from './commands.js';
 import { DefinitionChecks } from './definition-checks.js';
 import { type Draft, refId } from './draft.js';
-import { getMember } from './json.js';
+import { getMember, type Json } from './json.js';
 import type { Attributes, ItemRef, ItemState } from './model.js';
 import { type Action, apply, checkAction, checkAttributes } from './operations.js';
 import { type Condition, checkCondition, checkPreconditions, type Preconditions } from './preconditions.js';
@@ -32,6 +32,8 @@ export interface OpResult extends ItemRef {
   readonly item: ItemState | undefined;
   /** Whether there was such an item before this op. */
   readonly existed: boolean;
+  /** What an increment came to. */
+  readonly value?: Json | undefined;
   /** Where the item isn't as the dictionary says, in the mode `warn`. */
   readonly warnings?: readonly ErrorPlace[];
   readonly problem?: Problem;
@@ -46,18 +48,22 @@ export interface WriteRequest {
   readonly bytes: number;
   readonly ops: readonly Op[];
   readonly conditions?: readonly Condition[];
+  /** Only in this life of the pool. */
+  readonly epoch?: string;
   /** False: ops that can't be applied are left out, the others are one commit. */
   readonly atomic?: boolean;
+  /** Whether refusals tell which op they are about. */
+  readonly batch?: boolean;
   readonly dryRun?: boolean;
 }
 
 /** Operations on items as one commit. */
 export function writeItems(request: WriteRequest): Command<WriteAnswer> {
-  const { ops, conditions = [], atomic = true } = request;
+  const { ops, conditions = [], atomic = true, batch = false } = request;
   const touches: ItemRef[] = [...ops, ...conditions];
   for (const op of ops) if (op.conditions) touches.push(...op.conditions);
   // What one op does is judged as a whole; so is what all of them do together, where they are one.
-  const isOne = atomic && (ops.length > 1 || conditions.length > 0);
+  const isOne = atomic && batch;
   /** Ops that were refused for what isn't in the draft. */
   const refusals = new Map<number, Problem>();
   let judged: Judged[] = [];
@@ -65,6 +71,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
   return {
     subject: request.subject,
     bytes: request.bytes,
+    epoch: request.epoch,
     dryRun: request.dryRun ?? false,
     touches,
     ...(checks && {
@@ -83,7 +90,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
       return true;
     },
     decide(draft) {
-      for (const [i, condition] of conditions.entries()) checkCondition(condition, draft.item(condition), `/if/${i}`);
+      for (const condition of conditions) checkCondition(condition, draft.item(condition));
       judged = ops.map((op, index): Judged => {
         try {
           const refusal = refusals.get(index);
@@ -156,6 +163,7 @@ function judgeWhole(draft: Draft, op: Op): Judged {
 
 interface Judged {
   readonly existed: boolean;
+  readonly value?: Json | undefined;
   readonly changed: readonly string[];
   readonly status: number;
   readonly warnings?: readonly ErrorPlace[];
@@ -168,14 +176,20 @@ function judge(draft: Draft, op: Op): Judged {
     const missing = op.attribute !== undefined && getMember(present?.attributes ?? {}, op.attribute) === undefined;
     checkPreconditions(op.preconditions, missing ? undefined : present?.revision);
   }
-  for (const condition of op.conditions ?? []) checkCondition(condition, draft.item(condition), '/if');
+  for (const condition of op.conditions ?? []) checkCondition(condition, draft.item(condition));
   checkAction(op.action);
   const applied = apply(op.action, present?.attributes);
+  const { action } = op;
   if (applied === present?.attributes) return { existed: present !== undefined, changed: [], status: 200 };
   const next = applied && transformed(draft, op, applied, present);
   const change = draft.write(op, next, next === applied ? growthOf(op.action) : undefined);
   if (isSystemName(op.collection)) checkSystemItem(draft, op);
-  return { existed: present !== undefined, changed: change?.changed ?? [], status: change?.op === 'add' ? 201 : 200 };
+  return {
+    existed: present !== undefined,
+    changed: change?.changed ?? [],
+    status: change?.op === 'add' ? 201 : 200,
+    ...(action.op === 'increment' && { value: getMember(next ?? {}, action.attribute) }),
+  };
 }
 
 /** The attributes after the write transforms of the item's collection. */
@@ -225,24 +239,29 @@ export function deleteMatching(request: {
 }): Command<DeleteAnswer> {
   const { subject, collection, selection, expectCount } = request;
   const limit = request.limit ?? limits.deleteItemsMax;
+  // Whether others than so many match is seen by one more.
+  const lookedFor = Math.max(limit, expectCount ?? 0);
   let found: ItemRef[] = [];
+  let moreMatch = false;
   return {
     subject,
     bytes: 256,
     touches: [],
     async explore(explorer) {
-      const { keys, more } = await explorer.matching(collection, selection, limit);
-      if (more && request.limit === undefined) {
+      const { keys, more } = await explorer.matching(collection, selection, lookedFor);
+      if (more && request.limit === undefined && expectCount === undefined) {
         const detail = `More than ${limit} items match. Give a \`limit\` of at most ${limit} and repeat until \`deleted\` is less.`;
         throw new Problem('invalid', detail, { errors: [{ pointer: '/limit', code: 'invalid', detail }] });
       }
       found = keys.map((key) => ({ collection, key }));
+      moreMatch = more;
     },
     decide(draft) {
-      if (expectCount !== undefined && expectCount !== found.length) {
-        const detail = `${found.length} items match, not the expected ${expectCount}.`;
-        throw new Problem('preconditionFailed', detail, { members: { count: found.length } });
+      if (expectCount !== undefined && (moreMatch || expectCount !== found.length)) {
+        const detail = `${moreMatch ? `More than ${found.length}` : found.length} items match, not the expected ${expectCount}.`;
+        throw new Problem('preconditionFailed', detail, moreMatch ? {} : { members: { count: found.length } });
       }
+      found.splice(limit);
       for (const ref of found) {
         draft.write(ref, undefined);
         if (isSystemName(collection)) checkSystemItem(draft, ref);

@@ -14,6 +14,8 @@ export interface Preconditions {
 
 /** A condition of a batch on any item of the pool. Members that are absent don't matter. */
 export interface Condition extends ItemRef {
+  /** Where it stands in the request, or in its op. */
+  readonly pointer: string;
   /** The item's revision; 0 means that there is no such item. */
   readonly revision?: number | undefined;
   readonly exists?: boolean | undefined;
@@ -60,9 +62,9 @@ export function checkPreconditions({ ifMatch, ifNoneMatch }: Preconditions, revi
   }
 }
 
-/** Refuses with `preconditionFailed` when the condition doesn't hold. `pointer` leads to it in the request. */
-export function checkCondition(condition: Condition, item: ItemState | undefined, pointer: string): void {
-  const { collection, key, revision, exists, where } = condition;
+/** Refuses with `preconditionFailed` when the condition doesn't hold. */
+export function checkCondition(condition: Condition, item: ItemState | undefined): void {
+  const { collection, key, pointer, revision, exists, where } = condition;
   const holds =
     (exists === undefined || exists === (item !== undefined)) &&
     (revision === undefined || revision === (item?.revision ?? 0)) &&
