@@ -24,6 +24,7 @@ export function registerParsers(instance: FastifyInstance): void {
     (request, payload, done) => {
       const bytes = payload as Buffer;
       (request as WithRaw)[RAW] = bytes;
+      if (isEncoded(request)) return done(encodedBody());
       if (bytes.length === 0) return done(null, undefined);
       if (!isUtf8(bytes)) return done(new Problem('badRequest', 'The body is not valid UTF-8.'));
       try {
@@ -34,7 +35,20 @@ export function registerParsers(instance: FastifyInstance): void {
     },
   );
   // Left as it is: the routes that take it read it by themselves, the others refuse it.
-  instance.addContentTypeParser(NDJSON_TYPE, (_request, payload, done) => done(null, payload));
+  instance.addContentTypeParser(NDJSON_TYPE, (request, payload, done) =>
+    isEncoded(request) ? done(encodedBody()) : done(null, payload),
+  );
+}
+
+function isEncoded({ headers }: FastifyRequest): boolean {
+  const encoding = headers['content-encoding'];
+  return encoding !== undefined && encoding.toLowerCase() !== 'identity';
+}
+
+function encodedBody(): Problem {
+  return new Problem('unsupportedMediaType', 'Send the body as it is, without a Content-Encoding.', {
+    headers: { 'accept-encoding': 'identity' },
+  });
 }
 
 export function rawBody(request: FastifyRequest): Buffer {

@@ -5,6 +5,7 @@ import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { parseFilterText } from '../engine/query/filter.js';
+import { parsePaths } from '../engine/query/request.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkItemKey, checkName } from '../engine/state/names.js';
 import { ensurePool } from '../engine/state/pool-commands.js';
@@ -126,7 +127,23 @@ function checkView({ where, ...view }: Omit<StreamQuery, 'since' | 'bookmarkMs'>
   if (view.key !== undefined && (view.prefix ?? view.start ?? view.end) !== undefined) {
     throw new Problem('badRequest', '`key` names one item; it can’t be combined with `prefix`, `start` or `end`.');
   }
-  return where === undefined ? view : { ...view, where: parseFilterText(where, '?where') };
+  const fields = view.fields?.map(attributeOf);
+  return {
+    ...view,
+    ...(fields && { fields }),
+    ...(where !== undefined && { where: parseFilterText(where, '?where') }),
+  };
+}
+
+/** An attribute by its name or a pointer to it: changes are told by whole attributes. */
+function attributeOf(field: string): string {
+  const [path] = parsePaths([field], '?fields', 1);
+  const [name, ...deeper] = path?.tokens ?? [];
+  if (name !== undefined && deeper.length === 0) return name;
+  const detail = `must name whole attributes: a change tells of them, and not of what is inside, as ${JSON.stringify(field)} would.`;
+  throw new Problem('badRequest', `?fields ${detail}`, {
+    errors: [{ pointer: '?fields', code: 'badRequest', detail }],
+  });
 }
 
 /** The client of a request, who may leave while it waits. */

@@ -11,6 +11,7 @@ import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
 import { type CollectionAnswer, describeCollection, dropCollection } from '../engine/state/pool-commands.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
+import { MERGE_PATCH_TYPE } from './body.js';
 import { ownPlace } from './item-calls.js';
 import { nameToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
@@ -104,7 +105,7 @@ export class CollectionsController {
     tag: 'collections',
     summary: 'Change what is said about a collection',
     description: 'A merge patch: members that are absent stay as they are, null removes.',
-    body: { schema: schema.collectionBody },
+    body: { schema: schema.collectionBody, types: { [MERGE_PATCH_TYPE]: schema.collectionBody } },
     headers: ['Idempotency-Key', 'Prefer'],
     answers: { 200: { description: 'Changed.', schema: schema.collection } },
   })

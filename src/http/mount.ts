@@ -18,6 +18,8 @@ export interface MountOptions {
   admit(request: FastifyRequest): void;
   /** Who asks; throws `unauthenticated`. */
   authenticate(request: FastifyRequest): Subject;
+  /** The state of a pool, where this node knows it. */
+  stateOf(pool: string): { epoch: string; revision: number } | undefined;
   /** Hears of every answered request that isn't a stream. */
   answered(operation: string, status: number, seconds: number, requestId: string): void;
   /** Hears of errors that are the server's own. */
@@ -104,17 +106,34 @@ export function answerError(
   reply: FastifyReply,
   options: MountOptions,
 ): void {
-  const problem = toProblem(error, spec);
-  if (!problem) options.failed(error, request.id);
+  const known = toProblem(error, spec);
+  if (!known) options.failed(error, request.id);
+  const problem = known ?? internalProblem();
+  problem.at ??= stateAt(request, options);
   if (reply.sent || reply.raw.headersSent) {
     // Too late for a refusal: the connection is cut, so that nobody takes half an answer for a whole one.
     reply.raw.destroy();
     return;
   }
-  sendProblem(request, reply, problem ?? internalProblem());
+  sendProblem(request, reply, problem);
+}
+
+/** What a refusal tells of its pool, to whom may know: without a state in which it was judged, the one that this node knows. */
+function stateAt(request: FastifyRequest, options: MountOptions): { epoch: string; revision: number } | undefined {
+  const { pool } = (request.params ?? {}) as { pool?: string };
+  if (pool === undefined) return undefined;
+  try {
+    options.admit(request);
+    options.authenticate(request);
+  } catch {
+    return undefined;
+  }
+  return options.stateOf(pool);
 }
 
 const ALL: readonly Method[] = ['GET', 'QUERY', 'PUT', 'POST', 'PATCH', 'DELETE'];
+/** No path has it, and it is refused as one that others have. */
+const NEVER = 'TRACE';
 
 /** The methods that a path doesn't have are answered with those that it has. */
 function refuseOthers(instance: FastifyInstance, path: string, present: ReadonlySet<Method>): void {
@@ -134,7 +153,7 @@ function refuseOthers(instance: FastifyInstance, path: string, present: Readonly
     );
   };
   // A body that nobody reads needs no parser: refused before it is looked at.
-  for (const method of others)
+  for (const method of [...others, NEVER])
     instance.route({ method, url: path, exposeHeadRoute: false, onRequest: refuse, handler: refuse });
   if (!instance.hasRoute({ method: 'HEAD', url: path }))
     instance.route({ method: 'HEAD', url: path, onRequest: refuse, handler: refuse });

@@ -10,6 +10,7 @@ import { describePool, dropPool } from '../engine/state/pool-commands.js';
 import type { Replica } from '../engine/state/replica.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { Authentication } from './auth.guard.js';
+import { MERGE_PATCH_TYPE } from './body.js';
 import { nameToken, readPageToken } from './page-token.js';
 import * as schema from './pools.schema.js';
 import { type Call, Route } from './route.js';
@@ -96,7 +97,7 @@ export class PoolsController {
     tag: 'pools',
     summary: 'Change a pool’s description',
     description: 'A merge patch: members that are absent stay as they are, null removes.',
-    body: { schema: schema.poolBody },
+    body: { schema: schema.poolBody, types: { [MERGE_PATCH_TYPE]: schema.poolBody } },
     headers: ['Idempotency-Key', 'Prefer'],
     answers: { 200: { description: 'Changed.', schema: schema.pool } },
   })

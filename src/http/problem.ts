@@ -19,7 +19,9 @@ export function toProblem(error: unknown, spec: RouteSpec | undefined): Problem 
   if (error instanceof StoreUnavailable)
     return new Problem('unavailable', 'The database does not answer.', { headers: { 'retry-after': '1' } });
   const { code, statusCode, message } = (error ?? {}) as { code?: string; statusCode?: number; message?: string };
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return unsupported(spec);
+  // RFC 10008 wants the type of a QUERY's body named, also of an empty one.
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' || code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE')
+    return unsupported(spec);
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return new Problem(
       'tooLarge',

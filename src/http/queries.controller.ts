@@ -171,7 +171,7 @@ function refused(pointer: string, detail: string): Problem {
 
 /** The same request with another page token. */
 function nextUrl(url: string, token: string): string {
-  const [path, query = ''] = url.split('?');
+  const [path, query] = url.split(/\?(.*)/s);
   const parameters = new URLSearchParams(query);
   parameters.set('pageToken', token);
   return `${path}?${parameters}`;

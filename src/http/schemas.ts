@@ -6,7 +6,6 @@ import { z } from 'zod';
 import { errorTable } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { isObject, type Json, type JsonObject } from '../engine/state/json.js';
-import { checkAttributeName } from '../engine/state/names.js';
 
 /** A JSON object taken as it is: a zod record would lose members such as `__proto__`. */
 export const jsonObject = z
@@ -121,6 +120,6 @@ export const booleanParameter = (description: string) =>
 /** Attribute names, separated by commas. */
 export const fieldsParameter = z
   .string('must be given once')
-  .transform((text) => text.split(',').map((field) => checkAttributeName(field.trim())))
+  .transform((text) => text.split(',').map((field) => field.trim()))
   .refine((fields) => fields.length <= limits.attributesMax, `must name at most ${limits.attributesMax} attributes`)
   .meta({ type: 'string', description: 'Only these attributes: names, separated by commas.' });

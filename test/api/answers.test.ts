@@ -80,6 +80,23 @@ describe.each(databases)('answers on $name', ({ name }) => {
     for (const header of ['etag', 'location', 'link']) expect(answer.headers).not.toHaveProperty(header);
   });
 
+  it.each<[line: string, status: number, body?: unknown, headers?: Headers]>([
+    ['GET C/items?where=%7B%22x%22:null%7D', 400],
+    ['GET C/items?pageToken=made-up', 400],
+    ['GET C/items?sort=x', 400],
+    ['GET P/changes?since=0123-1', 410],
+    ['POST P/batch', 400, { ops: [{ op: 'put', collection: 'things', key: '..', attributes: {} }] }],
+    ['POST P/batch', 400, '{'],
+    ['PUT C/items/a', 415, 'text', { 'content-type': 'text/plain' }],
+    ['PUT C/items/a', 415, { attributes: {} }, { 'content-encoding': 'gzip' }],
+  ])('the refusal of %s (%i) tells of the state of its pool', async (line, status, body, headers) => {
+    const scenario = new Scenario(server);
+    await scenario.fill({ a: { x: 1 }, b: {} });
+    const answer = await scenario.call(line, body, headers);
+    expectProblem(answer, status, answer.body.code);
+    expect(answer.headers).toMatchObject({ 'stargus-revision': '2', 'stargus-cursor': await scenario.cursor() });
+  });
+
   it('each request has a name of its own, or the one its client gave', async () => {
     const scenario = new Scenario(server);
     await scenario.fill({ a: {} });

@@ -316,7 +316,18 @@ describe.each(databases)('changes on $name', ({ name }) => {
     async (query) => {
       const answer = await scenario.call(`GET P/changes?${query}`);
       expectProblem(answer, 400, 'invalidName');
-      expect(pointersOf(answer)).toEqual([]);
+      expect(pointersOf(answer)).toEqual(query.startsWith('fields') ? ['?fields'] : []);
     },
   );
+
+  it('?fields takes a pointer to an attribute, and refuses one into it', async () => {
+    const pointed = new Scenario(server);
+    await pointed.fill({ a: { list: [1], other: 2 } });
+    const { body } = await pointed.calls(['GET P/changes?fields=/list']);
+    expect(body.commits[0].changes[0]).toMatchObject({ changed: ['list'], attributes: { list: [1] } });
+    for (const path of ['P/changes', 'P/changes/stream', 'C/attach']) {
+      const answer = await pointed.refused(400, 'badRequest', `GET ${path}?fields=/list/0`);
+      expect(pointersOf(answer)).toEqual(['?fields']);
+    }
+  });
 });

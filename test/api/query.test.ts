@@ -136,6 +136,25 @@ describe.each(databases)('queries on $name', ({ name }) => {
     expectProblem(answer, 415, 'unsupportedMediaType');
   });
 
+  it('the Link header keeps a question mark in the query', async () => {
+    const scenario = new Scenario(server);
+    await scenario.fill({ 'a?1': {}, 'a?2': {}, 'a?3': {} });
+    const keys: string[] = [];
+    for (let next: string | undefined = 'C/items?prefix=a?&limit=1'; next; ) {
+      const { body, headers } = await scenario.calls([`GET ${next}`]);
+      keys.push(...body.items.map(({ key }: { key: string }) => key));
+      next = /^<([^>]+)>/.exec(headers.link ?? '')?.[1];
+    }
+    expect(keys).toEqual(['a?1', 'a?2', 'a?3']);
+  });
+
+  it('QUERY without a media type is refused for that', async () => {
+    const scenario = new Scenario(server);
+    await scenario.fill({ a: {} });
+    const text = head(server, `QUERY ${scenario.path('C/items')}`, { 'content-length': 2 });
+    expectProblem(await sendRaw(server, `${text}{}`), 415, 'unsupportedMediaType');
+  });
+
   it('the Link header carries the whole query to the next page', async () => {
     const query = encoded({
       where: { title: { gte: '' } },

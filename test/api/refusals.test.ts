@@ -103,7 +103,7 @@ describe.each(databases)('refusals on $name', ({ name }) => {
     ['P/changes', 'GET, HEAD, OPTIONS'],
   ])('%s allows %s and nothing else', async (path, allow) => {
     const allowed = allow.split(', ');
-    for (const method of ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE'].filter(
+    for (const method of ['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'TRACE'].filter(
       (method) => !allowed.includes(method),
     )) {
       const answer = await scenario.call(
