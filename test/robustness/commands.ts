@@ -30,6 +30,7 @@ export type DrawnCommand =
       dryRun: boolean;
     }
   | { kind: 'deletePrefix'; collection: string; prefix: string }
+  | { kind: 'makeCollection'; collection: string }
   | { kind: 'dropCollection'; collection: string };
 
 const key = fc.constantFrom(...KEYS);
@@ -122,7 +123,7 @@ const batch = fc.record({
 });
 const rare = fc.oneof(
   fc.record({ kind: fc.constant('deletePrefix' as const), collection, prefix: fc.constantFrom('', 'a', '%', '😀') }),
-  fc.record({ kind: fc.constant('dropCollection' as const), collection }),
+  fc.record({ kind: fc.constantFrom('makeCollection' as const, 'dropCollection' as const), collection }),
 );
 
 export const command: fc.Arbitrary<DrawnCommand> = fc.oneof(
@@ -166,6 +167,7 @@ export function send(client: Client, pool: string, command: Command): Promise<An
   }
   if (command.kind === 'deletePrefix')
     return client.call(`POST ${C(command.collection)}/delete`, { prefix: command.prefix });
+  if (command.kind === 'makeCollection') return client.call(`PUT ${C(command.collection)}`);
   if (command.kind === 'dropCollection') return client.call(`DELETE ${C(command.collection)}`);
   const { op, match } = command;
   const item = `${C(op.collection)}/items/${encodeURIComponent(op.key)}`;
@@ -198,7 +200,7 @@ export function difference(command: Command, outcome: Outcome, { status, headers
   const expected: { status: number; body: Record<string, unknown>; etag?: string } = { status: 200, body: {} };
   const { revision, results, keys } = outcome;
   if (outcome.refused) {
-    const index = command.kind === 'batch' && command.ops.length > 1 ? outcome.index : undefined;
+    const index = command.kind === 'batch' ? outcome.index : undefined;
     expected.status = outcome.refused;
     expected.body = { status: outcome.refused, ...(index !== undefined && { index }) };
     return compare(expected, {
@@ -220,6 +222,12 @@ export function difference(command: Command, outcome: Outcome, { status, headers
   }
   if (command.kind === 'deletePrefix')
     return compare({ ...expected, body: { revision, deleted: keys.length, keys } }, { status, body });
+  if (command.kind === 'makeCollection') {
+    return compare(
+      { ...expected, status: outcome.committed ? 201 : 200, body: { collection: command.collection } },
+      { status, body: { collection: body.collection } },
+    );
+  }
   if (command.kind === 'dropCollection') {
     return compare(
       { ...expected, body: { collection: command.collection, revision } },

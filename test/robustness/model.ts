@@ -36,6 +36,7 @@ export type Command =
   | { kind: 'single'; op: Op; match?: Match | undefined; via?: 'item' | 'attribute' | undefined }
   | { kind: 'batch'; ops: Op[]; if: Condition[]; atomic: boolean; dryRun: boolean }
   | { kind: 'deletePrefix'; collection: string; prefix: string }
+  | { kind: 'makeCollection'; collection: string }
   | { kind: 'dropCollection'; collection: string };
 
 /** What can be seen of one operation's success, and what of a refusal. */
@@ -119,10 +120,11 @@ export class Model {
     let results: OpOutcome[] = [];
     let keys: string[] = [];
     const dropped = new Set<string>();
+    const made = command.kind === 'makeCollection' && !this.collections.has(command.collection);
     try {
       if (command.kind === 'single') results = [this.#single(draft, command, next)];
       else if (command.kind === 'batch') results = this.#batch(draft, command, next);
-      else {
+      else if (command.kind !== 'makeCollection') {
         const { collection } = command;
         const prefix = command.kind === 'deletePrefix' ? command.prefix : '';
         keys = this.itemsOf(collection)
@@ -144,7 +146,7 @@ export class Model {
       };
     }
     const changes = this.#net(draft);
-    const committed = (changes.length > 0 || dropped.size > 0) && !(command.kind === 'batch' && command.dryRun);
+    const committed = (changes.length > 0 || dropped.size > 0 || made) && !(command.kind === 'batch' && command.dryRun);
     const revision = committed ? next : this.revision;
     // An operation's revision is that of its item after the whole command.
     const settled = results.map((result, i) => {
@@ -153,6 +155,7 @@ export class Model {
       return { ...result, item, revision: item?.revision ?? revision };
     });
     if (committed) this.#apply(draft, changes, dropped, next);
+    if (made) this.collections.set(command.collection, { name: command.collection, revision });
     return { refused: 0, committed, revision, results: settled, keys };
   }
 
