@@ -4,13 +4,20 @@ import type { Meter } from './meter.js';
 
 /**
  * The value as the evaluator takes it. Numbers stay doubles. An object with a member `constructor` becomes a Map, since
- * the evaluator goes by that member to tell what an object is; the others are passed as they are.
+ * the evaluator goes by that member to tell what an object is; the others are passed as they are. Each value inside is
+ * looked at once, whatever it nests in.
  */
 export function toExpression(value: Json): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) {
-    const index = value.findIndex((inner) => toExpression(inner) !== inner);
-    return index < 0 ? value : value.map(toExpression);
+    let altered: unknown[] | undefined;
+    for (let i = 0; i < value.length; i++) {
+      const before = value[i] as Json;
+      const after = toExpression(before);
+      if (after !== before) altered ??= value.slice(0, i);
+      altered?.push(after);
+    }
+    return altered ?? value;
   }
   const names = Object.keys(value);
   let altered = false;
