@@ -1,6 +1,6 @@
 /**
  * Functions of the expression language that the library has otherwise than the language: what goes by the clock settings of the machine
- * would judge an item differently on another node, and `lowerAscii` is for ASCII.
+ * would judge an item differently on another node, `lowerAscii` is for ASCII, and a duration is read in the cube of its length.
  */
 
 /** Says that a function has no value for its operands; the library's own errors read alike. */
@@ -15,6 +15,7 @@ export function ownFunction(name: string, values: readonly unknown[]): unknown {
     if (name === 'timestamp' && !RFC_3339.test(first)) {
       throw new FunctionError('timestamp() takes a time of RFC 3339 with its zone, such as 2026-01-31T08:00:00Z');
     }
+    if (name === 'duration') checkDuration(first);
     return undefined;
   }
   if (!(first instanceof Date) || !(name in PARTS)) return undefined;
@@ -23,6 +24,19 @@ export function ownFunction(name: string, values: readonly unknown[]): unknown {
 }
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
+/** Hours to nanoseconds, each with more digits than it needs. */
+const DURATION_LENGTH_MAX = 64;
+
+/** A number with its unit, and others after it. The library looks for each of them in all of the rest, from every place. */
+const DURATION = /^[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+$/;
+
+function checkDuration(text: string): void {
+  if (text.length <= DURATION_LENGTH_MAX && DURATION.test(text)) return;
+  throw new FunctionError(
+    `duration() takes at most ${DURATION_LENGTH_MAX} characters of numbers with units, such as 1h30m`,
+  );
+}
+
 const DAY_MS = 86_400_000;
 
 const PARTS: Readonly<Record<string, (time: Date) => number>> = Object.assign(Object.create(null), {

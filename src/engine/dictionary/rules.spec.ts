@@ -50,6 +50,7 @@ describe('a rule that holds', () => {
     'timestamp("2026-07-01T00:30:00Z").getDayOfYear() == 181 && timestamp("2026-01-01T00:00:00Z").getDayOfYear() == 0',
     'timestamp("2026-07-01T23:30:00Z").getHours("Europe/Oslo") == 1 && timestamp("2026-07-01T23:30:00Z").getDate("Europe/Oslo") == 2',
     'timestamp("2026-07-01T23:30:00+02:00").getHours() == 21 && timestamp("2026-07-01T23:30:00Z").getMinutes("-01:15") == 15',
+    'duration("1h30m") == duration("5400s") && duration("-1.5h") == duration("-90m") && duration("1m1ms1us1µs1ns") > duration("+.5s")',
     'timestamp("2026-11-21T00:00:00Z").getDayOfWeek() == 6 && timestamp("2026-01-31T00:00:00Z").getDayOfMonth() == 30',
     `${'('.repeat(100)}true${')'.repeat(100)}`,
   ])('%s', (rule) => {
@@ -86,6 +87,11 @@ describe('a rule that is broken', () => {
     expect(told('timestamp("2026-01-01T00:00:00Z").getHours("Mars") == 1', item)[0]?.detail).toMatch(
       /no time zone "Mars"/,
     );
+    for (const text of ['', '1', 'h', '1h2', ' 1h', '1 h', '--1h', '9'.repeat(65), `${'9'.repeat(64)}h`]) {
+      expect(told('duration(self.text) > duration("1h")', { text })[0]?.detail).toMatch(
+        /duration\(\) takes at most 64/,
+      );
+    }
     expect(told('self.n > "a"', item)[0]?.detail).toMatch(/no such overload/);
   });
 
@@ -163,6 +169,13 @@ describe('a hostile rule ends soon, and is told as a violation', () => {
     expect(violations[0]?.detail).toMatch(message);
     // Far above what it takes, for slow machines; without a bound most of these would take years.
     expect(ms).toBeLessThan(2000);
+  });
+
+  it('a duration of many digits is none, and its units are not looked for', () => {
+    // The library takes seconds for these, and a year for those of a whole item.
+    expect(told('duration(self.text) == duration("1h")', { text: '1'.repeat(2000) })[0]?.detail).toMatch(
+      /can't be evaluated: duration\(\) takes at most 64 characters/,
+    );
   });
 
   it('ends at the same place each time, and spends from one allowance for all rules', () => {
