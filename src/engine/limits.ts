@@ -56,8 +56,9 @@ export const limits = {
   /** Parts of one expression, after its macros are written out, and how deep they nest: the evaluator recurses over them. */
   expressionNodesMax: 2000,
   expressionNestingMax: 200,
-  /** Of all patterns of a schema together; they are compiled between two commits. */
-  schemaPatternStepsMax: 50_000,
+  /** What compiling one pattern may cost, and all of a schema, in steps of some 100 ns: it is done between two commits. */
+  patternCompileCostMax: 100_000,
+  schemaPatternsCostMax: 600_000,
   /** Patterns that one definition keeps compiled, beyond those of its schema. */
   patternsKeptMax: 100,
   /** All are run on every write of the collection. */

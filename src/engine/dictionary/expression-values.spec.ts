@@ -4,7 +4,15 @@ import { toExpression } from './expression-values.js';
 
 it('looks at a value once, however deep it stands in arrays', () => {
   let asked = 0;
-  const counted = new Proxy({ constructor: 1 }, { ownKeys: (target) => (asked++, Reflect.ownKeys(target)) });
+  const counted = new Proxy(
+    { constructor: 1 },
+    {
+      ownKeys(target) {
+        asked++;
+        return Reflect.ownKeys(target);
+      },
+    },
+  );
   let nested: Json = ['before', counted, 'after'];
   for (let i = 0; i < 18; i++) nested = [nested];
   let converted = toExpression(nested);

@@ -52,6 +52,7 @@ export function compileExpression(source: string, { meter, result, old }: Expres
   try {
     meterTree(parsed.ast, meter);
   } catch (error) {
+    if (error === OVERSPENT) throw new ExpressionFailure('With this one the patterns of the definition take too long.');
     if (!(error instanceof PatternFault)) throw error;
     throw new ExpressionFailure(error.message);
   }
@@ -281,7 +282,6 @@ function patternOf(source: string, patterns: Map<string, Pattern>, meter: Meter)
   const known = patterns.get(source);
   if (known) return known;
   // A pattern that is worked out from the item is compiled each time it is another one.
-  meter.charge(200 + source.length * 20);
   const made = compilePattern(source, meter);
   if (patterns.size >= limits.patternsKeptMax) patterns.clear();
   patterns.set(source, made);

@@ -14,8 +14,6 @@ import type { Meter } from './meter.js';
 export interface Pattern {
   /** @throws OVERSPENT when the text is too long for what the meter has left */
   test(text: string): boolean;
-  /** The size of what it is compiled to. */
-  readonly steps: number;
   /** The pattern; the schema compiler tells patterns apart by it. */
   toString(): string;
 }
@@ -23,16 +21,17 @@ export interface Pattern {
 /** Says why a pattern can't be used. */
 export class PatternFault extends Error {}
 
-/** Steps of a matcher that take the time of one step of the meter. */
-const MATCHES_PER_STEP = 8;
-
-/** From the syntax of RE2. @throws PatternFault */
-export function compilePattern(source: string, meter: Meter): Pattern {
+/** From the syntax of RE2. @throws PatternFault; OVERSPENT when the meter hasn't enough left to compile it */
+export function compilePattern(source: string, meter: Meter, compiling = meter): Pattern {
   if (source.length > limits.patternLengthMax) {
     throw new PatternFault(`The pattern is longer than ${limits.patternLengthMax} characters.`);
   }
   // A repetition is written out when it is compiled, so its product is known before anything is spent on it.
-  if (repetitions(source) > limits.patternStepsMax) throw new PatternFault(tooLarge());
+  const repeated = repetitions(source);
+  if (repeated > limits.patternStepsMax) throw new PatternFault(tooLarge());
+  const before = costBefore(source, repeated);
+  if (before > limits.patternCompileCostMax) throw new PatternFault(TOO_WIDE);
+  compiling.charge(before);
   let compiled: RE2JS;
   try {
     compiled = engine().compile(source);
@@ -41,25 +40,90 @@ export function compilePattern(source: string, meter: Meter): Pattern {
   }
   const size = compiled.programSize();
   if (size > limits.patternStepsMax) throw new PatternFault(tooLarge());
+  // Nested repetitions are known only now.
+  const after = costOf(source, size);
+  compiling.charge(after);
+  if (after > limits.patternCompileCostMax) throw new PatternFault(TOO_WIDE);
+  const { dfa, onepass, prefixComplete } = (compiled as unknown as { re2Input: Matcher }).re2Input;
+  dfa.stateBudget = STATES_BYTES_MAX;
+  dfa.memBudget = STATES_BYTES_MAX;
+  const isDirect = onepass !== null || prefixComplete;
   return {
-    steps: size,
     toString: () => source,
     test(text) {
-      // Few patterns have more than some states alive at a time; the worst has all.
-      meter.charge(1 + (text.length * Math.min(size, 64)) / (MATCHES_PER_STEP * 64) + (text.length * size) / 4096);
+      meter.charge(isDirect ? directCost(text.length, size) : statesCost(text.length, size));
       return compiled.test(text);
     },
   };
 }
 
-/** From the syntax of ECMAScript with the `u` flag, as in JSON Schema. @throws PatternFault */
-export function compileSchemaPattern(source: string, meter: Meter): Pattern {
+/** What the engine has beside its interface; a spec fails when a version has others. */
+interface Matcher {
+  /** Keeps sets of states that it has met; a pattern and a text can make each character another one. */
+  readonly dfa: { stateBudget: number; memBudget: number };
+  /** There where each character leaves one way to go on, as in most patterns that begin with ^. */
+  readonly onepass: object | null;
+  /** Whether it looks for a text and nothing else. */
+  readonly prefixComplete: boolean;
+}
+
+/** Room for some dozens of sets of states; in the engine's own 8 MiB a hostile text spends a fifth of a second. */
+const STATES_BYTES_MAX = 512 * 1024;
+
+/** Some 50 ns a character, and what groups and empty conditions stand between two. */
+function directCost(length: number, size: number): number {
+  return 1 + length * (0.5 + size / 20);
+}
+
+/** At most, for each character, another set with all states in it; a small pattern has few sets, and the rest are looked up. */
+function statesCost(length: number, size: number): number {
+  const sets = size < 10 ? Math.min(length, 2 ** size) : length;
+  return 1 + length / 10 + sets * (4 + size / 3);
+}
+
+const FOLDS = /\(\?[a-zA-Z-]*i/;
+const PROPERTY = /\\[pP]/g;
+const RANGE = /(\\x\{[0-9a-fA-F]+\}|\\.|[^\\])-(\\x\{[0-9a-fA-F]+\}|\\.|[^\\])/gsu;
+/** Of these characters every one in a range is looked up when cases are folded. */
+const [FOLDED_FIRST, FOLDED_LAST] = [0x41, 0x1e943];
+
+/** What is known of the cost of compiling before it is done. */
+function costBefore(source: string, repeated: number): number {
+  let cost = 500 + 20 * source.length;
+  if (FOLDS.test(source)) {
+    for (const [, low = '', high = ''] of source.matchAll(RANGE)) {
+      const [first, last] = [codeOf(low) ?? FOLDED_FIRST, codeOf(high) ?? FOLDED_LAST];
+      cost += Math.max(0, Math.min(last, FOLDED_LAST) - Math.max(first, FOLDED_FIRST)) / 2;
+    }
+  }
+  return cost + costOf(source, repeated);
+}
+
+/** A class of Unicode is a list of some hundred ranges, at each place where it is written out. */
+function costOf(source: string, size: number): number {
+  const properties = source.match(PROPERTY)?.length ?? 0;
+  return size * (properties > 0 ? 120 : 15) + properties * 500;
+}
+
+/** The character at one end of a range; undefined where it is written in another way. */
+function codeOf(end: string): number | undefined {
+  if (end.startsWith('\\x{')) return Number.parseInt(end.slice(3, -1), 16);
+  return end.startsWith('\\') && /\w/.test(end[1] as string)
+    ? undefined
+    : end.codePointAt(end.startsWith('\\') ? 1 : 0);
+}
+
+const TOO_WIDE =
+  'The pattern takes too long to compile: it has too many classes of characters (\\p{…}, or ranges without regard to case) with their repetitions written out.';
+
+/** From the syntax of ECMAScript with the `u` flag, as in JSON Schema. @throws PatternFault; OVERSPENT */
+export function compileSchemaPattern(source: string, meter: Meter, compiling = meter): Pattern {
   try {
     new RegExp(source, 'u');
   } catch (error) {
     throw new PatternFault(`It is no regular expression: ${(error as Error).message}.`);
   }
-  return compilePattern(translate(source), meter);
+  return compilePattern(translate(source), meter, compiling);
 }
 
 function tooLarge(): string {
@@ -131,7 +195,7 @@ function translate(source: string): string {
 
 function escaped(letter: string, inClass: boolean): string {
   if (letter === 's') return inClass ? SPACE : `[${SPACE}]`;
-  if (letter === 'S') return inClass ? NO_SPACE : `[${NO_SPACE}]`;
+  if (letter === 'S') return inClass ? NO_SPACE : `[^${SPACE}]`;
   if (letter === '0') return hex(0);
   if (letter === 'v') return hex(11);
   if (letter === 'b' && inClass) return hex(8);
@@ -185,6 +249,9 @@ const CATEGORIES: Readonly<Record<string, string>> = Object.assign(Object.create
   Private_Use: 'Co',
 });
 
+/** Those that were met: each is compiled to find out whether it is one, and there are only so many. */
+const knownProperties = new Set<string>();
+
 function propertyClass(p: string, property: string, inClass: boolean): string {
   if (property === 'Any') return p === 'p' ? (inClass ? ANY : `[${ANY}]`) : inClass ? '' : `[^${ANY}]`;
   if (property === 'ASCII') {
@@ -194,8 +261,10 @@ function propertyClass(p: string, property: string, inClass: boolean): string {
   const [, kind, value] = /^(?:(General_Category|gc|Script|sc)=)?(.*)$/.exec(property) as unknown as string[];
   const name = kind?.startsWith('S') || kind === 'sc' ? value : (CATEGORIES[value as string] ?? value);
   const written = `\\${p}{${name}}`;
+  if (knownProperties.has(written)) return written;
   try {
     engine().compile(written);
+    knownProperties.add(written);
   } catch {
     throw new PatternFault(`\\${p}{${property}} is not known here; there are the general categories and scripts.`);
   }

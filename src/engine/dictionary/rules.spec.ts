@@ -127,6 +127,20 @@ describe('is refused when it is set', () => {
   });
 });
 
+it('patterns of rules that take too long to compile together are refused at the rule that is too much', () => {
+  const rules = Array.from({ length: 30 }, (_, i) => ({ rule: `self.s.matches("${'a'.repeat(900)}${i}")` }));
+  try {
+    compileDefinition({ rules });
+    expect.unreachable();
+  } catch (error) {
+    const [place] = (error as Problem).extras.errors ?? [];
+    expect(place).toMatchObject({
+      pointer: expect.stringMatching(/^\/attributes\/rules\/1\d\/rule$/),
+      detail: 'With this one the patterns of the definition take too long.',
+    });
+  }
+});
+
 describe('a hostile rule ends soon, and is told as a violation', () => {
   const list = Array.from({ length: 10_000 }, (_, i) => i);
   const self: JsonObject = { list, other: [...list], text: 'a'.repeat(500_000), n: 1 };

@@ -190,6 +190,9 @@ describe('what a schema may cost is bounded', () => {
   it('when its patterns take long to compile', () => {
     const properties = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`p${i}`, { pattern: `a{900}${i}` }]));
     expect(faults({ properties })[0]?.detail).toMatch(/take too long/);
+    // What a reference leads to may stand where no schema is looked for.
+    const patternProperties = Object.fromEntries(Object.keys(properties).map((name) => [`a{900}${name}`, {}]));
+    expect(faults({ hidden: { patternProperties }, $ref: '#/hidden' })[0]?.detail).toMatch(/take too long/);
   });
 
   it('when a pattern is made to go back and forth', () => {

@@ -12,7 +12,7 @@ import { limits } from '../limits.js';
 import { getMember, isObject, type Json, type JsonObject, pointerToken, setMember } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import type { Faults } from './faults.js';
-import { type Meter, OVERSPENT } from './meter.js';
+import { Meter, OVERSPENT } from './meter.js';
 import { compileSchemaPattern, type Pattern, PatternFault } from './pattern.js';
 import { addKeywords, COST_KEYWORD, formats } from './schema-keywords.js';
 import { ReferenceFault, resolveReferences } from './schema-references.js';
@@ -28,12 +28,11 @@ export type SchemaCheck = (attributes: Attributes) => SchemaBreach[];
 
 const DIALECT = /^https?:\/\/json-schema\.org\/draft\/2020-12\/schema#?$/;
 const AT = '/schema';
-const PATTERN_STEPS_MIN = 100;
 
 /** Compiles a schema. Where it can't be used, adds faults and answers undefined. */
 export function compileSchema(schema: Json, meter: Meter, faults: Faults): SchemaCheck | undefined {
-  const patterns = new Map<string, Pattern>();
-  if (!isSound(schema, meter, patterns, faults)) return undefined;
+  const patterns = new Patterns(meter);
+  if (!isSound(schema, patterns, faults)) return undefined;
   let made: Json;
   let first: ValidateFunction;
   const make = (allErrors: boolean): ValidateFunction =>
@@ -69,8 +68,35 @@ export function compileSchema(schema: Json, meter: Meter, faults: Faults): Schem
   };
 }
 
+/** The patterns of a schema, each compiled once, wherever it stands; all together may take only so long. */
+class Patterns {
+  readonly #known = new Map<string, Pattern>();
+  readonly #compiling = new Meter(limits.schemaPatternsCostMax);
+
+  constructor(private readonly meter: Meter) {}
+
+  /** Whether one was met with which they took too long. */
+  get spent(): boolean {
+    return this.#compiling.spent;
+  }
+
+  /** @throws PatternFault */
+  of(source: string): Pattern {
+    let pattern = this.#known.get(source);
+    if (pattern) return pattern;
+    try {
+      pattern = compileSchemaPattern(source, this.meter, this.#compiling);
+    } catch (error) {
+      if (error === OVERSPENT) throw new PatternFault('With this one the patterns of the schema take too long.');
+      throw error;
+    }
+    this.#known.set(source, pattern);
+    return pattern;
+  }
+}
+
 /** What can be judged before anything is compiled. */
-function isSound(schema: Json, meter: Meter, patterns: Map<string, Pattern>, faults: Faults): boolean {
+function isSound(schema: Json, patterns: Patterns, faults: Faults): boolean {
   if (typeof schema !== 'boolean' && !isObject(schema)) {
     faults.add(AT, 'A schema is an object, true or false.');
     return false;
@@ -94,16 +120,10 @@ function isSound(schema: Json, meter: Meter, patterns: Map<string, Pattern>, fau
       told.add(error.instancePath);
     }
   }
-  let steps = 0;
   const addPattern = (source: string, pointer: string): void => {
-    if (patterns.has(source) || steps > limits.schemaPatternStepsMax) return;
+    if (patterns.spent) return;
     try {
-      const pattern = compileSchemaPattern(source, meter);
-      patterns.set(source, pattern);
-      // A short one takes time as well, for its classes of characters.
-      steps += PATTERN_STEPS_MIN + pattern.steps;
-      if (steps > limits.schemaPatternStepsMax)
-        fault(pointer, 'With this one the patterns of the schema take too long.');
+      patterns.of(source);
     } catch (error) {
       if (!(error instanceof PatternFault)) throw error;
       fault(pointer, error.message);
@@ -180,8 +200,8 @@ function writeOutIf(schema: JsonObject, conditions: JsonObject): void {
   schema.allOf = [...((getMember(schema, 'allOf') ?? []) as Json[]), choice];
 }
 
-function instance(allErrors: boolean, meter: Meter, patterns: ReadonlyMap<string, Pattern>): Ajv2020 {
-  const regExp = Object.assign((source: string) => patterns.get(source) ?? compileSchemaPattern(source, meter), {
+function instance(allErrors: boolean, meter: Meter, patterns: Patterns): Ajv2020 {
+  const regExp = Object.assign((source: string) => patterns.of(source), {
     code: 'a linear-time engine',
   });
   const ajv = new (library())({
