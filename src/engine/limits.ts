@@ -38,8 +38,12 @@ export const limits = {
 
   /** A definition is read with its pool, compiled and kept in memory. */
   dictionaryEntryBytesMax: 256 * KiB,
-  /** A schema becomes code of about ten times its size, compiled between two commits. */
+  /** Most of it is compiled between two commits. */
   schemaBytesMax: 64 * KiB,
+  /** What is compiled, references written out, in units of about 0.2 ms: it becomes code of about ten times its size. */
+  schemaWeightMax: 1000,
+  /** Each doubles what a reference can mean. */
+  dynamicAnchorsMax: 50,
   /** Schemas inside schemas; the compiler recurses over them. */
   schemaNestingMax: 64,
   /** Each becomes a function. */

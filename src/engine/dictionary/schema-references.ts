@@ -48,6 +48,18 @@ const IDENTIFIERS = new Set([
   'definitions',
 ]);
 
+/** What is said for people; it is not compiled, and costs nothing. */
+const ANNOTATIONS = new Set([
+  'title',
+  'description',
+  '$comment',
+  'examples',
+  'default',
+  'deprecated',
+  'readOnly',
+  'writeOnly',
+]);
+
 /** @throws ReferenceFault when a reference leads nowhere, or back to itself without end */
 export function resolveReferences(schema: Json): Json {
   return isObject(schema) ? new Resolver(schema).resolve() : schema;
@@ -59,6 +71,8 @@ class Resolver {
   readonly #numbers = new Map<Json, number>();
   readonly #names = new Map<string, string>();
   readonly #defs: JsonObject = {};
+  #weight = 0;
+  #dynamicAnchors = 0;
   /** Where in the given schema a schema of the result comes from. */
   readonly #origins = new Map<JsonObject, string>();
 
@@ -86,6 +100,13 @@ class Resolver {
     }
     for (const keyword of ['$anchor', '$dynamicAnchor']) {
       const name = getMember(schema, keyword);
+      if (
+        typeof name === 'string' &&
+        keyword === '$dynamicAnchor' &&
+        ++this.#dynamicAnchors > limits.dynamicAnchorsMax
+      ) {
+        throw new ReferenceFault(`${pointer}/${keyword}`, `There are more than ${limits.dynamicAnchorsMax} of these.`);
+      }
       if (typeof name === 'string') resource.anchors.set(name, { schema, dynamic: keyword === '$dynamicAnchor' });
     }
     this.#known.set(schema, { resource, pointer });
@@ -100,8 +121,13 @@ class Resolver {
     const scope = entered(outer, resource);
     const own: JsonObject = {};
     for (const keyword of Object.keys(schema)) {
-      if (!IDENTIFIERS.has(keyword)) setMember(own, keyword, schema[keyword] as Json);
+      if (!IDENTIFIERS.has(keyword) && !ANNOTATIONS.has(keyword)) setMember(own, keyword, schema[keyword] as Json);
     }
+    this.#weigh(
+      own,
+      pointer,
+      getMember(schema, '$ref') !== undefined || getMember(schema, '$dynamicRef') !== undefined,
+    );
     const copy = mapChildren(own, (child, path) => this.#emit(child, resource, pointer + path, scope));
     const names: string[] = [];
     const reference = getMember(schema, '$ref');
@@ -117,6 +143,16 @@ class Resolver {
     }
     this.#origins.set(copy, pointer);
     return copy;
+  }
+
+  /** What is referred to is compiled where it stands and once more for each place in it that is referred to. */
+  #weigh(own: JsonObject, pointer: string, refers: boolean): void {
+    this.#weight += weightOf(own) + (refers ? 1 : 0);
+    if (this.#weight <= limits.schemaWeightMax) return;
+    throw new ReferenceFault(
+      pointer,
+      'Up to here the schema is too large to compile, with what its references lead to written out. There is room for some 600 schemas of two keywords each.',
+    );
   }
 
   /** The name of the definition that a reference leads to. */
@@ -181,6 +217,25 @@ class Resolver {
     };
     roots.forEach(search);
   }
+}
+
+/** About how long a schema takes to compile by itself, without those inside: some 0.2 ms for each that isn't empty. */
+function weightOf(own: JsonObject): number {
+  const inside = children(own);
+  let weight = inside.length > 0 ? 1.1 : 0.5;
+  for (const [child] of inside) if (!isObject(child)) weight += 1;
+  for (const keyword of Object.keys(own)) {
+    const value = own[keyword] as Json;
+    weight += keyword === 'const' ? 0.1 : 0.5;
+    // Short lists are written out in the code, long ones are gone through.
+    if (keyword === 'dependentRequired') weight += JSON.stringify(value).length / 20;
+    else if (!Array.isArray(value)) continue;
+    else if (keyword === 'oneOf') weight += value.length * 0.6;
+    else if (value.length > 200) continue;
+    else if (keyword === 'required') weight += JSON.stringify(value).length / 15;
+    else if (keyword === 'enum') weight += value.length / 10;
+  }
+  return weight;
 }
 
 /** The scope after a resource was entered: an anchor that is there already keeps its meaning. */
