@@ -39,20 +39,20 @@ export class Meter {
     if (!this.spend(cost)) throw OVERSPENT;
   }
 
-  /** Charges for every value inside, and for text by its length; stops as soon as too much is spent. */
-  chargeDeep(value: unknown): void {
-    if (typeof value === 'string') this.charge(1 + value.length / TEXT_PER_STEP);
-    else if (typeof value !== 'object' || value === null) this.charge(1);
+  /** Charges so much for every value inside, and for text by its length; stops as soon as too much is spent. */
+  chargeDeep(value: unknown, each = 1): void {
+    if (typeof value === 'string') this.charge(each + value.length / TEXT_PER_STEP);
+    else if (typeof value !== 'object' || value === null) this.charge(each);
     else {
-      this.charge(1);
+      this.charge(each);
       if (value instanceof Map) {
         for (const [name, inner] of value) {
           this.charge(String(name).length / TEXT_PER_STEP);
-          this.chargeDeep(inner);
+          this.chargeDeep(inner, each);
         }
-      } else if (Array.isArray(value)) for (const inner of value) this.chargeDeep(inner);
+      } else if (Array.isArray(value)) for (const inner of value) this.chargeDeep(inner, each);
       else if (Object.getPrototypeOf(value) === Object.prototype) {
-        for (const name of Object.keys(value)) this.chargeDeep((value as Record<string, unknown>)[name]);
+        for (const name of Object.keys(value)) this.chargeDeep((value as Record<string, unknown>)[name], each);
       }
     }
   }

@@ -12,9 +12,14 @@ import { type Meter, TEXT_PER_STEP } from './meter.js';
 /** Put into schemas by schema.ts: what one use of the schema costs. A user's own keyword of this name is replaced. */
 export const COST_KEYWORD = 'x-stargus-cost';
 
+/** The first that the library looks at, whatever the value is. */
+const FIRST_KEYWORD = '$dynamicAnchor';
+
 export function addKeywords(ajv: Ajv2020, meter: Meter): void {
   ajv.addKeyword({
     keyword: COST_KEYWORD,
+    // Where it stood last, a schema that doesn't hold would cost nothing.
+    before: FIRST_KEYWORD,
     schemaType: 'number',
     code({ gen, schema }) {
       const owner = gen.scopeValue('obj', { ref: meter });
@@ -75,7 +80,7 @@ export function addKeywords(ajv: Ajv2020, meter: Meter): void {
     type: 'number',
     schemaType: 'number',
     error: { message: ({ schema }) => `must be a multiple of ${schema}` },
-    validate: (step: number, value: number) => isMultiple(value, step),
+    validate: (step: number, value: number) => isMultiple(value, step, meter),
   });
 }
 
@@ -91,14 +96,14 @@ export function formats(meter: Meter): Record<string, Format> {
     const test = testOf(format);
     charged[name] = test
       ? (text: string) => {
-          meter.charge(text.length / TEXT_PER_STEP);
+          meter.charge(text.length / FORMAT_TEXT_PER_STEP);
           return test(text);
         }
       : format;
   }
   const isUri = testOf(fullFormats.uri as Format) as (text: string) => boolean;
   charged.url = (text: string) => {
-    meter.charge(text.length / TEXT_PER_STEP);
+    meter.charge(text.length / FORMAT_TEXT_PER_STEP);
     return /^(?:https?|ftp):\/\/[^/?#]/i.test(text) && isUri(text);
   };
   charged.regex = (text: string) => {
@@ -113,6 +118,9 @@ export function formats(meter: Meter): Record<string, Format> {
   };
   return charged;
 }
+
+/** The patterns of formats look at a character for longer than a search does. */
+const FORMAT_TEXT_PER_STEP = 16;
 
 /** No pattern that a person wrote is longer. */
 const REGEX_LENGTH_MAX = 10_000;
@@ -139,7 +147,8 @@ function characters(text: string, meter: Meter): number {
 function areUnique(values: readonly Json[], meter: Meter): boolean {
   const seen = new Set<unknown>();
   for (const value of values) {
-    meter.chargeDeep(value);
+    // A text is made of what isn't one value.
+    meter.chargeDeep(value, typeof value === 'object' ? 4 : 1);
     const form = typeof value === 'object' && value !== null ? `\0${canonical(value)}` : value;
     if (seen.has(form)) return false;
     seen.add(form);
@@ -156,9 +165,11 @@ export function canonical(value: Json): string {
 }
 
 /** Exactly, of the decimals as they are written. */
-export function isMultiple(value: number, step: number): boolean {
+export function isMultiple(value: number, step: number, meter: Meter): boolean {
   if (Number.isSafeInteger(value) && Number.isSafeInteger(step)) return value % step === 0;
   const [a, b] = [decimal(value), decimal(step)];
+  // 1e308 in units of 5e-324 has 632 digits.
+  meter.charge(5 + Math.abs(a.exponent - b.exponent) / 32);
   const exponent = Math.min(a.exponent, b.exponent);
   const scaled = ({ digits, exponent: own }: typeof a) => digits * 10n ** BigInt(own - exponent);
   return scaled(a) % scaled(b) === 0n;

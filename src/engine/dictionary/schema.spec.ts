@@ -65,8 +65,13 @@ it.each([
   [4.35, 0.01, true],
   [-4.5, 1.5, true],
 ])('%f is a multiple of %f: %j', (value, step, wanted) => {
-  expect(isMultiple(value, step)).toBe(wanted);
+  expect(isMultiple(value, step, new Meter(100))).toBe(wanted);
 });
+
+const members = (count: number): JsonObject =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, { type: 'string', minLength: 1 }]));
+const nested = (levels: number, schema: JsonObject): JsonObject =>
+  levels === 0 ? schema : { allOf: [nested(levels - 1, schema)] };
 
 describe('refused when it is set, at its place', () => {
   it.each<[string, Json, string, RegExp]>([
@@ -92,10 +97,41 @@ describe('refused when it is set, at its place', () => {
       '/$defs/a',
       /never end/,
     ],
+    [
+      'references to each of many places, one in the other',
+      {
+        $defs: { big: nested(30, { properties: members(200) }) },
+        anyOf: Array.from({ length: 30 }, (_, i) => ({ $ref: `#/$defs/big${'/allOf/0'.repeat(i + 1)}` })),
+      },
+      `/$defs/big${'/allOf/0'.repeat(30)}/properties/p`,
+      /too large to compile, with what its references lead to/,
+    ],
+    ['many members', { properties: members(1500) }, '/properties/p', /too large to compile/],
+    [
+      'many alternatives',
+      { oneOf: Array.from({ length: 600 }, (_, i) => ({ properties: { [`p${i}`]: { type: 'null' } } })) },
+      '/oneOf/',
+      /too large to compile/,
+    ],
+    [
+      'many names that need others',
+      {
+        dependentRequired: Object.fromEntries(Object.keys(members(700)).map((name) => [name, Object.keys(members(8))])),
+      },
+      '',
+      /too large to compile/,
+    ],
+    [
+      'many dynamic anchors',
+      { $defs: Object.fromEntries(Array.from({ length: 51 }, (_, i) => [`a${i}`, { $dynamicAnchor: `a${i}` }])) },
+      '/$defs/a50/$dynamicAnchor',
+      /more than 50/,
+    ],
     ['too much', { description: 'a'.repeat(70_000) }, '', /at most 65536/],
   ])('%s', (_what, schema, pointer, message) => {
     const [first] = faults(schema);
-    expect(first?.pointer).toBe(`/attributes/schema${pointer}`);
+    // What ends at a member or an alternative of many ends at any of them.
+    expect(first?.pointer.replace(/(?<=\/p)\d+$|(?<=\/oneOf\/)\d+.*$/, '')).toBe(`/attributes/schema${pointer}`);
     expect(first?.detail).toMatch(message);
   });
 
@@ -149,6 +185,44 @@ describe('what a schema may cost is bounded', () => {
     for (let i = 0; i < 40; i++)
       $defs[`d${i}`] = { allOf: [{ $ref: `#/$defs/d${i + 1}` }, { $ref: `#/$defs/d${i + 1}` }] };
     expect(bounded({ $defs, $ref: '#/$defs/d0' }, {})[0]?.detail).toMatch(/costs more than/);
+  });
+
+  const doubled = (leaf: JsonObject, levels: number): JsonObject => {
+    const $defs: JsonObject = { l0: leaf };
+    for (let i = 1; i <= levels; i++) $defs[`l${i}`] = { allOf: Array(2).fill({ $ref: `#/$defs/l${i - 1}` }) };
+    return { $defs, properties: { x: { $ref: `#/$defs/l${levels}` } } };
+  };
+  const costOf = (schema: Json, attributes: JsonObject) => {
+    const definition = compileDefinition({ schema });
+    definition.violations(attributes, undefined);
+    return definition.cost;
+  };
+
+  it('when a reference is followed often to what takes long', () => {
+    const leaf = { not: { enum: Array(20_000).fill(0) } };
+    expect(costOf(doubled(leaf, 4), { x: 1 })).toBeGreaterThan(15 * costOf(doubled(leaf, 0), { x: 1 }));
+    expect(violations(doubled(leaf, 14), { x: 1 })[0]?.detail).toMatch(/costs more than/);
+  });
+
+  it('when what takes long does not hold each time', () => {
+    const contains = { enum: Array.from({ length: 2000 }, (_, i) => [i]) };
+    const list = Array(20_000).fill([-1]);
+    expect(violations({ properties: { list: { contains } } }, { list })[0]?.detail).toMatch(/costs more than/);
+    expect(costOf({ $defs: { a: contains }, not: { $ref: '#/$defs/a' } }, { x: 1 })).toBeGreaterThan(500);
+  });
+
+  it('when many members are compared with the names of many others', () => {
+    const properties = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`p${i}`, { type: 'null' }]));
+    const o = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`q${i}`, 1]));
+    const schema = { properties: { o: { allOf: [{ properties }], unevaluatedProperties: { type: 'number' } } } };
+    expect(violations(schema, { o })[0]?.detail).toMatch(/costs more than/);
+  });
+
+  it('when numbers of hundreds of digits are divided', () => {
+    const schema = { properties: { list: { items: { multipleOf: 5e-324 } } } };
+    expect(violations(schema, { list: Array(100_000).fill(1e308) })[0]?.detail).toMatch(/costs more than/);
+    const cents = { properties: { list: { items: { multipleOf: 0.01 } } } };
+    expect(violations(cents, { list: Array(50_000).fill(19.99) })).toEqual([]);
   });
 
   it('when many alternatives meet many values', () => {

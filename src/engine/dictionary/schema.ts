@@ -28,6 +28,7 @@ export type SchemaCheck = (attributes: Attributes) => SchemaBreach[];
 
 const DIALECT = /^https?:\/\/json-schema\.org\/draft\/2020-12\/schema#?$/;
 const AT = '/schema';
+const OPTIMIZED_LENGTH_MAX = 4096;
 
 /** Compiles a schema. Where it can't be used, adds faults and answers undefined. */
 export function compileSchema(schema: Json, meter: Meter, faults: Faults): SchemaCheck | undefined {
@@ -35,11 +36,16 @@ export function compileSchema(schema: Json, meter: Meter, faults: Faults): Schem
   if (!isSound(schema, patterns, faults)) return undefined;
   let made: Json;
   let first: ValidateFunction;
-  const make = (allErrors: boolean): ValidateFunction =>
-    instance(allErrors, meter, patterns).compile(made as JsonObject | boolean);
+  const make = (allErrors: boolean): ValidateFunction => {
+    // What makes small code faster takes long for much of it.
+    const optimize = JSON.stringify(made).length <= OPTIMIZED_LENGTH_MAX;
+    return instance({ allErrors, optimize }, meter, patterns).compile(made as JsonObject | boolean);
+  };
   try {
     made = prepared(resolveReferences(schema));
     first = make(false);
+    // The code is read when it is first run; that belongs to the compiling.
+    tried(first);
   } catch (error) {
     if (error instanceof ReferenceFault) faults.add(AT + error.pointer, error.message);
     else if (error instanceof RangeError)
@@ -62,10 +68,20 @@ export function compileSchema(schema: Json, meter: Meter, faults: Faults): Schem
           { pointer: '', detail: `checking the item against its schema costs more than ${meter.allowance} steps` },
         ];
       }
-      if (error instanceof RangeError) return [{ pointer: '', detail: 'the schema refers to itself without end' }];
+      if (error instanceof RangeError)
+        return [{ pointer: '', detail: 'the item and the schema nest too deeply together' }];
       throw error;
     }
   };
+}
+
+/** @throws RangeError when the code can't be run */
+function tried(check: ValidateFunction): void {
+  try {
+    check({});
+  } catch (error) {
+    if (error !== OVERSPENT) throw error;
+  }
 }
 
 /** The patterns of a schema, each compiled once, wherever it stands; all together may take only so long. */
@@ -174,38 +190,50 @@ function prepared(schema: Json): Json {
       });
     }
     if (exactly && Object.hasOwn(inner, 'if')) writeOutIf(inner, conditions);
-    // About one step a keyword: what stands inside is done each time.
-    if (use === 'loop' || Object.hasOwn(inner, '$ref')) {
-      setMember(inner, COST_KEYWORD, 1 + Math.ceil(JSON.stringify(inner).length / TEXT_PER_CHECK));
+    // What is looked at once for each value inside is charged for with each.
+    if (use === 'loop') chargeFor(inner);
+    const rest = getMember(inner, 'unevaluatedProperties');
+    if (isObject(rest)) {
+      // The name of each member is compared with all that were evaluated.
+      chargeFor(rest, JSON.stringify(inner).length / (5 * TEXT_PER_CHECK));
     }
     return inner;
   });
-  if (isObject(result) && Object.keys(conditions).length > 0) {
-    setMember(result, '$defs', { ...(getMember(result, '$defs') as JsonObject | undefined), ...conditions });
+  if (isObject(result)) {
+    const definitions = { ...(getMember(result, '$defs') as JsonObject | undefined), ...conditions };
+    chargeFor({ ...result, $defs: {} }, 0, result);
+    // A reference is charged for by what stands behind it, as often as it is followed.
+    for (const name of Object.keys(definitions)) {
+      const definition = definitions[name] as Json;
+      if (isObject(definition)) chargeFor(definition);
+    }
+    setMember(result, '$defs', definitions);
   }
   return result;
+}
+
+/** Writes what a use of the schema costs into it: about one step a keyword. */
+function chargeFor(schema: JsonObject, more = 0, into = schema): void {
+  setMember(into, COST_KEYWORD, 1 + Math.ceil(JSON.stringify(schema).length / TEXT_PER_CHECK + more));
 }
 
 /** `if A then B else C` as a choice between A with B and C without A. */
 function writeOutIf(schema: JsonObject, conditions: JsonObject): void {
   const name = `if${Object.keys(conditions).length}`;
   conditions[name] = schema.if as Json;
-  const holds = {
-    $ref: `#/$defs/${name}`,
-    [COST_KEYWORD]: 1 + Math.ceil(JSON.stringify(schema.if).length / TEXT_PER_CHECK),
-  };
+  const holds = { $ref: `#/$defs/${name}` };
   const [then = true, otherwise = true] = [getMember(schema, 'then'), getMember(schema, 'else')];
   const choice = { anyOf: [{ allOf: [holds, then] }, { allOf: [{ not: holds }, otherwise] }] };
   for (const keyword of ['if', 'then', 'else']) delete schema[keyword];
   schema.allOf = [...((getMember(schema, 'allOf') ?? []) as Json[]), choice];
 }
 
-function instance(allErrors: boolean, meter: Meter, patterns: Patterns): Ajv2020 {
+function instance(options: { allErrors: boolean; optimize: boolean }, meter: Meter, patterns: Patterns): Ajv2020 {
   const regExp = Object.assign((source: string) => patterns.of(source), {
     code: 'a linear-time engine',
   });
   const ajv = new (library())({
-    allErrors,
+    allErrors: options.allErrors,
     strict: false,
     logger: false,
     meta: false,
@@ -216,7 +244,7 @@ function instance(allErrors: boolean, meter: Meter, patterns: Patterns): Ajv2020
     // An attribute called `constructor` is absent unless it is there.
     ownProperties: true,
     formats: formats(meter),
-    code: { regExp },
+    code: { regExp, optimize: options.optimize },
   });
   addKeywords(ajv, meter);
   return ajv;
