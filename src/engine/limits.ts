@@ -73,6 +73,11 @@ export const limits = {
    * It is spent between two commits, so all writers wait for it.
    */
   checkCostMax: 500_000,
+  /** Steps after which others have their turn, where items can be looked at one after the other: some twenty milliseconds. */
+  turnCost: 200_000,
+  /** What computing the read transforms of all items in one answer may cost, about two seconds, and make of them. */
+  shownCostMax: 20_000_000,
+  shownBytesMax: 16 * MiB,
   columnsMax: 1000,
   relationsMax: 100,
   /** Every index is kept in every commit. */

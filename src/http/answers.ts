@@ -1,13 +1,12 @@
 /** Answers: the JSON texts and headers that several controllers send. */
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import type { Definition } from '../engine/dictionary/definition.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import type { Projection } from '../engine/query/request.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Idempotency, Reply, Submitted } from '../engine/state/group.js';
-import { type ItemRef, ItemState } from '../engine/state/model.js';
+import type { ItemRef, ItemState } from '../engine/state/model.js';
 import { type Preconditions, parseTags } from '../engine/state/preconditions.js';
 import type { Reader } from '../engine/state/reader.js';
 import { rawBody } from './body.js';
@@ -19,12 +18,6 @@ export const JSON_ANSWER = 'application/json; charset=utf-8';
 export function itemHead({ collection, key }: ItemRef, state: ItemState, fields?: Projection): string {
   const attributes = fields ? JSON.stringify(fields.of(state.attributes)) : state.json;
   return `{"collection":"${collection}","key":${JSON.stringify(key)},"revision":${state.revision},"createdRevision":${state.createdRevision},"attributes":${attributes}`;
-}
-
-/** The item as it is read: what the dictionary computes on reading is in it. */
-export function shown(state: ItemState, onRead: Definition['onRead']): ItemState {
-  if (!onRead) return state;
-  return new ItemState(undefined, state.revision, state.createdRevision, onRead(state.attributes));
 }
 
 /** The headers of an answer about a pool: the revision of the commit, or of the state that was read or judged. */

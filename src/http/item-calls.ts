@@ -1,5 +1,6 @@
 /** What all calls on items have in common: where they are, how they are read and written, and when nothing is new. */
 import { Inject, Injectable } from '@nestjs/common';
+import { shown } from '../engine/dictionary/showing.js';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import type { Reply } from '../engine/state/group.js';
@@ -9,16 +10,7 @@ import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '
 import type { Action } from '../engine/state/operations.js';
 import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
 import type { ItemReading } from '../engine/state/reader.js';
-import {
-  awaitMinRevision,
-  etag,
-  idempotencyOf,
-  poolHeaders,
-  preconditionsOf,
-  sendWritten,
-  shaped,
-  shown,
-} from './answers.js';
+import { awaitMinRevision, etag, idempotencyOf, poolHeaders, preconditionsOf, sendWritten, shaped } from './answers.js';
 import { rawBody } from './body.js';
 import type { Call } from './route.js';
 

@@ -1,6 +1,7 @@
 /** Queries over HTTP: by parameters, and by a body with POST or QUERY (RFC 10008). */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
+import { Showing } from '../engine/dictionary/showing.js';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
@@ -11,7 +12,7 @@ import { parseAggregates, parseOrder, parsePaths, projectionOf } from '../engine
 import { type JsonObject, setMember } from '../engine/state/json.js';
 import { rangeOf } from '../engine/state/key-order.js';
 import type { Reading } from '../engine/state/reader.js';
-import { awaitMinRevision, itemHead, poolHeaders, send, shown } from './answers.js';
+import { awaitMinRevision, itemHead, poolHeaders, send } from './answers.js';
 import { ITEMS, readPlace } from './item-calls.js';
 import { newPageToken, readPageToken } from './page-token.js';
 import * as schema from './queries.schema.js';
@@ -106,17 +107,17 @@ export class QueriesController {
       count: count === 'exact',
       expand: asked.expand && { names: asked.expand, pointer: at(place, 'expand') },
     });
-    const { onRead } = answer.definition;
-    const items = answer.items.map(
-      ({ key, state }) => `${itemHead({ collection, key }, shown(state, onRead), projection)}}`,
-    );
+    const showing = new Showing();
+    // What is shown as it is stored waits for nothing.
+    const read = answer.definition.onRead ? await showing.all(answer.items, answer.definition) : answer.items;
+    const items = read.map(({ key, state }) => `${itemHead({ collection, key }, state, projection)}}`);
     const token = answer.next && newPageToken(bound, answer.next);
     const headers = headersOf(answer);
     if (token !== undefined && place === '?') headers.link = `<${nextUrl(call.request.url, token)}>; rel="next"`;
     const rest = restOf(answer, {
       nextPageToken: token,
       count: answer.count,
-      expanded: answer.expanded && expandedMembers(answer.expanded),
+      expanded: answer.expanded && (await expandedMembers(answer.expanded, showing)),
       plan: explain ? answer.plan : undefined,
     });
     send(call, { status: 200, headers, body: `{"items":[${items.join(',')}],${rest}` });
@@ -139,12 +140,14 @@ export class QueriesController {
   }
 }
 
-function expandedMembers(expanded: Expanded): JsonObject {
+async function expandedMembers(expanded: Expanded, showing: Showing): Promise<JsonObject> {
   const members: JsonObject = {};
   for (const [collection, { definition, items }] of expanded) {
+    const found = Array.from(items, ([key, state]) => ({ key, state }));
+    const read = definition.onRead ? await showing.all(found, definition) : found;
     const byKey: JsonObject = {};
-    for (const [key, state] of items) {
-      const { revision, createdRevision, attributes } = shown(state, definition.onRead);
+    for (const { key, state } of read) {
+      const { revision, createdRevision, attributes } = state;
       setMember(byKey, key, { collection, key, revision, createdRevision, attributes });
     }
     members[collection] = byKey;

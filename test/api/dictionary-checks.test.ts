@@ -19,6 +19,7 @@ const at = (...pointers: string[]) => ({
   errors: pointers.map((pointer) => ({ pointer, code: 'schemaViolation' })),
 });
 const unwarned = expect.not.objectContaining({ warnings: expect.anything() }) as object;
+const unsized = { attributes: expect.not.objectContaining({ size: expect.anything() }) as object };
 const put = (key: string, attributes: object, collection = 'things') => ({ op: 'put', collection, key, attributes });
 
 const modes: readonly Story[] = [
@@ -342,6 +343,18 @@ const stories: readonly Story[] = [
     ],
     ['DELETE C/items/a', undefined, 200],
     ['PUT C/items/a', { attributes: { status: 'new' } }, 201],
+  ],
+  [
+    'transforms on read that take long for a whole page: it is refused, and a smaller one is not',
+    define({
+      transforms: [
+        { attribute: 'size', on: 'read', expression: 'self.list.filter(x, self.list.exists(y, y < 0)).size()' },
+      ],
+    }),
+    ['POST P/batch', { ops: Array.from({ length: 45 }, (_, i) => put(`k${i}`, { list: Array(800).fill(i) })) }, 200],
+    ['GET C/items', undefined, 413, { code: 'tooLarge', detail: expect.stringMatching(/smaller `limit`/) }],
+    ['GET C/items?limit=3', undefined, 200, { items: [unsized, unsized, unsized] }],
+    ['GET C/items/k0', undefined, 200, unsized],
   ],
   [
     'a transform on read is seen by those who ask, and stored nowhere',

@@ -9,9 +9,6 @@ import { partsOf } from './indexes.js';
 import type { Attributes } from './model.js';
 import { valuesId } from './unique.js';
 
-/** Steps after which others have their turn: some twenty milliseconds. */
-const TURN_COST = 200_000;
-
 export type Judge = (key: string, attributes: Attributes) => readonly { pointer: string; detail: string }[];
 
 export function judgeOf(definition: Definition): Judge {
@@ -69,7 +66,7 @@ export class Inspection {
     for (const { key, attributes } of items) {
       for (const judge of this.judges) this.#add(key, judge(key, attributes));
       this.#charge();
-      if (this.#costSinceTurn < TURN_COST) continue;
+      if (this.#costSinceTurn < limits.turnCost) continue;
       this.#costSinceTurn = 0;
       await turn();
     }
