@@ -11,7 +11,6 @@ import { getMember, isObject, type Json, pointerToken } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import { checkOwnName } from '../state/names.js';
 import { checkAttribute, checkColumns } from './columns.js';
-import { toExpression } from './expression-values.js';
 import { Faults } from './faults.js';
 import { type IndexDeclaration, readIndexes } from './indexes.js';
 import { Meter } from './meter.js';
@@ -123,7 +122,7 @@ export function compileDefinition(entry: Attributes): Definition {
       meter.reset();
       const breaches = schema?.(attributes) ?? [];
       if (breaches.length > 0 || rules.sources.length === 0) return breaches.map(violation);
-      return rules.broken(toExpression(attributes), old && toExpression(old)).map(violation);
+      return rules.broken(attributes, old).map(violation);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Json } from '../state/json.js';
 import { toExpression } from './expression-values.js';
+import { Meter } from './meter.js';
 
 it('looks at a value once, however deep it stands in arrays', () => {
   let asked = 0;
@@ -15,7 +16,7 @@ it('looks at a value once, however deep it stands in arrays', () => {
   );
   let nested: Json = ['before', counted, 'after'];
   for (let i = 0; i < 18; i++) nested = [nested];
-  let converted = toExpression(nested);
+  let converted = toExpression(nested, new Meter(1000));
   expect(asked).toBe(1);
   for (let i = 0; i < 18; i++) converted = (converted as unknown[])[0];
   expect(converted).toEqual(['before', new Map([['constructor', 1]]), 'after']);
@@ -23,5 +24,5 @@ it('looks at a value once, however deep it stands in arrays', () => {
 
 it('passes what needs no conversion as it is', () => {
   const plain = [{ a: [1, { b: null }] }, 'text'];
-  expect(toExpression(plain)).toBe(plain);
+  expect(toExpression(plain, new Meter(1000))).toBe(plain);
 });

@@ -4,7 +4,9 @@
  */
 import { limits } from '../limits.js';
 import { getMember, isObject, type Json } from '../state/json.js';
+import type { Attributes } from '../state/model.js';
 import { compileExpression, type Expression, ExpressionFailure } from './expression.js';
+import { toExpression } from './expression-values.js';
 import type { Faults } from './faults.js';
 import { type Meter, OVERSPENT } from './meter.js';
 
@@ -20,7 +22,7 @@ interface Rule {
 export interface Rules {
   readonly sources: readonly string[];
   /** Every rule that doesn't hold. `old` is undefined for a new item. */
-  broken(self: unknown, old: unknown): { pointer: string; detail: string }[];
+  broken(attributes: Attributes, old: Attributes | undefined): { pointer: string; detail: string }[];
 }
 
 const MESSAGE_LENGTH_MAX = 2000;
@@ -32,12 +34,14 @@ export function readRules(value: Json | undefined, meter: Meter, faults: Faults)
     .filter((rule) => rule !== undefined);
   return {
     sources: rules.map(({ source }) => source),
-    broken(self, old) {
+    broken(attributes, old) {
       const found: { pointer: string; detail: string }[] = [];
+      const self = toExpression(attributes, meter);
+      const before = old === undefined ? null : toExpression(old, meter);
       for (const rule of rules) {
         if (found.length >= limits.violationsMax) break;
         if (rule.expression.namesOld && old === undefined) continue;
-        const detail = breachOf(rule, self, old ?? null, meter);
+        const detail = breachOf(rule, self, before, meter);
         if (detail !== undefined) found.push({ pointer: rule.pointer, detail });
         if (meter.spent) break;
       }

@@ -58,6 +58,7 @@ describe('on write', () => {
       { attribute: 't', expression: 'timestamp("2026-01-01T00:00:00Z") + duration("1h")' },
       { attribute: 'd', expression: 'duration("90s")' },
       { attribute: 'l', expression: 'self.list.map(x, {"x": x})' },
+      { attribute: 'parts', expression: '["-1.5s", "1ms", "0.000000001s", "-2m"].map(x, duration(x))' },
     ];
     expect(written(transforms, { list: [1] })).toEqual({
       list: [1],
@@ -65,7 +66,31 @@ describe('on write', () => {
       t: '2026-01-01T01:00:00.000Z',
       d: '90s',
       l: [{ x: 1 }],
+      parts: ['-1.5s', '0.001s', '0.000000001s', '-120s'],
     });
+  });
+
+  it('looks at what it leaves as it is only once, however many there are', () => {
+    let asked = 0;
+    const large = new Proxy<JsonObject>(
+      {},
+      {
+        ownKeys(target) {
+          asked++;
+          return Reflect.ownKeys(target);
+        },
+      },
+    );
+    const transforms = Array.from({ length: 100 }, (_, i) => ({ attribute: `t${i}`, expression: `self.n + ${i}` }));
+    const made = written(transforms, { large, n: 1 });
+    expect([made.t0, made.t99, asked]).toEqual([1, 100, 1]);
+    const odd = [
+      { attribute: 'constructor', expression: '1' },
+      { attribute: 'seen', expression: 'self.constructor + self.n' },
+      { attribute: 'constructor', expression: 'null' },
+      { attribute: 'gone', expression: '!has(self.constructor) && self.seen == 3.0' },
+    ];
+    expect(written(odd, { n: 2 })).toEqual({ n: 2, seen: 3, gone: true });
   });
 
   it('takes __proto__ for a name like any other', () => {

@@ -8,7 +8,7 @@ import { copyMembers, getMember, isObject, type Json, jsonEqual, pointerToken, s
 import type { Attributes } from '../state/model.js';
 import { checkAttribute } from './columns.js';
 import type { Expression } from './expression.js';
-import { toExpression, toJson } from './expression-values.js';
+import { toExpression, toJson, withAttribute } from './expression-values.js';
 import type { Faults } from './faults.js';
 import { type Meter, OVERSPENT } from './meter.js';
 import { readExpression } from './rules.js';
@@ -50,9 +50,9 @@ function applyAll(
   onFailure: (transform: Transform, error: unknown, meter: Meter) => null,
 ): Attributes {
   meter.reset();
-  const before = old === undefined ? null : toExpression(old);
+  const before = old === undefined ? null : toExpression(old, meter);
   let now = attributes;
-  let self = toExpression(now);
+  let self = toExpression(now, meter);
   for (const transform of transforms) {
     const { attribute, kind, expression } = transform;
     const present = getMember(now, attribute);
@@ -67,7 +67,7 @@ function applyAll(
     if (now === attributes) now = copyMembers(attributes);
     if (value === null) delete now[attribute];
     else setMember(now, attribute, value);
-    self = toExpression(now);
+    self = withAttribute(self, now, attribute, meter);
   }
   return now;
 }
