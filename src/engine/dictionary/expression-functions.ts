@@ -10,8 +10,12 @@ class FunctionError extends Error {}
 export function ownFunction(name: string, values: readonly unknown[]): unknown {
   const [first, zone] = values;
   if (typeof first === 'string') {
-    if (name === 'lowerAscii') return first.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
-    if (name === 'upperAscii') return first.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
+    if (name === 'lowerAscii') {
+      return isAscii(first) ? first.toLowerCase() : first.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+    }
+    if (name === 'upperAscii') {
+      return isAscii(first) ? first.toUpperCase() : first.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
+    }
     if (name === 'timestamp' && !RFC_3339.test(first)) {
       throw new FunctionError('timestamp() takes a time of RFC 3339 with its zone, such as 2026-01-31T08:00:00Z');
     }
@@ -21,6 +25,10 @@ export function ownFunction(name: string, values: readonly unknown[]): unknown {
   if (!(first instanceof Date) || !(name in PARTS)) return undefined;
   const time = zone === undefined ? first : inZone(first, String(zone));
   return BigInt((PARTS[name] as (time: Date) => number)(time));
+}
+
+export function isAscii(text: string): boolean {
+  return /^[\0-\x7f]*$/.test(text);
 }
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;

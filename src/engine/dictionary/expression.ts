@@ -10,7 +10,7 @@
 import { createRequire } from 'node:module';
 import type { ASTNode, Environment } from '@marcbachmann/cel-js';
 import { limits } from '../limits.js';
-import { ownFunction } from './expression-functions.js';
+import { isAscii, ownFunction } from './expression-functions.js';
 import { type Meter, OVERSPENT, TEXT_PER_STEP } from './meter.js';
 import { compilePattern, type Pattern, PatternFault } from './pattern.js';
 
@@ -56,11 +56,13 @@ export function compileExpression(source: string, { meter, result, old }: Expres
     if (!(error instanceof PatternFault)) throw error;
     throw new ExpressionFailure(error.message);
   }
+  const cost = nodesOf(parsed.ast).length / NODES_PER_STEP;
   return {
     namesOld,
     evaluate(self, before) {
       let value: unknown;
       try {
+        meter.charge(cost);
         value = parsed(old ? { self, old: before } : { self });
       } catch (error) {
         if (meter.spent) throw OVERSPENT;
@@ -76,16 +78,29 @@ export function compileExpression(source: string, { meter, result, old }: Expres
 /** The message, without the drawing of the place over several lines. */
 function said(error: unknown): string {
   const { message, range } = error as Error & { range?: { start: number } };
-  const [line = ''] = message.split('\n');
   if (error instanceof RangeError) return 'The expression nests too deeply, or makes a text too long.';
+  // It may quote a value.
+  const [line = ''] = message.slice(0, MESSAGE_LENGTH_MAX).toWellFormed().split('\n');
   return range ? `${line} (at character ${range.start + 1})` : line;
 }
 
-const environments = new Map<boolean, Environment>();
+const MESSAGE_LENGTH_MAX = 500;
+
+/** Expressions that one environment compiles: it remembers every type that it meets in them. */
+const USES_MAX = 1000;
+const environments = new Map<boolean, { readonly made: Environment; uses: number }>();
+
 /** The environment is the same for all; it holds no state of its own. */
 function environment(old: boolean): Environment {
-  const known = environments.get(old);
-  if (known) return known;
+  let known = environments.get(old);
+  if (!known || ++known.uses > USES_MAX) {
+    known = { made: makeEnvironment(old), uses: 1 };
+    environments.set(old, known);
+  }
+  return known.made;
+}
+
+function makeEnvironment(old: boolean): Environment {
   const { Environment: Made } = createRequire(import.meta.url)('@marcbachmann/cel-js') as {
     Environment: typeof Environment;
   };
@@ -112,8 +127,38 @@ function environment(old: boolean): Environment {
     text.replaceAll(part, () => by),
   );
   made.registerFunction('string.charAt(int): string', (text: string, at: bigint) => text.charAt(Number(at)));
-  environments.set(old, made);
+  simplifyTypes(made);
   return made;
+}
+
+/** The evaluator, as the library has it. */
+interface Evaluator {
+  debugType(value: unknown): unknown;
+  debugTypeDeep(value: unknown): unknown;
+  readonly registry: { getListType(element: unknown): unknown };
+}
+
+/** Levels of lists whose types are told apart; an item has hundreds. */
+const TYPE_NESTING_MAX = 4;
+
+/**
+ * To choose an operator's overload the library finds out the type of each operand: of a list by its first element, of a map by
+ * its first member, as deep as they nest. In a large object it goes through all names to find the first, and it keeps every
+ * type that it ever met. Here a map is a map, and lists are told apart by some levels only.
+ */
+function simplifyTypes(made: Environment): void {
+  const probe = made.parse('true');
+  probe.check();
+  (probe.ast as Node).evaluate = (found) => {
+    const evaluator = found as Evaluator;
+    const typeOf = (value: unknown, levels: number): unknown =>
+      Array.isArray(value) && value.length > 0 && levels > 0
+        ? evaluator.registry.getListType(typeOf(value[0], levels - 1))
+        : evaluator.debugType(value);
+    evaluator.debugTypeDeep = (value) => typeOf(value, TYPE_NESTING_MAX);
+    return true;
+  };
+  probe({});
 }
 
 /** The parts of a node that the evaluator calls, as the library has them; a spec fails when a version has others. */
@@ -172,6 +217,21 @@ function meterTree(root: unknown, meter: Meter): void {
           return (inner as Handler)(left, right, ...rest);
         };
         break;
+      case '<':
+      case '<=':
+      case '>':
+      case '>=':
+        node.handle = (left, right, at, evaluator) => {
+          if (typeof left === 'string' && typeof right === 'string') {
+            meter.charge(Math.min(left.length, right.length) / TEXT_PER_STEP);
+          }
+          return (inner as Handler)(left, right, at, evaluator);
+        };
+        break;
+      case 'comprehension':
+        node.handle = (range, loop, evaluator, context) =>
+          (inner as Handler)(namesOf(range, meter), loop, evaluator, context);
+        break;
       case 'call':
       case 'rcall':
         meterCall(node, inner, meter, patterns);
@@ -184,13 +244,24 @@ function meterTree(root: unknown, meter: Meter): void {
   for (const loop of loops) meterLoop(loop.args as unknown as Loop, meter);
 }
 
+/** A loop over a map goes through its names, which are looked for each time. */
+function namesOf(range: unknown, meter: Meter): unknown {
+  if (typeof range !== 'object' || range === null || Array.isArray(range)) return range;
+  const names = range instanceof Map ? [...range.keys()] : isPlain(range) ? Object.keys(range) : undefined;
+  if (!names) return range;
+  meter.charge(names.length);
+  return names;
+}
+
 /** A turn costs what it looks at; a loop inside charges for its own turns. Past the allowance no loop goes on. */
 function meterLoop(loop: Loop, meter: Meter): void {
-  const cost = 1 + nodesOf(loop.step).length / 4;
+  const cost = 1 + nodesOf(loop.step).length / NODES_PER_STEP;
   for (const node of nodesOf(loop.step)) meterErrors(node, meter);
   const condition = loop.condition;
   loop.condition = (value) => meter.spend(cost) && (condition === undefined || condition(value));
 }
+
+const NODES_PER_STEP = 4;
 
 /** An error is forgiven by some loops and alternatives, and making one takes much longer than a value. */
 const ERROR_COST = 100;
@@ -202,7 +273,7 @@ function meterErrors(node: Node, meter: Meter): void {
       try {
         return inner(...operands);
       } catch (error) {
-        meter.spend(ERROR_COST);
+        meter.spend(ERROR_COST + (error as Error).message.length / TEXT_PER_STEP);
         throw error;
       }
     };
@@ -213,6 +284,9 @@ function meterErrors(node: Node, meter: Meter): void {
 function meterResult(node: Node, inner: Handler, meter: Meter): void {
   node.handle = (left, right, ...rest) => {
     if (Array.isArray(left) && Array.isArray(right)) meter.charge(left.length + right.length);
+    else if (left instanceof Uint8Array && right instanceof Uint8Array) {
+      meter.charge((left.length + right.length) / TEXT_PER_STEP);
+    }
     const sum = inner(left, right, ...rest);
     if (typeof sum === 'string') meter.charge(sum.length / TEXT_PER_STEP);
     return sum;
@@ -228,6 +302,7 @@ function meterCall(node: Node, inner: Handler | undefined, meter: Meter, pattern
   }
   node.handle = (operands, ...rest) => {
     const values = operands as unknown[];
+    if (name === 'size' && isPlain(values[0])) return BigInt((namesOf(values[0], meter) as unknown[]).length);
     meter.charge(callCost(name, values));
     if (name === 'matches' && typeof values[0] === 'string' && typeof values[1] === 'string') {
       return patternOf(values[1], patterns, meter).test(values[0]);
@@ -246,7 +321,6 @@ function callCost(name: string, values: readonly unknown[]): number {
   for (const value of values) {
     if (typeof value === 'string' || value instanceof Uint8Array) cost += value.length / TEXT_PER_STEP;
     else if (isLarge(value) && name !== 'size') cost += Array.isArray(value) ? value.length : 1;
-    else if (isLarge(value) && !Array.isArray(value)) cost += Object.keys(value).length / 4;
   }
   switch (name) {
     case 'contains':
@@ -258,6 +332,16 @@ function callCost(name: string, values: readonly unknown[]): number {
       if (typeof text !== 'string' || typeof part !== 'string') return cost;
       if (name !== 'split' && name !== 'replace') return cost + (text.length * part.length) / 256;
       return cost + (text.length * part.length) / 256 + found(text, part, values[2]);
+    case 'size':
+      // The characters of a text are counted one by one.
+      return cost + (typeof text === 'string' ? text.length / 16 : 0);
+    case 'json':
+      return cost + (text instanceof Uint8Array ? text.length / 8 : 0);
+    case 'lowerAscii':
+    case 'upperAscii':
+      return cost + (typeof text === 'string' && !isAscii(text) ? text.length / 2 : 0);
+    case 'duration':
+      return cost + 8;
     case 'join':
       return cost + (Array.isArray(text) ? joined(text, typeof part === 'string' ? part.length : 0) : 0);
     default:
@@ -286,6 +370,10 @@ function patternOf(source: string, patterns: Map<string, Pattern>, meter: Meter)
   if (patterns.size >= limits.patternsKeptMax) patterns.clear();
   patterns.set(source, made);
   return made;
+}
+
+function isPlain(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
 function isLarge(value: unknown): value is object {

@@ -50,9 +50,12 @@ export class Meter {
           this.charge(String(name).length / TEXT_PER_STEP);
           this.chargeDeep(inner, each);
         }
-      } else if (Array.isArray(value)) for (const inner of value) this.chargeDeep(inner, each);
+      } else if (value instanceof Uint8Array) this.charge(value.length / TEXT_PER_STEP);
+      else if (Array.isArray(value)) for (const inner of value) this.chargeDeep(inner, each);
       else if (Object.getPrototypeOf(value) === Object.prototype) {
-        for (const name of Object.keys(value)) this.chargeDeep((value as Record<string, unknown>)[name], each);
+        const names = Object.keys(value);
+        this.charge(names.length);
+        for (const name of names) this.chargeDeep((value as Record<string, unknown>)[name], each);
       }
     }
   }

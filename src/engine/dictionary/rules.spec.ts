@@ -143,7 +143,15 @@ it('patterns of rules that take too long to compile together are refused at the 
 
 describe('a hostile rule ends soon, and is told as a violation', () => {
   const list = Array.from({ length: 10_000 }, (_, i) => i);
-  const self: JsonObject = { list, other: [...list], text: 'a'.repeat(500_000), n: 1 };
+  const self: JsonObject = {
+    list,
+    other: [...list],
+    text: 'a'.repeat(500_000),
+    n: 1,
+    same: 'a'.repeat(500_000),
+    mixed: 'Aé'.repeat(100_000),
+    map: Object.fromEntries(list.map((i) => [`k${i}`, i])),
+  };
   const binds = (count: number, first: string, next: (before: string) => string, last: string): string => {
     let made = last;
     for (let i = count; i > 0; i--) made = `cel.bind(x${i}, ${i === 1 ? first : next(`x${i - 1}`)}, ${made})`;
@@ -161,6 +169,19 @@ describe('a hostile rule ends soon, and is told as a violation', () => {
     ['thirty levels', `${'self.list.all(x, '.repeat(30)}true${')'.repeat(30)}`, COSTS],
     ['thirty levels of errors', `${'self.list.all(x, '.repeat(30)}self.absent == 1${')'.repeat(30)}`, COSTS],
     ['comparisons', 'self.list.all(x, self.list == self.other)', COSTS],
+    ['comparing long texts', 'self.list.all(x, self.text <= self.same)', COSTS],
+    [
+      'comparing bytes',
+      'cel.bind(a, bytes(self.text), cel.bind(b, bytes(self.same), self.list.all(x, a == b)))',
+      COSTS,
+    ],
+    ['adding bytes', 'cel.bind(a, bytes(self.text), self.list.all(x, (a + a).size() > 0))', COSTS],
+    ['the names of a map', 'self.list.all(x, self.map.exists(k, true))', COSTS],
+    ['the size of a map', 'self.list.all(x, self.map.size() > 0 && size(self.map) > 0)', COSTS],
+    ['the size of a text', 'self.list.all(x, self.text.size() > 0)', COSTS],
+    ['letters in lower case', Array(20).fill('self.mixed.lowerAscii() != ""').join(' && '), COSTS],
+    ['durations made', 'self.list.all(x, self.list.all(y, duration("1h") > duration("1m")))', COSTS],
+    ['errors that quote much', 'self.list.all(x, bool(self.text) || true)', COSTS],
     ['searches', 'self.list.all(x, !(-1 in self.list))', COSTS],
     ['a text doubled', `${binds(60, 'self.text', (x) => `${x} + ${x}`, 'x60.size() > 0')}`, COSTS],
     ['a list doubled', `${binds(60, 'self.list', (x) => `${x} + ${x}`, 'x60.size() > 0')}`, COSTS],
@@ -190,6 +211,34 @@ describe('a hostile rule ends soon, and is told as a violation', () => {
     expect(told('duration(self.text) == duration("1h")', { text: '1'.repeat(2000) })[0]?.detail).toMatch(
       /can't be evaluated: duration\(\) takes at most 64 characters/,
     );
+  });
+
+  it('operations cost something outside of loops too', () => {
+    const definition = compileDefinition({ rules: Array(50).fill({ rule: `${'1 + '.repeat(900)}1 > 0` }) });
+    expect(definition.violations({}, undefined)).toEqual([]);
+    expect(definition.cost).toBeGreaterThan(20_000);
+  });
+
+  it('a map is not gone through each time that its type is asked for', () => {
+    let asked = 0;
+    const map = new Proxy<JsonObject>(
+      { a: 1 },
+      {
+        ownKeys(target) {
+          asked++;
+          return Reflect.ownKeys(target);
+        },
+      },
+    );
+    expect(holds('[1, 2, 3].all(x, self.map + 1 == x || self.map["a"] == 1 || size(self.map.a) == 1)', { map })).toBe(
+      true,
+    );
+    // Once to be converted.
+    expect(asked).toBe(1);
+  });
+
+  it('what is told of it quotes only so much of the item', () => {
+    expect(told('bool(self.text)', { text: 'x'.repeat(100_000) })[0]?.detail.length).toBeLessThan(700);
   });
 
   it('ends at the same place each time, and spends from one allowance for all rules', () => {
