@@ -139,8 +139,8 @@ export const limits = {
   uniqueAlikeBytesMax: 4 * MiB,
   /** How often a command whose ops hang on one another is judged anew, without those that were refused. */
   judgingsMax: 20,
-  /** Steps that checking all items of one command may take: about half a second, in which no other commit goes on. */
-  commandCostMax: 5_000_000,
+  /** Steps that checking all items of one command may take: about a fifth of a second, in which no other commit goes on. */
+  commandCostMax: 2_000_000,
   /** Items that a refused definition names. */
   offendersTold: 20,
   /** Items that expire in one commit. */
