@@ -345,6 +345,26 @@ const stories: readonly Story[] = [
     ['PUT C/items/a', { attributes: { status: 'new' } }, 201],
   ],
   [
+    'transforms that are refused because they take long are charged to their command all the same',
+    define({ transforms: [{ attribute: 'm', expression: 'self.list.all(x, self.list.all(y, true))' }] }),
+    [
+      'POST P/batch',
+      { atomic: false, ops: Array.from({ length: 6 }, (_, i) => put(`k${i}`, { list: Array(1000).fill(i) })) },
+      200,
+      {
+        results: [
+          { problem: at('/attributes/m') },
+          { problem: at('/attributes/m') },
+          { problem: at('/attributes/m') },
+          { status: 413 },
+          { status: 413, problem: { code: 'tooLarge' } },
+          { status: 413, problem: { code: 'tooLarge' } },
+        ],
+      },
+    ],
+    ['GET C/items', undefined, 200, { items: [] }],
+  ],
+  [
     'transforms on read that take long for a whole page: it is refused, and a smaller one is not',
     define({
       transforms: [

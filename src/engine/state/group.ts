@@ -8,6 +8,7 @@ import type { Definitions } from '../dictionary/definitions.js';
 import { errorTable, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
+import { turn } from '../turn.js';
 import { isSystemName } from './collections.js';
 import { type Command, type Settled, Unprepared } from './commands.js';
 import { newEpoch } from './cursor.js';
@@ -107,7 +108,12 @@ export async function judgeGroup(
   const commits: Commit[] = [];
   const kept: StoredAnswer[] = [];
   const verdicts: Verdict[] = [];
+  let costAtTurn = 0;
   for (const { command, idempotency } of group.slice(0, loaded.commands)) {
+    if (state.checkCost - costAtTurn > limits.turnCost) {
+      costAtTurn = state.checkCost;
+      await turn();
+    }
     // What is left is for the next group: a transaction holds only so much.
     if (work + state.checkCost * limits.bytesPerStep > limits.groupWorkBytesMax && verdicts.length > 0) break;
     try {
@@ -248,6 +254,7 @@ async function decide(
   telemetry: Telemetry,
 ): Promise<Decided> {
   for (let judgings = 1; ; judgings++) {
+    if (judgings > 1) await turn();
     // What is refused bears upon what else the command does.
     if (command.explore) await explore();
     const draft = new Draft(state, definitions);

@@ -198,8 +198,13 @@ function transformed(draft: Draft, ref: ItemRef, attributes: Attributes, present
   const definition = draft.definition(ref.collection);
   if (!definition.transforms) return attributes;
   draft.charge(0);
-  const next = definition.onWrite(attributes, present?.attributes);
-  draft.charge(definition.cost);
+  let next: Attributes;
+  try {
+    next = definition.onWrite(attributes, present?.attributes);
+  } finally {
+    // Also what came to nothing has held up the others.
+    draft.charge(definition.cost);
+  }
   if (next !== attributes) checkAttributes(next);
   return next;
 }
