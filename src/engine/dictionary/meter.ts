@@ -23,9 +23,9 @@ export class Meter {
     return this.#left < 0;
   }
 
-  /** What was spent since the last reset. */
+  /** What was spent since the last reset: at most the allowance, since what is past it isn't done. */
   get used(): number {
-    return this.allowance - this.#left;
+    return Math.min(this.allowance - this.#left, this.allowance);
   }
 
   /** Takes from what is left; false when that is not enough. */
