@@ -261,7 +261,7 @@ function meterLoop(loop: Loop, meter: Meter): void {
   loop.condition = (value) => meter.spend(cost) && (condition === undefined || condition(value));
 }
 
-const NODES_PER_STEP = 4;
+const NODES_PER_STEP = 2;
 
 /** An error is forgiven by some loops and alternatives, and making one takes much longer than a value. */
 const ERROR_COST = 100;
