@@ -12,10 +12,13 @@
 import type { Json } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import { readTokens } from './path.js';
-import { sortedNames } from './value-order.js';
+import { firstNames } from './value-order.js';
 
 /** What one part takes at most: enough for keys and names; eight of them fit an index key of InnoDB. */
 export const PART_BYTES_MAX = 256;
+
+/** Members that a part has room for: each takes more than four bytes. */
+const MEMBERS_MAX = PART_BYTES_MAX / 4;
 
 const ABSENT = 0xff;
 
@@ -58,7 +61,12 @@ export function sortKeyOfValues(
   return { bytes: chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), exact: true, complete };
 }
 
-export function encodePart(value: Json | undefined, descending: boolean): { bytes: Buffer; exact: boolean } {
+export interface EncodedPart {
+  readonly bytes: Buffer;
+  readonly exact: boolean;
+}
+
+export function encodePart(value: Json | undefined, descending: boolean): EncodedPart {
   if (value === undefined) return { bytes: Buffer.of(ABSENT), exact: true };
   const writer = new Writer();
   writer.value(value);
@@ -149,7 +157,7 @@ class Writer {
       }
     } else {
       this.#byte(0x0e);
-      for (const name of sortedNames(value)) {
+      for (const name of firstNames(value, MEMBERS_MAX)) {
         this.value(name);
         this.value(value[name] as Json);
         if (this.full) return;
