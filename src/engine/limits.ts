@@ -113,6 +113,11 @@ export const limits = {
   pageTokenBytesMax: 4 * KiB,
   /** Bytes of items that a query examines where no index narrows it; STARGUS_SCAN_ITEMS bounds their number. */
   scanBytesMax: 256 * MiB,
+  /** Elements and members that a query's comparisons look at: a few seconds of work; and inside a commit, where the pool waits. */
+  comparisonStepsMax: 50_000_000,
+  comparisonStepsInCommitMax: 10_000_000,
+  /** Bytes of items, or the like of it in comparisons, between which a query gives others a turn: some milliseconds. */
+  scanPortionBytes: 256 * KiB,
   /** An index that holds at most so many candidates is read whole and sorted, rather than walked in order and filtered. */
   gatherCheaplyMax: 2000,
   /** Points that one index is looked up at for a query: the product of the `in` lists on its parts. */

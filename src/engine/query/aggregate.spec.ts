@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { limits } from '../limits.js';
 import type { Json, JsonObject } from '../state/json.js';
 import { Aggregation } from './aggregate.js';
+import { Budget } from './budget.js';
 import { parseAggregates, parsePaths } from './request.js';
+import { digestOf } from './value-digest.js';
 
 const ALL: JsonObject = {
   count: { count: 'v' },
@@ -13,12 +15,13 @@ const ALL: JsonObject = {
   avg: { avg: 'v' },
   items: { count: '/@key' },
 };
+const budget = new Budget({ scanItemsMax: 1, comparisonStepsMax: Number.MAX_SAFE_INTEGER });
 const json = (text: string) => JSON.parse(text) as JsonObject;
 
 /** Aggregates over items with these attributes, whose keys are k0, k1 and so on. */
 function over(items: readonly JsonObject[], groupBy: readonly string[] = [], aggregates = ALL): Aggregation {
   const aggregation = new Aggregation(parseAggregates(aggregates, '/a'), parsePaths(groupBy, '/g', 8));
-  for (const [i, attributes] of items.entries()) aggregation.add({ key: `k${i}`, revision: i + 1, attributes });
+  for (const [i, attributes] of items.entries()) aggregation.add({ key: `k${i}`, revision: i + 1, attributes }, budget);
   return aggregation;
 }
 
@@ -71,14 +74,26 @@ describe('aggregates of all items', () => {
   });
 });
 
+/** Two strings, in order, that have the same digest. */
+function colliding(): [string, string] {
+  const seen = new Map<number, string>();
+  for (let i = 0; ; i++) {
+    const text = i.toString(36).padStart(8, '0');
+    const { digest } = digestOf([text], budget);
+    const other = seen.get(digest);
+    if (other !== undefined) return [other, text];
+    seen.set(digest, text);
+  }
+}
+
 describe('groups', () => {
   const count = { n: { count: '/@key' } };
-  const groupsOf = (items: readonly JsonObject[], by: readonly string[]) =>
-    over(items, by, count).groups.map(({ group, aggregates }) => [group, aggregates.n]);
+  const groupsOf = async (items: readonly JsonObject[], by: readonly string[]) =>
+    (await over(items, by, count).groups(budget)).map(({ group, aggregates }) => [group, aggregates.n]);
 
-  it('come in the order of their values, without what is absent', () => {
+  it('come in the order of their values, without what is absent', async () => {
     const values: Json[] = [{}, [], 'b', 'a', 2, 10, true, false, '1', 1];
-    expect(groupsOf([...values.map((v): JsonObject => ({ v })), {}, { v: 'a' }], ['v'])).toEqual([
+    expect(await groupsOf([...values.map((v): JsonObject => ({ v })), {}, { v: 'a' }], ['v'])).toEqual([
       [{ v: false }, 1],
       [{ v: true }, 1],
       [{ v: 1 }, 1],
@@ -93,7 +108,7 @@ describe('groups', () => {
     ]);
   });
 
-  it('are of equal values, and of no others', () => {
+  it('are of equal values, and of no others', async () => {
     const same: Json[] = [
       { a: 1, b: [2, { c: 3, d: 4 }] },
       { b: [2, { d: 4, c: 3 }], a: 1 },
@@ -110,20 +125,20 @@ describe('groups', () => {
       [[]],
       [{}],
     ];
-    const found = groupsOf(
+    const found = await groupsOf(
       [...same, ...others].map((v): JsonObject => ({ v })),
       ['v'],
     );
     expect(found.map(([, amount]) => amount).sort()).toEqual([...others.map(() => 1), 2]);
   });
 
-  it('take 0 and -0 for one value', () => {
-    expect(groupsOf([{ v: 0 }, { v: -0 }], ['v'])).toHaveLength(1);
+  it('take 0 and -0 for one value', async () => {
+    expect(await groupsOf([{ v: 0 }, { v: -0 }], ['v'])).toHaveLength(1);
   });
 
-  it('by several attributes keep these apart', () => {
+  it('by several attributes keep these apart', async () => {
     const items: JsonObject[] = [{ a: 'x\n"y', b: 'z' }, { a: 'x', b: 'y\nz' }, { a: 'x' }, { b: 'x' }, { a: 'x' }, {}];
-    expect(groupsOf(items, ['a', 'b'])).toEqual([
+    expect(await groupsOf(items, ['a', 'b'])).toEqual([
       [{ a: 'x', b: 'y\nz' }, 1],
       [{ a: 'x' }, 2],
       [{ a: 'x\n"y', b: 'z' }, 1],
@@ -132,25 +147,35 @@ describe('groups', () => {
     ]);
   });
 
-  it('are named as they were asked for', () => {
-    expect(groupsOf([{ a: { b: null } }, json('{"__proto__": 1}')], ['/a/b', '/@revision', '__proto__'])).toEqual([
-      [{ '/a/b': null, '/@revision': 1 }, 1],
-      [json('{"/@revision": 2, "__proto__": 1}'), 1],
+  it('are named as they were asked for', async () => {
+    expect(await groupsOf([{ a: { b: null } }, json('{"__proto__": 1}')], ['/a/b', '/@revision', '__proto__'])).toEqual(
+      [
+        [{ '/a/b': null, '/@revision': 1 }, 1],
+        [json('{"/@revision": 2, "__proto__": 1}'), 1],
+      ],
+    );
+  });
+
+  it('keep values apart that have one digest', async () => {
+    const [a, b] = colliding();
+    expect(await groupsOf([{ v: [a] }, { v: [b] }, { v: [a] }], ['v'])).toEqual([
+      [{ v: [a] }, 2],
+      [{ v: [b] }, 1],
     ]);
   });
 
-  it('are none where there are no items', () => {
-    expect(groupsOf([], ['v'])).toEqual([]);
+  it('are none where there are no items', async () => {
+    expect(await groupsOf([], ['v'])).toEqual([]);
   });
 
-  it('are bounded in number', () => {
+  it('are bounded in number', async () => {
     const full = over(
       Array.from({ length: limits.groupsMax }, (_, v) => ({ v })),
       ['v'],
     );
-    full.add({ key: 'k', revision: 1, attributes: { v: 0 } });
-    expect(full.groups).toHaveLength(limits.groupsMax);
-    expect(() => full.add({ key: 'k', revision: 1, attributes: {} })).toThrow(
+    full.add({ key: 'k', revision: 1, attributes: { v: 0 } }, budget);
+    expect(await full.groups(budget)).toHaveLength(limits.groupsMax);
+    expect(() => full.add({ key: 'k', revision: 1, attributes: {} }, budget)).toThrow(
       expect.objectContaining({ code: 'scanLimit', detail: expect.stringContaining(String(limits.groupsMax)) }),
     );
   });

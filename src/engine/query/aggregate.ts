@@ -6,8 +6,11 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Json, JsonObject } from '../state/json.js';
 import { setMember } from '../state/json.js';
+import type { Budget } from './budget.js';
 import { type Path, type Readable, readPath } from './path.js';
-import { compareValues, sortedNames } from './value-order.js';
+import { sortInTurns } from './sorting.js';
+import { digestOf } from './value-digest.js';
+import { compareValues, equalValues, type Work } from './value-order.js';
 
 export type AggregateFunction = 'count' | 'sum' | 'min' | 'max' | 'avg';
 
@@ -66,7 +69,9 @@ interface Group {
 }
 
 export class Aggregation {
-  readonly #groups = new Map<string, Group>();
+  /** By the scalars among the groups' values and the digests of the others: nearly always one of each. */
+  readonly #groups = new Map<string, Group[]>();
+  #size = 0;
   /** Of the groups' values as text. */
   #bytes = 0;
 
@@ -74,30 +79,31 @@ export class Aggregation {
     private readonly aggregates: readonly Aggregate[],
     private readonly groupBy: readonly Path[],
   ) {
-    if (groupBy.length === 0) this.#groups.set('', this.#newGroup([]));
+    if (groupBy.length === 0) this.#groups.set('', [this.#newGroup([])]);
   }
 
   /** Takes an item in. Throws `scanLimit` when there are more groups than are answered. */
-  add(item: Readable): void {
-    const group = this.#groupOf(item);
+  add(item: Readable, work: Work): void {
+    const group = this.#groupOf(item, work);
     for (const [i, { path }] of this.aggregates.entries()) group.tallies[i]?.add(readPath(path, item));
   }
 
   /** The results of all items together, when they aren't grouped. */
   get total(): JsonObject {
-    return this.#results(this.#groups.get('') as Group);
+    return this.#results(this.#groups.get('')?.[0] as Group);
   }
 
   /** The groups in the order of their values. A value that is absent is left out of `group`. */
-  get groups(): { group: JsonObject; aggregates: JsonObject }[] {
+  async groups(budget: Budget): Promise<{ group: JsonObject; aggregates: JsonObject }[]> {
     const byValues = (a: Group, b: Group) => {
       for (const [i, value] of a.values.entries()) {
-        const order = compareValues(value, b.values[i]);
+        const order = compareValues(value, b.values[i], budget);
         if (order !== 0) return order;
       }
       return 0;
     };
-    return [...this.#groups.values()].sort(byValues).map((group) => {
+    const groups = await sortInTurns([...this.#groups.values()].flat(), byValues, this.#bytes, budget);
+    return groups.map((group) => {
       const values: JsonObject = {};
       for (const [i, { text }] of this.groupBy.entries()) {
         const value = group.values[i];
@@ -107,23 +113,26 @@ export class Aggregation {
     });
   }
 
-  #groupOf(item: Readable): Group {
-    if (this.groupBy.length === 0) return this.#groups.get('') as Group;
+  #groupOf(item: Readable, work: Work): Group {
+    if (this.groupBy.length === 0) return this.#groups.get('')?.[0] as Group;
     const values = this.groupBy.map((path) => readPath(path, item));
-    const id = values.map(idOf).join('\n');
-    let group = this.#groups.get(id);
-    if (!group) {
-      this.#bytes += id.length;
-      if (this.#groups.size >= limits.groupsMax || this.#bytes > limits.pageBytesMax) {
-        throw new Problem(
-          'scanLimit',
-          `The query has more than ${limits.groupsMax} groups, or their values are more than ${limits.pageBytesMax} bytes. Narrow it, or group by attributes with fewer and shorter values.`,
-          { members: { groupsMax: limits.groupsMax } },
-        );
-      }
-      group = this.#newGroup(values);
-      this.#groups.set(id, group);
+    const ids = values.map((value) => idOf(value, work));
+    const id = ids.map(({ text }) => text).join('\n');
+    const alike = this.#groups.get(id);
+    const known = alike?.find((group) => group.values.every((value, i) => equalValues(value, values[i], work)));
+    if (known) return known;
+    for (const { length } of ids) this.#bytes += length;
+    if (this.#size >= limits.groupsMax || this.#bytes > limits.pageBytesMax) {
+      throw new Problem(
+        'scanLimit',
+        `The query has more than ${limits.groupsMax} groups, or their values are more than ${limits.pageBytesMax} bytes. Narrow it, or group by attributes with fewer and shorter values.`,
+        { members: { groupsMax: limits.groupsMax } },
+      );
     }
+    const group = this.#newGroup(values);
+    this.#size++;
+    if (alike) alike.push(group);
+    else this.#groups.set(id, [group]);
     return group;
   }
 
@@ -140,15 +149,12 @@ export class Aggregation {
   }
 }
 
-/** One text for equal values. */
-function idOf(value: Json | undefined): string {
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? '';
-  return JSON.stringify(ordered(value));
-}
-
-function ordered(value: Json): Json {
-  if (Array.isArray(value)) return ['array', ...value.map(ordered)];
-  if (typeof value !== 'object' || value === null) return value;
-  // As pairs, for an object would put names that look like numbers first.
-  return ['object', ...sortedNames(value).map((name) => [name, ordered(value[name] as Json)])];
+/** One text for equal values, and the length of them as JSON. */
+function idOf(value: Json | undefined, work: Work): { text: string; length: number } {
+  if (typeof value === 'object' && value !== null) {
+    const { digest, length } = digestOf(value, work);
+    return { text: `#${digest}`, length };
+  }
+  const text = JSON.stringify(value) ?? '';
+  return { text, length: text.length };
 }

@@ -5,7 +5,8 @@ import { compareKeys } from '../state/key-order.js';
 import { type Attributes, ItemState } from '../state/model.js';
 import type { OrderTerm } from './index-access.js';
 import { type Readable, readPath } from './path.js';
-import { compareValues } from './value-order.js';
+import { type EncodedPart, encodePart } from './sort-key.js';
+import { compareValues, type Work } from './value-order.js';
 
 /** An item that was found, as it was stored; parsed when a filter or an order asks for its attributes. */
 export class Found implements Readable {
@@ -37,6 +38,8 @@ export class Found implements Readable {
 export interface Position {
   readonly values: readonly (Json | undefined)[];
   readonly key: string;
+  /** How the values of arrays and objects begin, by term, once that was asked for: it decides most comparisons. */
+  beginnings?: (EncodedPart | undefined)[];
 }
 
 export class Ordering {
@@ -58,7 +61,7 @@ export class Ordering {
   }
 
   /** Negative, zero or positive, as for Array.sort. */
-  compare(a: Position, b: Position): number {
+  compare(a: Position, b: Position, work?: Work): number {
     for (const [i, { descending }] of this.terms.entries()) {
       const x = a.values[i];
       const y = b.values[i];
@@ -66,17 +69,21 @@ export class Ordering {
         if (x !== y) return x === undefined ? 1 : -1;
         continue;
       }
-      const order = compareValues(x, y);
+      const isLong = typeof x === 'object' && typeof y === 'object';
+      const order = (isLong && compareBeginnings(a, b, i)) || compareValues(x, y, work);
       if (order !== 0) return descending ? -order : order;
     }
     return compareKeys(a.key, b.key);
   }
+}
 
-  sort<T extends Readable>(items: readonly T[]): T[] {
-    if (items.length < 2) return [...items];
-    return items
-      .map((item) => ({ item, position: this.positionOf(item) }))
-      .sort((a, b) => this.compare(a.position, b.position))
-      .map(({ item }) => item);
-  }
+/** Zero where the values of the term may be equal. */
+function compareBeginnings(a: Position, b: Position, term: number): number {
+  return beginningOf(a, term).bytes.compare(beginningOf(b, term).bytes);
+}
+
+function beginningOf(position: Position, term: number): EncodedPart {
+  position.beginnings ??= [];
+  position.beginnings[term] ??= encodePart(position.values[term], false);
+  return position.beginnings[term];
 }

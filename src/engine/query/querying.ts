@@ -11,6 +11,7 @@ import type { Reader, Reading } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
 import { type Aggregate, Aggregation } from './aggregate.js';
+import { type Bounds, Budget } from './budget.js';
 import { checkRelations, type Expanded, expand } from './expand.js';
 import type { OrderTerm } from './index-access.js';
 import type { Found, Position } from './ordering.js';
@@ -68,13 +69,17 @@ export interface IndexStatus {
 const NOTHING_EXAMINED: Plan = { access: 'keys', indexes: [], sorted: false, examined: 0 };
 
 export class Querying {
+  readonly #bounds: Bounds;
+
   constructor(
     private readonly store: Store,
     private readonly replicas: Replicas,
     private readonly reader: Reader,
     private readonly definitions: Definitions,
-    private readonly options: QueryOptions,
-  ) {}
+    { scanItemsMax }: QueryOptions,
+  ) {
+    this.#bounds = { scanItemsMax, comparisonStepsMax: limits.comparisonStepsMax };
+  }
 
   /** A page of a collection's items. A collection that isn't there has none. */
   async query(pool: string, collection: string, query: Query): Promise<QueryAnswer> {
@@ -100,12 +105,15 @@ export class Querying {
   async aggregate(pool: string, collection: string, query: AggregateQuery): Promise<AggregateAnswer> {
     return this.#inScope(pool, collection, async (scope, reading) => {
       const aggregation = new Aggregation(query.aggregates, query.groupBy);
-      const plan = scope ? await eachMatch(scope, query, (item) => aggregation.add(item)) : NOTHING_EXAMINED;
+      const budget = new Budget(scope ?? this.#bounds);
+      const plan = scope
+        ? await eachMatch(scope, query, (item) => aggregation.add(item, budget), budget)
+        : NOTHING_EXAMINED;
       const isGrouped = query.groupBy.length > 0;
       return {
         ...reading,
         total: isGrouped ? undefined : aggregation.total,
-        groups: isGrouped ? aggregation.groups : undefined,
+        groups: isGrouped ? await aggregation.groups(budget) : undefined,
         plan,
       };
     });
@@ -157,8 +165,7 @@ export class Querying {
     const replica = await this.reader.current(pool);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return undefined;
-      const { scanItemsMax } = this.options;
-      const scope = await openScope(source, replica, head, indexes, collection, scanItemsMax);
+      const scope = await openScope(source, replica, head, indexes, collection, this.#bounds);
       // Of a collection that this node doesn't know nothing can be said but of the state that it knows.
       const revision = scope ? head.revision : Math.min(head.revision, replica.revision);
       return { head, result: await work(scope, { replica, revision }, source) };

@@ -11,23 +11,25 @@ import { limits } from '../limits.js';
 import { isInRange, type KeyRange } from '../state/key-order.js';
 import { Budget } from './budget.js';
 import { candidatesAfter, candidatesOf } from './candidates.js';
-import { matcherOf } from './evaluate.js';
+import { matchersOf } from './evaluate.js';
 import type { Filter } from './filter.js';
 import type { OrderTerm } from './index-access.js';
 import { Found, Ordering, type Position } from './ordering.js';
+import { FirstOf, PageOf, type PageSize } from './page.js';
 import { type Access, keyRangeOf, narrowAccesses, type Plan, planOf, type Walk, walks } from './plan.js';
 import type { Scope } from './scope.js';
 import { PART_BYTES_MAX } from './sort-key.js';
+
+/** Tests of smaller items are soon done, however many there are. */
+const LARGE_ITEM_BYTES = 16 * 1024;
 
 export interface Selection {
   readonly filter: Filter | undefined;
   readonly range: KeyRange;
 }
 
-export interface PageRequest extends Selection {
+export interface PageRequest extends Selection, PageSize {
   readonly order: readonly OrderTerm[];
-  readonly limit: number;
-  readonly bytesMax: number;
   /** Where the former page ended. */
   readonly after?: Position | undefined;
 }
@@ -43,7 +45,7 @@ export async function findPage(scope: Scope, request: PageRequest): Promise<Page
   const ordering = new Ordering(request.order);
   const { walk, access } = await choose(scope, request, ordering);
   if (!walk) return gather(access as Access, scope, request, ordering);
-  const budget = new Budget(scope.scanItemsMax);
+  const budget = new Budget(scope);
   try {
     return await follow(walk, scope, request, ordering, budget);
   } catch (error) {
@@ -60,7 +62,12 @@ export async function findFew(scope: Scope, selection: Selection, bytesMax: numb
   if (!access || count > limits.gatherCheaplyMax) return undefined;
   const found: Found[] = [];
   let bytes = 0;
-  for await (const item of matchesOf(access, scope, selection, new Budget(Number.MAX_SAFE_INTEGER))) {
+  for await (const item of matchesOf(
+    access,
+    scope,
+    selection,
+    new Budget({ ...scope, scanItemsMax: Number.MAX_SAFE_INTEGER }),
+  )) {
     found.push(item);
     bytes += item.bytes;
     if (bytes > bytesMax) return undefined;
@@ -88,13 +95,17 @@ export async function countMatches(scope: Scope, { filter, range }: Selection): 
 }
 
 /** Visits every matching item once, in no particular order. */
-export async function eachMatch(scope: Scope, selection: Selection, visit: (item: Found) => void): Promise<Plan> {
+export async function eachMatch(
+  scope: Scope,
+  selection: Selection,
+  visit: (item: Found) => void,
+  budget = new Budget(scope),
+): Promise<Plan> {
   const { filter, range } = selection;
   const keys = keyRangeOf(filter, range);
   const accesses = narrowAccesses(scope.indexes, filter);
   if (keys.start !== undefined || keys.end !== undefined) accesses.push({ kind: 'keys', range: keys });
   const { access = { kind: 'keys', range: keys } } = await narrowest(scope, accesses, scope.scanItemsMax + 1);
-  const budget = new Budget(scope.scanItemsMax);
   for await (const item of matchesOf(access, scope, selection, budget)) visit(item);
   return planOf(access, false, budget.examined);
 }
@@ -161,66 +172,66 @@ async function follow(
   ordering: Ordering,
   budget: Budget,
 ): Promise<Page> {
-  const { filter, range, limit, after } = request;
-  const matches = matcherOf(filter);
+  const { range, limit, after } = request;
+  const matches = judgeOf(request, budget);
   const page = new PageOf(request);
   /** Items whose sort keys were cut alike: they come in no order of their own. */
-  let run: Found[] = [];
-  const endRun = () => {
-    for (const item of ordering.sort(run)) page.add(item);
-    run = [];
+  let alike: Buffer | undefined;
+  const run = new FirstOf(request, ordering, budget);
+  const endRun = async () => {
+    for (const item of await run.take()) page.add(item);
+    alike = undefined;
   };
   const answer = () => ({ ...page.answer(), plan: planOf(walk, false, budget.examined) });
   // Where all that comes matches, no more is read than the page holds.
   const pageSize = holdsMatchesOnly(walk, request) ? limit + 1 : limits.pageItemsMax;
   for await (const candidates of candidatesAfter(scope, walk, ordering, after, pageSize)) {
     for (const candidate of candidates) {
-      if (run[0] && !run[0].sortKey?.equals(candidate.sortKey as Buffer)) endRun();
+      if (alike && !alike.equals(candidate.sortKey as Buffer)) await endRun();
       if (page.isFull) return answer();
       const item = new Found(candidate);
       budget.spend(item.bytes);
-      if (after && ordering.compare(ordering.positionOf(item), after) <= 0) continue;
-      if (!isInRange(item.key, range) || !matches(item)) continue;
-      if (item.sortKey && item.sortKey.length >= PART_BYTES_MAX) run.push(item);
-      else page.add(item);
+      if (budget.isDue) await budget.rest();
+      if (after && ordering.compare(ordering.positionOf(item), after, budget) <= 0) continue;
+      if (!isInRange(item.key, range)) continue;
+      const holds = matches(item);
+      if (!holds || (holds !== true && !(await holds))) continue;
+      if (item.sortKey && item.sortKey.length >= PART_BYTES_MAX) {
+        alike = item.sortKey;
+        await run.add(item);
+      } else page.add(item);
     }
     if (page.isFull) return answer();
   }
-  endRun();
+  await endRun();
   return answer();
 }
 
 /** Looks at all candidates and keeps the first of those that match, in the order asked for. */
 async function gather(access: Access, scope: Scope, request: PageRequest, ordering: Ordering): Promise<Page> {
-  const { after, limit, bytesMax } = request;
-  const budget = new Budget(scope.scanItemsMax);
-  let kept: Found[] = [];
-  let bytes = 0;
-  const first = () => {
-    const page = new PageOf(request);
-    for (const item of ordering.sort(kept)) if (!page.isFull) page.add(item);
-    return page;
-  };
+  const { after } = request;
+  const budget = new Budget(scope);
+  const first = new FirstOf(request, ordering, budget);
   for await (const item of matchesOf(access, scope, request, budget)) {
-    if (after && ordering.compare(ordering.positionOf(item), after) <= 0) continue;
-    kept.push(item);
-    bytes += item.bytes;
-    if (kept.length <= 4 * limit + 100 && bytes <= 4 * bytesMax) continue;
-    kept = first().items;
-    bytes = 0;
-    for (const { bytes: size } of kept) bytes += size;
+    const position = ordering.positionOf(item);
+    if (after && ordering.compare(position, after, budget) <= 0) continue;
+    await first.add(item, position);
   }
-  return { ...first().answer(), plan: planOf(access, true, budget.examined) };
+  const page = new PageOf(request);
+  for (const item of await first.take()) page.add(item);
+  return { ...page.answer(), plan: planOf(access, true, budget.examined) };
+}
+
+/** Judges an item at once where that is soon done; a large one test by test. */
+function judgeOf({ filter }: Selection, budget: Budget): (item: Found) => boolean | Promise<boolean> {
+  const { matches, matchesPatiently } = matchersOf(filter, budget);
+  const rest = () => budget.rest();
+  return (item) => (item.bytes < LARGE_ITEM_BYTES ? matches(item) : matchesPatiently(item, rest));
 }
 
 /** The items of an access that match, each once. */
-async function* matchesOf(
-  access: Access,
-  scope: Scope,
-  { filter, range }: Selection,
-  budget: Budget,
-): AsyncGenerator<Found> {
-  const matches = matcherOf(filter);
+async function* matchesOf(access: Access, scope: Scope, selection: Selection, budget: Budget): AsyncGenerator<Found> {
+  const matches = judgeOf(selection, budget);
   const seen = access.kind === 'union' ? new Set<string>() : undefined;
   for await (const candidates of candidatesOf(scope, access)) {
     for (const candidate of candidates) {
@@ -228,32 +239,10 @@ async function* matchesOf(
       seen?.add(candidate.key);
       const item = new Found(candidate);
       budget.spend(item.bytes);
-      if (isInRange(item.key, range) && matches(item)) yield item;
+      if (budget.isDue) await budget.rest();
+      if (!isInRange(item.key, selection.range)) continue;
+      const holds = matches(item);
+      if (holds === true || (holds && (await holds))) yield item;
     }
-  }
-}
-
-/** A page as it fills: up to the limit and, but for the first item, the bytes; and one item more, if there is one. */
-class PageOf {
-  readonly items: Found[] = [];
-  #bytes = 0;
-  #fits = 0;
-
-  constructor(private readonly request: Pick<PageRequest, 'limit' | 'bytesMax'>) {}
-
-  get isFull(): boolean {
-    return this.items.length > this.#fits;
-  }
-
-  add(item: Found): void {
-    this.items.push(item);
-    this.#bytes += item.bytes;
-    const { limit, bytesMax } = this.request;
-    const fits = this.items.length === 1 || (this.items.length <= limit && this.#bytes <= bytesMax);
-    if (fits && this.#fits === this.items.length - 1) this.#fits++;
-  }
-
-  answer(): { items: readonly Found[]; more: boolean } {
-    return { items: this.items.slice(0, this.#fits), more: this.isFull };
   }
 }

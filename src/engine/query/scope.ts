@@ -1,17 +1,16 @@
-/** What is queried: a collection, in one state of its pool, with the indexes that are complete in it. */
+/** What is queried: a collection, in one state of its pool, with the indexes that are complete in it; and what that may cost. */
 import type { ItemSource, PoolHead, StoredIndex } from '../ports.js';
 import type { Replica } from '../state/replica.js';
+import type { Bounds } from './budget.js';
 import type { UsableIndex } from './index-access.js';
 
-export interface Scope {
+export interface Scope extends Bounds {
   readonly source: ItemSource;
   readonly poolId: number;
   readonly collectionId: number;
   readonly indexes: readonly UsableIndex[];
   /** How many items the collection has, where that is known of this state. */
   readonly items: number | undefined;
-  /** How many items a query may examine. */
-  readonly scanItemsMax: number;
 }
 
 /** The state that a source reads. */
@@ -24,10 +23,10 @@ export async function openScope(
   moment: Moment,
   indexes: () => Promise<StoredIndex[]>,
   collection: string,
-  scanItemsMax: number,
+  bounds: Bounds,
 ): Promise<Scope | undefined> {
   if (replica.indexes.version < moment.indexVersion) replica.learnIndexes(await indexes(), moment.indexVersion);
-  return scopeOf(source, replica, moment, collection, scanItemsMax);
+  return scopeOf(source, replica, moment, collection, bounds);
 }
 
 /** Undefined where this node knows of no such collection: one that is newer wasn't there when the query began. */
@@ -36,7 +35,7 @@ export function scopeOf(
   replica: Replica,
   { revision, indexVersion }: Moment,
   collection: string,
-  scanItemsMax: number,
+  bounds: Bounds,
 ): Scope | undefined {
   const stored = replica.collections.get(collection);
   if (!stored) return undefined;
@@ -47,6 +46,6 @@ export function scopeOf(
     // Of another state one can't know which were complete; without one the answer is the same.
     indexes: replica.indexes.version === indexVersion ? replica.indexes.usable(stored.id) : [],
     items: revision === replica.revision ? stored.items : undefined,
-    scanItemsMax,
+    ...bounds,
   };
 }

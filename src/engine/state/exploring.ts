@@ -75,13 +75,10 @@ export class Exploring implements Explorer {
     // The replica stands at the locked row, so that what it knows is of this state.
     const scope =
       replica &&
-      scopeOf(
-        this.tx,
-        replica,
-        { revision: replica.revision, indexVersion: replica.indexes.version },
-        collection,
-        this.options.scanItemsMax,
-      );
+      scopeOf(this.tx, replica, { revision: replica.revision, indexVersion: replica.indexes.version }, collection, {
+        ...this.options,
+        comparisonStepsMax: limits.comparisonStepsInCommitMax,
+      });
     if (!scope) return { keys: [], more: false };
     const page = await findPage(scope, { ...selection, order: [], limit, bytesMax: limits.commitBytesMax });
     if (page.more && page.items.length < limit) throw tooLarge();

@@ -21,6 +21,8 @@ export type SnapshotPage = readonly { readonly key: string; readonly state: Item
 /** What the undoing of later commits may hold in memory before the snapshot is given up and begun anew. */
 const UNDO_BYTES_MAX = 8 * 1024 * 1024;
 
+const BOUNDS = { scanItemsMax: limits.gatherCheaplyMax, comparisonStepsMax: limits.comparisonStepsMax };
+
 /** Too much changed while the snapshot was read. */
 export class SnapshotOverrun extends Error {}
 
@@ -111,7 +113,7 @@ function readFew(store: Store, replica: Replica, { request, range }: View): Prom
   if (!filter || request.key !== undefined) return Promise.resolve(undefined);
   return store.snapshot(replica.id, async (source, head, indexes) => {
     if (!head) return undefined;
-    const scope = await openScope(source, replica, head, indexes, collection as string, limits.gatherCheaplyMax);
+    const scope = await openScope(source, replica, head, indexes, collection as string, BOUNDS);
     const items = scope && (await findFew(scope, { filter, range }, UNDO_BYTES_MAX));
     return items && { head, items, more: false };
   });
