@@ -176,7 +176,7 @@ export class Draft {
     if (this.#cost <= limits.commandCostMax) return;
     throw new Problem(
       'tooLarge',
-      `Checking the items by the dictionary takes more than ${limits.commandCostMax} steps; split the request.`,
+      `Checking the items by the dictionary and by conditions takes more than ${limits.commandCostMax} steps; split the request.`,
     );
   }
 

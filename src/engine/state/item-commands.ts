@@ -90,7 +90,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
       return true;
     },
     decide(draft) {
-      for (const condition of conditions) checkCondition(condition, draft.item(condition));
+      for (const condition of conditions) checkIn(draft, condition);
       judged = ops.map((op, index): Judged => {
         try {
           const refusal = refusals.get(index);
@@ -170,13 +170,17 @@ interface Judged {
   readonly problem?: Problem;
 }
 
+function checkIn(draft: Draft, condition: Condition): void {
+  checkCondition(condition, draft.item(condition), (steps) => draft.charge(steps));
+}
+
 function judge(draft: Draft, op: Op): Judged {
   const present = draft.item(op);
   if (op.preconditions) {
     const missing = op.attribute !== undefined && getMember(present?.attributes ?? {}, op.attribute) === undefined;
     checkPreconditions(op.preconditions, missing ? undefined : present?.revision);
   }
-  for (const condition of op.conditions ?? []) checkCondition(condition, draft.item(condition));
+  for (const condition of op.conditions ?? []) checkIn(draft, condition);
   checkAction(op.action);
   const applied = apply(op.action, present?.attributes);
   const { action } = op;

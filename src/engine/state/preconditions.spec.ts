@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { parseTags, tagsMatch } from './preconditions.js';
+import { parseFilter } from '../query/filter.js';
+import { ItemState } from './model.js';
+import { checkCondition, parseTags, tagsMatch } from './preconditions.js';
 
 describe('entity tags', () => {
   it.each([
@@ -21,5 +23,25 @@ describe('entity tags', () => {
     expect(tagsMatch(['4'], 5)).toBe(false);
     expect(tagsMatch('*', 5)).toBe(true);
     expect(tagsMatch('*', undefined)).toBe(false);
+  });
+});
+
+describe('a condition on a large item', () => {
+  const list = Array.from({ length: 1000 }, () => ({}));
+  const item = new ItemState(JSON.stringify({ list }), 1, 1);
+  const branches = [{ list: { has: { x: 1 } } }, { list: { has: { x: 2 } } }, { list: { has: {} } }];
+  const condition = { collection: 'c', key: 'k', where: parseFilter({ or: branches }, '/where') };
+
+  it('is charged for what it compares, test by test', () => {
+    const charged: number[] = [];
+    checkCondition(condition, item, '/if/0', (steps) => charged.push(steps));
+    expect(charged.map((steps) => steps >= 1000)).toEqual([true, true, false]);
+  });
+
+  it('ends where that is too much', () => {
+    const refuse = () => {
+      throw new Error('too much');
+    };
+    expect(() => checkCondition(condition, item, '/if/0', refuse)).toThrow('too much');
   });
 });

@@ -1,6 +1,6 @@
 /** Preconditions: RFC 9110's If-Match and If-None-Match, and the conditions of a batch. Pure; judged inside the commit. */
 import { Problem } from '../errors.js';
-import { matcherOf } from '../query/evaluate.js';
+import { type Meter, matcherOf } from '../query/evaluate.js';
 import type { Filter } from '../query/filter.js';
 import type { ItemRef, ItemState } from './model.js';
 
@@ -62,16 +62,33 @@ export function checkPreconditions({ ifMatch, ifNoneMatch }: Preconditions, revi
   }
 }
 
-/** Refuses with `preconditionFailed` when the condition doesn't hold. */
-export function checkCondition(condition: Condition, item: ItemState | undefined): void {
+/**
+ * Refuses with `preconditionFailed` when the condition doesn't hold. `charge` is told of steps that comparing large values
+ * takes; it throws where they are too many.
+ */
+export function checkCondition(
+  condition: Condition,
+  item: ItemState | undefined,
+  charge: (steps: number) => void,
+): void {
   const { collection, key, pointer, revision, exists, where } = condition;
   const holds =
     (exists === undefined || exists === (item !== undefined)) &&
     (revision === undefined || revision === (item?.revision ?? 0)) &&
-    (where === undefined ||
-      (item !== undefined && matcherOf(where)({ key, revision: item.revision, attributes: item.attributes })));
+    (where === undefined || (item !== undefined && matches(where, key, item, charge)));
   if (holds) return;
   const present = item ? `is at revision ${item.revision}` : 'does not exist';
   const detail = `The condition on ${collection}/${key} does not hold: the item ${present}.`;
   throw new Problem('preconditionFailed', detail, { errors: [{ pointer, code: 'preconditionFailed', detail }] });
+}
+
+function matches(where: Filter, key: string, item: ItemState, charge: (steps: number) => void): boolean {
+  const meter: Meter = {
+    steps: 0,
+    check: () => {
+      charge(meter.steps);
+      meter.steps = 0;
+    },
+  };
+  return matcherOf(where, meter)({ key, revision: item.revision, attributes: item.attributes });
 }
