@@ -37,7 +37,9 @@ describe('aggregates of all items', () => {
     ['no numbers at all', ['7', false], [2, 0, null, null, null, 2]],
     ['what rounding would lose', [1, 1e100, 1, -1e100], [4, 2, -1e100, 1e100, 0.5, 4]],
     ['ten tenths', Array.from({ length: 10 }, () => 0.1), [10, 1, 0.1, 0.1, 0.1, 10]],
-    ['more than a double holds', [1e308, 1e308], [2, null, 1e308, 1e308, null, 2]],
+    ['more than a double holds', [1e308, 1e308], [2, null, 1e308, 1e308, 1e308, 2]],
+    ['more than that on the way only', [1e308, 1e308, -1e308], [3, 1e308, -1e308, 1e308, 1e308 / 3, 3]],
+    ['what Neumaier loses', [1e100, 1e50, -1e100, 1, -1e50], [5, 1, -1e100, 1e100, 0.2, 5]],
   ])('%s', (_says, values, [count, sum, min, max, avg, items]) => {
     const { total } = over(values.map((value): JsonObject => (value === undefined ? {} : { v: value })));
     expect(total).toEqual({ count, sum, min, max, avg, items });

@@ -7,6 +7,7 @@ import { limits } from '../limits.js';
 import type { Json, JsonObject } from '../state/json.js';
 import { setMember } from '../state/json.js';
 import type { Budget } from './budget.js';
+import { ExactSum } from './exact-sum.js';
 import { type Path, type Readable, readPath } from './path.js';
 import { sortInTurns } from './sorting.js';
 import { digestOf } from './value-digest.js';
@@ -20,14 +21,12 @@ export interface Aggregate {
   readonly path: Path;
 }
 
-/** Sums by Neumaier's method: what rounding loses is kept beside the sum, so that the order of items doesn't show. */
 class Tally {
   count = 0;
   numbers = 0;
   min = Number.POSITIVE_INFINITY;
   max = Number.NEGATIVE_INFINITY;
-  #sum = 0;
-  #lost = 0;
+  readonly #sum = new ExactSum();
 
   add(value: Json | undefined): void {
     if (value === undefined) return;
@@ -36,20 +35,17 @@ class Tally {
     this.numbers++;
     if (value < this.min) this.min = value;
     if (value > this.max) this.max = value;
-    const sum = this.#sum + value;
-    this.#lost += Math.abs(this.#sum) >= Math.abs(value) ? this.#sum - sum + value : value - sum + this.#sum;
-    this.#sum = sum;
+    this.#sum.add(value);
   }
 
   result(wanted: AggregateFunction): number | null {
-    const sum = this.#sum + this.#lost;
     switch (wanted) {
       case 'count':
         return this.count;
       case 'sum':
-        return finite(sum);
+        return finite(this.#sum.over(1));
       case 'avg':
-        return this.numbers === 0 ? null : finite(sum / this.numbers);
+        return this.numbers === 0 ? null : this.#sum.over(this.numbers);
       case 'min':
         return this.numbers === 0 ? null : this.min;
       case 'max':
