@@ -23,6 +23,27 @@ it('values that are too long for one are told, and not cut', () => {
   expect(() => make(4096)).toThrow(expect.objectContaining({ code: 'invalid' }));
 });
 
+it('is refused when it is written in any other way, whatever a lenient decoder makes of it', () => {
+  const token = newPageToken(query, { values: [1], key: 'a' });
+  const [json] = [Buffer.from(token, 'base64url').toString()];
+  const others = [
+    `${token}=`,
+    `${token}.`,
+    ` ${token}`,
+    `${token.slice(0, 5)}\n${token.slice(5)}`,
+    ...Array.from(
+      'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
+      (last) => token.slice(0, -1) + last,
+    ),
+    Buffer.from(`${json} `).toString('base64url'),
+    Buffer.from(json.replace('"a"', '"\\u0061"')).toString('base64url'),
+  ].filter((other) => other !== token);
+  expect(readPageToken(token, query)).toEqual({ values: [1], key: 'a' });
+  for (const other of others) {
+    expect(() => readPageToken(other, query)).toThrow(expect.objectContaining({ code: 'invalidCursor' }));
+  }
+});
+
 describe('a token that was made up with the right digest', () => {
   /** The digest is no secret; it is written out here as whoever makes tokens up would. */
   const madeUp = (...carried: Json[]) => {
