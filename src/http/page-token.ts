@@ -5,20 +5,25 @@
 import { createHash } from 'node:crypto';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import type { Position } from '../engine/query/ordering.js';
+import { digestOfValues, type ItemPosition, type Position } from '../engine/query/ordering.js';
 import { type Json } from '../engine/state/json.js';
 
-/** What a token carries: the values of the order's terms, each in a list of one, or an empty one where it is absent; the key. */
-type Carried = [values: (readonly [Json] | readonly [])[], key: string];
+/**
+ * What a token carries: the values of the order's terms, each in a list of one, or an empty one where it is absent; the key. Of
+ * values that are too long only a digest.
+ */
+type Carried = [values: (readonly [Json] | readonly [])[] | string, key: string];
+
+/** A SHA-256 in base64url. */
+const DIGEST = /^[\w-]{43}$/;
 
 export function newPageToken(query: readonly unknown[], { values, key }: Position): string {
-  const carried: Carried = [values.map((value) => (value === undefined ? [] : [value])), key];
-  const token = encode([digest(query, carried), ...carried]);
-  if (token.length <= limits.pageTokenBytesMax) return token;
-  throw new Problem(
-    'invalid',
-    `The page ends at an item whose values of \`order\` are too long for a page token (${limits.pageTokenBytesMax} bytes). Order by shorter attributes.`,
-  );
+  const token = write(query, [values.map((value) => (value === undefined ? [] : [value])), key]);
+  return token.length <= limits.pageTokenBytesMax ? token : write(query, [digestOfValues(values), key]);
+}
+
+function write(query: readonly unknown[], carried: Carried): string {
+  return encode([digest(query, carried), ...carried]);
 }
 
 /** After what the next page begins. Refuses a token of another query, and one that was altered; `pointer` is where it came from. */
@@ -26,7 +31,7 @@ export function readPageToken(
   token: string | undefined,
   query: readonly unknown[],
   pointer = '?pageToken',
-): Position | undefined {
+): Position | ItemPosition | undefined {
   if (token === undefined) return undefined;
   const parsed = token.length <= limits.pageTokenBytesMax ? parse(token) : undefined;
   if (!isToken(parsed)) throw foreign(pointer, 'is not one that this server gave out.');
@@ -37,7 +42,7 @@ export function readPageToken(
       'belongs to another query, or was altered. Repeat the query that it came from, with the same parameters.',
     );
   }
-  return { values: values.map((value) => value[0]), key };
+  return typeof values === 'string' ? { valuesDigest: values, key } : { values: values.map((value) => value[0]), key };
 }
 
 /** The same token for a list that has no order but that of its names. */
@@ -49,11 +54,9 @@ export function nameToken(query: readonly unknown[], name: string): string {
 function isToken(parsed: unknown): parsed is [sum: unknown, ...Carried] {
   if (!Array.isArray(parsed) || parsed.length !== 3) return false;
   const [, values, key] = parsed as unknown[];
-  return (
-    typeof key === 'string' &&
-    Array.isArray(values) &&
-    values.every((value) => Array.isArray(value) && value.length < 2)
-  );
+  if (typeof key !== 'string') return false;
+  if (typeof values === 'string') return DIGEST.test(values);
+  return Array.isArray(values) && values.every((value) => Array.isArray(value) && value.length < 2);
 }
 
 /** What a token holds, if it is written as this server writes it: decoding passes over much that an alteration leaves. */

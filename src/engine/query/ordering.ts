@@ -1,4 +1,5 @@
 /** The order of a query's items: by its terms, what is absent last in either direction, ties by key. Pure. */
+import { createHash } from 'node:crypto';
 import type { StoredItem } from '../ports.js';
 import type { Json } from '../state/json.js';
 import { compareKeys } from '../state/key-order.js';
@@ -40,6 +41,17 @@ export interface Position {
   readonly key: string;
   /** How the values of arrays and objects begin, by term, once that was asked for: it decides most comparisons. */
   beginnings?: (EncodedPart | undefined)[];
+}
+
+/** A place whose values are those of the item at its key, as long as they have the digest: they are too long to carry about. */
+export interface ItemPosition {
+  readonly key: string;
+  readonly valuesDigest: string;
+}
+
+export function digestOfValues(values: Position['values']): string {
+  const lists = values.map((value) => (value === undefined ? [] : [value]));
+  return createHash('sha256').update(JSON.stringify(lists)).digest('base64url');
 }
 
 export class Ordering {

@@ -1,6 +1,7 @@
 /** Queries of a pool's collections: each answered from one state of the pool, with the indexes that are complete in it. */
 import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
+import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { ItemSource, Store } from '../ports.js';
 import { DICTIONARY, entryRef } from '../state/collections.js';
@@ -14,8 +15,7 @@ import { type Aggregate, Aggregation } from './aggregate.js';
 import { type Bounds, Budget } from './budget.js';
 import { checkRelations, type Expanded, expand } from './expand.js';
 import type { OrderTerm } from './index-access.js';
-import type { Found, Position } from './ordering.js';
-import { Ordering } from './ordering.js';
+import { digestOfValues, Found, type ItemPosition, Ordering, type Position } from './ordering.js';
 import { type Path, pathText } from './path.js';
 import type { Plan } from './plan.js';
 import { countMatches, eachMatch, findPage, type Selection } from './run.js';
@@ -29,7 +29,7 @@ export interface QueryOptions {
 export interface Query extends Selection {
   readonly order: readonly OrderTerm[];
   readonly limit: number;
-  readonly after?: Position | undefined;
+  readonly after?: Position | ItemPosition | undefined;
   /** Also how many items match in all. */
   readonly count: boolean;
   /** Relations whose items are answered too; the pointer leads to them in the request. */
@@ -86,7 +86,8 @@ export class Querying {
     return this.#inScope(pool, collection, async (scope, reading, source) => {
       const definition = await this.#definitionOf(reading, collection, source);
       if (query.expand) checkRelations(query.expand.names, definition, query.expand.pointer);
-      const page = scope && (await findPage(scope, { ...query, bytesMax: limits.pageBytesMax }));
+      const after = scope && (await positionIn(scope, query));
+      const page = scope && (await findPage(scope, { ...query, after, bytesMax: limits.pageBytesMax }));
       const items = page?.items ?? [];
       const last = page?.more ? items.at(-1) : undefined;
       return {
@@ -177,4 +178,19 @@ export class Querying {
     }
     return answer.result;
   }
+}
+
+/** Where the former page ended. Refuses a place whose values aren't known any more. */
+async function positionIn(
+  { source, poolId, collectionId }: Scope,
+  { after, order }: Pick<Query, 'after' | 'order'>,
+): Promise<Position | undefined> {
+  if (!after || 'values' in after) return after;
+  const [item] = await source.items(poolId, [{ collectionId, key: after.key }]);
+  const position = item && new Ordering(order).positionOf(new Found(item));
+  if (position && digestOfValues(position.values) === after.valuesDigest) return position;
+  throw new Problem(
+    'invalidCursor',
+    `\`pageToken\` leads to the item ${JSON.stringify(after.key)}, whose values of \`order\` are too long for a token and have changed since. Begin with the first page again.`,
+  );
 }
