@@ -83,8 +83,10 @@ export interface ItemPlace {
 
 export interface RangeRequest extends KeyRange {
   readonly collectionId: number;
-  /** Only keys strictly above this one: where the former page ended. */
+  /** Only keys strictly beyond this one: where the former page ended. */
   readonly after?: string | undefined;
+  /** From the highest key to the lowest; `after` is then above what is read. */
+  readonly backward?: boolean | undefined;
   readonly limit: number;
   /** Stop after the item that reaches this many bytes of JSON. At least one item is answered. */
   readonly bytesMax: number;
@@ -134,7 +136,7 @@ export interface IndexedItem extends StoredItem {
 
 /** Reads of one pool that all see one state of it: of a snapshot, or of a transaction. */
 export interface ItemSource {
-  /** A page of items in the order of their keys. */
+  /** A page of items in the order of their keys, or backwards. */
   range(poolId: number, request: RangeRequest): Promise<{ items: StoredItem[]; more: boolean }>;
   /** A page of an index with the items it leads to. */
   indexRange(poolId: number, request: IndexRangeRequest): Promise<{ items: IndexedItem[]; more: boolean }>;

@@ -30,21 +30,21 @@ export async function readRange(
   poolId: number,
   request: RangeRequest,
 ): Promise<{ items: StoredItem[]; more: boolean }> {
-  const { collectionId, start, end, after, limit, bytesMax } = request;
+  const { collectionId, start, end, after, backward, limit, bytesMax } = request;
+  const [near, far] = backward ? [end, start] : [start, end];
   const fetch = (last: Row | undefined, rows: number) => {
-    const above = last ? text(last.item_key) : after;
+    const beyond = last ? text(last.item_key) : after;
     const conditions = ['pool_id = ?', 'collection_id = ?'];
     const parameters: Value[] = [poolId, collectionId];
-    // One lower bound: of two, SQLite begins at the first and steps over all that the second excludes.
-    const isAbove = above !== undefined && (start === undefined || compareKeys(above, start) >= 0);
-    if (isAbove) conditions.push('item_key > ?') && parameters.push(above);
-    else if (start !== undefined) conditions.push('item_key >= ?') && parameters.push(start);
-    if (end !== undefined) conditions.push('item_key < ?') && parameters.push(end);
+    // One bound where the reading begins: of two, SQLite begins at the first and steps over all that the second excludes.
+    const order = beyond === undefined || near === undefined ? 0 : compareKeys(beyond, near);
+    const isBeyond = beyond !== undefined && (backward ? order <= 0 : order >= 0);
+    if (isBeyond) conditions.push(`item_key ${backward ? '<' : '>'} ?`) && parameters.push(beyond);
+    else if (near !== undefined) conditions.push(`item_key ${backward ? '<' : '>='} ?`) && parameters.push(near);
+    if (far !== undefined) conditions.push(`item_key ${backward ? '>=' : '<'} ?`) && parameters.push(far);
     const columns = 'collection_id, item_key, attributes, revision, created_revision';
-    return session.all(`SELECT ${columns} FROM item WHERE ${conditions.join(' AND ')} ORDER BY item_key LIMIT ?`, [
-      ...parameters,
-      rows,
-    ]);
+    const sql = `SELECT ${columns} FROM item WHERE ${conditions.join(' AND ')} ORDER BY item_key${backward ? ' DESC' : ''} LIMIT ?`;
+    return session.all(sql, [...parameters, rows]);
   };
   const { rows, more } = await readBounded(fetch, (row) => Buffer.byteLength(row.attributes as string), {
     rowsMax: limit,

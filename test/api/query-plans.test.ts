@@ -44,6 +44,25 @@ describe.each(databases)('how queries are answered on $name', ({ name }) => {
       ['a range of keys', { start: 'k1010', end: 'k1015' }, { access: 'keys', sorted: false, examined: 5 }],
       ['a filter of keys', { where: { '/@key': { gte: 'k1080', lt: 'k1085' } } }, { access: 'keys', examined: 5 }],
       ['one key', { where: { '/@key': 'k1080' } }, { access: 'keys', examined: 1 }],
+      [
+        'keys',
+        { where: { '/@key': { in: ['k1080', 'k1003', 'none'] } } },
+        { access: 'keys', sorted: false, examined: 2 },
+      ],
+      [
+        'keys of branches',
+        {
+          where: { or: [{ '/@key': { lt: 'k1002' } }, { '/@key': 'k1080', other: { exists: false } }] },
+          order: ['-/@key'],
+        },
+        { access: 'keys', sorted: false, examined: 3 },
+      ],
+      ['keys backwards', { order: ['-/@key'], limit: 5 }, { access: 'keys', sorted: false, examined: 6 }],
+      [
+        'keys and an index of branches',
+        { where: { or: [{ n: 3 }, { '/@key': { in: ['k1003', 'k1004'] } }] } },
+        { access: 'union', indexes: ['n'], examined: 2 },
+      ],
       ['an index', { where: { n: 7 } }, { access: 'index', index: 'n', indexes: ['n'], sorted: false, examined: 1 }],
       [
         'an index and its order',
@@ -164,6 +183,36 @@ describe.each(databases)('how queries are answered on $name', ({ name }) => {
         plan: { access: 'keys', examined: 53 },
       });
       await indexed.refused(422, 'scanLimit', 'POST C/query', { where: { n: { gte: 120 } } });
+    });
+
+    it.each<[says: string, query: object, keys: string]>([
+      ['named keys', { where: { '/@key': { in: ['k1299', 'none', 'k1000'] } } }, 'k1000 k1299'],
+      ['keys of branches', { where: { or: [{ '/@key': 'k1299' }, { '/@key': { lt: 'k1001' } }] } }, 'k1000 k1299'],
+      ['named keys, sorted', { where: { '/@key': { in: ['k1299', 'k1000'] } }, order: ['-n'] }, 'k1299 k1000'],
+      ['named keys backwards', { where: { '/@key': { in: ['k1299', 'k1000'] } }, order: ['-/@key'] }, 'k1299 k1000'],
+      ['the last key', { order: ['-/@key'], limit: 1 }, 'k1299'],
+      ['the last keys of a range', { end: 'k1200', order: ['-/@key', 'n'], limit: 2 }, 'k1199 k1198'],
+    ])('%s are found, however many there are', async (_says, query, keys) => {
+      expect(keysOf(await many.calls(['POST C/query', query]))).toBe(keys);
+    });
+
+    it('backwards, page by page, keys come each once', async () => {
+      const found: string[] = [];
+      for (let pageToken: string | undefined; ; ) {
+        const query = { order: ['-/@key'], limit: 90, ...(pageToken !== undefined && { pageToken }) };
+        const answer = await many.calls(['POST C/query', query]);
+        found.push(...keysOf(answer).split(' '));
+        pageToken = answer.body.nextPageToken;
+        if (pageToken === undefined) break;
+      }
+      expect(found).toEqual(Array.from({ length: 300 }, (_, i) => `k${1299 - i}`));
+    });
+
+    it('a listing in the order of keys is never refused, whatever its limit', async () => {
+      const { body } = await many.calls([`GET C/items?limit=${SCAN_ITEMS}`]);
+      expect(body.items).toHaveLength(SCAN_ITEMS);
+      expect((await many.calls(['GET C/items?limit=1000'])).body.items).toHaveLength(300);
+      expect((await many.calls(['GET C/items?limit=1000&order=-/@key'])).body.items).toHaveLength(300);
     });
 
     it('a deletion by query is bounded too', async () => {

@@ -180,6 +180,31 @@ describe.each(databases)('the store on $name', ({ name }) => {
       expect(await keysOf({ start: 'b', after: 'a', end: 'd' })).toBe('bc');
     });
 
+    test('is read backwards, from the lower of its two upper bounds', async () => {
+      const book = await Book.open(store, 'range-backward');
+      await book.commit(['a', 'b', 'c', 'd', '\uffee', '😀'].map((key) => [key, '1']));
+      const pageOf = async (bounds: { start?: string; after?: string; end?: string; limit?: number }) => {
+        const request = { collectionId: book.collectionId, limit: 10, bytesMax: 1000, backward: true, ...bounds };
+        const { items, more } = await store.range(book.id, request);
+        return `${items.map(({ key }) => key).join('')}${more ? '…' : ''}`;
+      };
+      expect(await pageOf({})).toBe('😀\uffeedcba');
+      expect(await pageOf({ limit: 2 })).toBe('😀\uffee…');
+      expect(await pageOf({ after: '\uffee', limit: 2 })).toBe('dc…');
+      expect(await pageOf({ end: 'd' })).toBe('cba');
+      expect(await pageOf({ end: 'c', after: 'd' })).toBe('ba');
+      expect(await pageOf({ end: 'c', after: 'c' })).toBe('ba');
+      expect(await pageOf({ end: 'c', after: 'b' })).toBe('a');
+      expect(await pageOf({ start: 'b', end: 'd' })).toBe('cb');
+      expect(await pageOf({ start: 'b', after: 'b' })).toBe('');
+      const request = { collectionId: book.collectionId, limit: 10, bytesMax: 2, backward: true };
+      const bounded = await store.range(book.id, request);
+      expect({ keys: bounded.items.map(({ key }) => key), more: bounded.more }).toEqual({
+        keys: ['😀', '\uffee'],
+        more: true,
+      });
+    });
+
     test('costs the same wherever it begins: what lies between `start` and `after` is not stepped over', async () => {
       const book = await Book.open(store, 'range-depth');
       const keys = Array.from({ length: 20_000 }, (_, i) => `k${String(i).padStart(6, '0')}`);

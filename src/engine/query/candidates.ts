@@ -2,9 +2,10 @@
 import { limits } from '../limits.js';
 import type { StoredItem } from '../ports.js';
 import { itemPages } from '../state/item-pages.js';
-import type { KeyRange } from '../state/key-order.js';
+import { compareKeys } from '../state/key-order.js';
 import { turn } from '../turn.js';
-import { type ByteRange, bytesAfter, type IndexAccess, isFixed } from './index-access.js';
+import { type ByteRange, bytesAfter, type Direction, type IndexAccess, isFixed } from './index-access.js';
+import { type KeyRanges, pointOf, rangesAfter } from './key-ranges.js';
 import type { Ordering, Position } from './ordering.js';
 import type { Access, Walk } from './plan.js';
 import type { Scope } from './scope.js';
@@ -15,7 +16,8 @@ export type Candidates = AsyncGenerator<readonly Candidate[]>;
 
 /** All items that an access leads to; those of a union may come several times. */
 export async function* candidatesOf(scope: Scope, access: Access): Candidates {
-  if (access.kind === 'keys') return yield* keyPages(scope, access.range, undefined, limits.pageItemsMax);
+  if (access.kind !== 'index') yield* keyPages(scope, access.ranges, 'forward', limits.pageItemsMax);
+  if (access.kind === 'keys') return;
   for (const { index, ranges } of access.kind === 'index' ? [access.index] : access.indexes) {
     for (const range of ranges) yield* indexPages(scope, index.id, { ...range, backward: false }, limits.pageItemsMax);
   }
@@ -29,14 +31,40 @@ export async function* candidatesAfter(
   after: Position | undefined,
   pageSize: number,
 ): Candidates {
-  if (walk.kind === 'keys') return yield* keyPages(scope, walk.range, after?.key, pageSize);
+  if (walk.kind === 'keys') {
+    const { ranges, direction } = walk;
+    const rest = after ? rangesAfter(ranges, after.key, direction === 'backward') : ranges;
+    return yield* keyPages(scope, rest, direction, pageSize);
+  }
   const { index } = walk.index;
   for (const leg of legsOf(walk, ordering, after)) yield* indexPages(scope, index.id, leg, pageSize);
 }
 
-function keyPages(scope: Scope, range: KeyRange, after: string | undefined, limit: number): Candidates {
+/** Keys that are read one by one, at once, before their size is looked at. */
+const POINTS_AT_ONCE = 16;
+
+async function* keyPages(scope: Scope, ranges: KeyRanges, direction: Direction, limit: number): Candidates {
   const { source, poolId, collectionId } = scope;
-  return itemPages(source, poolId, { ...range, collectionId, after, limit });
+  const backward = direction === 'backward';
+  const inOrder = backward ? ranges.toReversed() : ranges;
+  for (let i = 0; i < inOrder.length; ) {
+    const points: string[] = [];
+    for (const range of inOrder.slice(i, i + Math.min(POINTS_AT_ONCE, limit))) {
+      const point = pointOf(range);
+      if (point === undefined) break;
+      points.push(point);
+    }
+    if (points.length > 0) {
+      const places = points.map((key) => ({ collectionId, key }));
+      const found = await source.items(poolId, places);
+      yield found.sort((a, b) => (backward ? compareKeys(b.key, a.key) : compareKeys(a.key, b.key)));
+      i += points.length;
+    } else {
+      yield* itemPages(source, poolId, { ...inOrder[i], collectionId, backward, limit });
+      i++;
+    }
+    if (i < inOrder.length) await turn();
+  }
 }
 
 /** A stretch of an index that is read in one direction. */

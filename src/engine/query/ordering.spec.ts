@@ -63,10 +63,12 @@ describe('an order', () => {
   });
 
   it('is by keys alone where it says so', () => {
-    expect(by().isByKey).toBe(true);
-    expect(by('/@key', 'a').isByKey).toBe(true);
-    expect(by('-/@key').isByKey).toBe(false);
-    expect(by('a').isByKey).toBe(false);
+    expect(by().keyDirection).toBe('forward');
+    expect(by('/@key', 'a').keyDirection).toBe('forward');
+    expect(by('-/@key').keyDirection).toBe('backward');
+    expect(by('-/@key', 'a').keyDirection).toBe('backward');
+    expect(by('a').keyDirection).toBe(undefined);
+    expect(by('a', '-/@key').keyDirection).toBe(undefined);
   });
 
   it('is total: a position is after itself for no item, and before it for none', () => {

@@ -4,7 +4,7 @@ import type { StoredItem } from '../ports.js';
 import type { Json } from '../state/json.js';
 import { compareKeys } from '../state/key-order.js';
 import { type Attributes, ItemState } from '../state/model.js';
-import type { OrderTerm } from './index-access.js';
+import type { Direction, OrderTerm } from './index-access.js';
 import { type Readable, readPath } from './path.js';
 import { type EncodedPart, encodePart } from './sort-key.js';
 import { compareValues, type Work } from './value-order.js';
@@ -64,8 +64,12 @@ export class Ordering {
     this.terms = end < 0 ? terms : terms.slice(0, last?.descending ? end + 1 : end);
   }
 
-  get isByKey(): boolean {
-    return this.terms.length === 0;
+  /** The direction in which keys give the items in this order; undefined where they don't. */
+  get keyDirection(): Direction | undefined {
+    const [first] = this.terms;
+    if (!first) return 'forward';
+    // It is the last term too, and descending.
+    return first.path.of === 'key' ? 'backward' : undefined;
   }
 
   positionOf(item: Readable): Position {

@@ -2,20 +2,20 @@
  * The ways in which the items that can match are found: by the keys, by an index, or by several indexes for the branches of an
  * `or`. Pure; run.ts chooses among them.
  */
-import type { KeyRange } from '../state/key-order.js';
-import { compareKeys, prefixEnd } from '../state/key-order.js';
 import { conjuncts, type Filter, type FilterNode } from './filter.js';
 import { accessOf, type Direction, directionOf, type IndexAccess, type UsableIndex } from './index-access.js';
+import { areNarrow, type KeyRanges, rangesOf } from './key-ranges.js';
 import type { Ordering } from './ordering.js';
 
 export type Access =
-  | { readonly kind: 'keys'; readonly range: KeyRange }
+  | { readonly kind: 'keys'; readonly ranges: KeyRanges }
   | { readonly kind: 'index'; readonly index: IndexAccess }
-  | { readonly kind: 'union'; readonly indexes: readonly IndexAccess[] };
+  /** Of an index for each branch of an `or`; branches of keys need none. */
+  | { readonly kind: 'union'; readonly indexes: readonly IndexAccess[]; readonly ranges: KeyRanges };
 
 /** An access that gives its items in the order asked for. */
 export type Walk =
-  | { readonly kind: 'keys'; readonly range: KeyRange }
+  | { readonly kind: 'keys'; readonly ranges: KeyRanges; readonly direction: Direction }
   | { readonly kind: 'index'; readonly index: IndexAccess; readonly direction: Direction };
 
 /** What `explain` tells. */
@@ -50,8 +50,12 @@ export function narrowAccesses(indexes: readonly UsableIndex[], filter: Filter |
   for (const node of conjuncts(filter.root)) {
     // An `or` of nothing matches nothing: a union of no indexes has just that.
     if (node.kind !== 'any') continue;
-    const branches = node.parts.map((part) => best(narrowing(indexes, part)));
-    if (branches.every((branch) => branch !== undefined)) accesses.push({ kind: 'union', indexes: branches });
+    const indexed = node.parts.map((part) => best(narrowing(indexes, part)));
+    const ranges = rangesOf({ kind: 'any', parts: node.parts.filter((_part, i) => !indexed[i]) });
+    const used = indexed.filter((index) => index !== undefined);
+    if (areNarrow(ranges) && (used.length > 0 || node.parts.length === 0)) {
+      accesses.push({ kind: 'union', indexes: used, ranges });
+    }
   }
   return accesses;
 }
@@ -60,8 +64,8 @@ export function narrowAccesses(indexes: readonly UsableIndex[], filter: Filter |
 export function walks(
   indexes: readonly UsableIndex[],
   filter: Filter | undefined,
-  keys: KeyRange,
-  { terms, isByKey }: Ordering,
+  keys: KeyRanges,
+  { terms, keyDirection }: Ordering,
 ): Walk[] {
   const found: Extract<Walk, { kind: 'index' }>[] = [];
   for (const candidate of indexes) {
@@ -70,7 +74,7 @@ export function walks(
     if (direction) found.push({ kind: 'index', index, direction });
   }
   found.sort((a, b) => Number(b.index.covers) - Number(a.index.covers) || b.index.tests - a.index.tests);
-  return isByKey ? [...found, { kind: 'keys', range: keys }] : found;
+  return keyDirection ? [...found, { kind: 'keys', ranges: keys, direction: keyDirection }] : found;
 }
 
 function narrowing(indexes: readonly UsableIndex[], node: FilterNode): IndexAccess[] {
@@ -79,26 +83,4 @@ function narrowing(indexes: readonly UsableIndex[], node: FilterNode): IndexAcce
 
 function best(accesses: readonly IndexAccess[]): IndexAccess | undefined {
   return [...accesses].sort((a, b) => b.fixed - a.fixed || b.tests - a.tests)[0];
-}
-
-/** The keys that the request's range and the filter's tests of `/@key` leave. */
-export function keyRangeOf(filter: Filter | undefined, range: KeyRange): KeyRange {
-  let { start, end } = range;
-  const from = (key: string) => {
-    if (start === undefined || compareKeys(key, start) > 0) start = key;
-  };
-  const before = (key: string | undefined) => {
-    if (key !== undefined && (end === undefined || compareKeys(key, end) < 0)) end = key;
-  };
-  for (const node of filter ? conjuncts(filter.root) : []) {
-    if (node.kind !== 'test' || node.path.of !== 'key' || typeof node.operand !== 'string') continue;
-    const { operator, operand } = node;
-    // The smallest string above a key is the key and a NUL.
-    if (operator === 'eq' || operator === 'gte' || operator === 'prefix') from(operand);
-    if (operator === 'eq' || operator === 'lte') before(`${operand}\0`);
-    if (operator === 'gt') from(`${operand}\0`);
-    if (operator === 'lt') before(operand);
-    if (operator === 'prefix') before(prefixEnd(operand));
-  }
-  return { start, end };
 }

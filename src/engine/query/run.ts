@@ -14,9 +14,10 @@ import { candidatesAfter, candidatesOf } from './candidates.js';
 import { matchersOf } from './evaluate.js';
 import type { Filter } from './filter.js';
 import type { OrderTerm } from './index-access.js';
+import { areNarrow, keyRangesOf, pointOf } from './key-ranges.js';
 import { Found, Ordering, type Position } from './ordering.js';
 import { FirstOf, PageOf, type PageSize } from './page.js';
-import { type Access, keyRangeOf, narrowAccesses, type Plan, planOf, type Walk, walks } from './plan.js';
+import { type Access, narrowAccesses, type Plan, planOf, type Walk, walks } from './plan.js';
 import type { Scope } from './scope.js';
 import { PART_BYTES_MAX } from './sort-key.js';
 
@@ -45,7 +46,11 @@ export async function findPage(scope: Scope, request: PageRequest): Promise<Page
   const ordering = new Ordering(request.order);
   const { walk, access } = await choose(scope, request, ordering);
   if (!walk) return gather(access as Access, scope, request, ordering);
-  const budget = new Budget(scope);
+  // What is on the page and the one item behind it aren't looked for.
+  const itemsMax = holdsMatchesOnly(walk, request)
+    ? Math.max(scope.scanItemsMax, request.limit + 1)
+    : scope.scanItemsMax;
+  const budget = new Budget({ ...scope, scanItemsMax: itemsMax });
   try {
     return await follow(walk, scope, request, ordering, budget);
   } catch (error) {
@@ -102,10 +107,10 @@ export async function eachMatch(
   budget = new Budget(scope),
 ): Promise<Plan> {
   const { filter, range } = selection;
-  const keys = keyRangeOf(filter, range);
+  const ranges = keyRangesOf(filter, range);
   const accesses = narrowAccesses(scope.indexes, filter);
-  if (keys.start !== undefined || keys.end !== undefined) accesses.push({ kind: 'keys', range: keys });
-  const { access = { kind: 'keys', range: keys } } = await narrowest(scope, accesses, scope.scanItemsMax + 1);
+  if (areNarrow(ranges)) accesses.push({ kind: 'keys', ranges });
+  const { access = { kind: 'keys', ranges } } = await narrowest(scope, accesses, scope.scanItemsMax + 1);
   for await (const item of matchesOf(access, scope, selection, budget)) visit(item);
   return planOf(access, false, budget.examined);
 }
@@ -116,17 +121,18 @@ async function choose(
   { filter, range }: PageRequest,
   ordering: Ordering,
 ): Promise<{ walk?: Walk; access?: Access }> {
-  const keys = keyRangeOf(filter, range);
-  const hasKeyRange = keys.start !== undefined || keys.end !== undefined;
-  const [walk] = walks(scope.indexes, filter, keys, ordering);
+  const ranges = keyRangesOf(filter, range);
+  const [walk] = walks(scope.indexes, filter, ranges, ordering);
   if (walk && holdsMatchesOnly(walk, { filter, range })) return { walk };
   const accesses = narrowAccesses(scope.indexes, filter);
-  if (hasKeyRange) accesses.push({ kind: 'keys', range: keys });
+  if (areNarrow(ranges)) accesses.push({ kind: 'keys', ranges });
   // What may not be examined whole is not cheap, however little it is.
   const cheaplyMax = Math.min(limits.gatherCheaplyMax, scope.scanItemsMax);
   const { access, count } = await narrowest(scope, accesses, cheaplyMax + 1);
+  // The same keys in order need no sorting, and often not all of them are read.
+  if (walk?.kind === 'keys' && access?.kind === 'keys') return { walk };
   const isCheap = access !== undefined && count <= cheaplyMax;
-  if (!walk || isCheap) return { access: access ?? { kind: 'keys', range: keys } };
+  if (!walk || isCheap) return { access: access ?? { kind: 'keys', ranges } };
   return access ? { walk, access } : { walk };
 }
 
@@ -155,11 +161,15 @@ async function narrowest(
 
 async function countCandidates(scope: Scope, access: Access, max: number): Promise<number> {
   const { source, poolId, collectionId } = scope;
-  if (access.kind === 'keys') return source.countRange(poolId, collectionId, access.range, max);
   let sum = 0;
-  for (const { index, ranges } of access.kind === 'index' ? [access.index] : access.indexes) {
+  const indexes = access.kind === 'index' ? [access.index] : access.kind === 'union' ? access.indexes : [];
+  for (const { index, ranges } of indexes) {
+    if (sum >= max) return sum;
     sum += await source.countIndex(poolId, index.id, ranges, max - sum);
-    if (sum >= max) break;
+  }
+  for (const range of access.kind === 'index' ? [] : access.ranges) {
+    if (sum >= max) return sum;
+    sum += pointOf(range) === undefined ? await source.countRange(poolId, collectionId, range, max - sum) : 1;
   }
   return sum;
 }

@@ -1,4 +1,4 @@
-/** All items of a collection's range in the order of their keys, page by page. Between pages others have their turn. */
+/** All items of a collection's range in the order of their keys or backwards, page by page. Between pages others have their turn. */
 import { limits } from '../limits.js';
 import type { ItemSource, StoredItem } from '../ports.js';
 import { turn } from '../turn.js';
@@ -6,8 +6,10 @@ import type { KeyRange } from './key-order.js';
 
 export interface ItemPagesRequest extends KeyRange {
   readonly collectionId: number;
-  /** Only keys strictly above this one. */
+  /** Only keys strictly beyond this one. */
   readonly after?: string | undefined;
+  /** From the highest key to the lowest. */
+  readonly backward?: boolean;
   /** Items on a page. */
   readonly limit: number;
 }
