@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseFilter } from '../query/filter.js';
+import type { Json } from './json.js';
 import { ItemState } from './model.js';
 import { checkCondition, parseTags, tagsMatch } from './preconditions.js';
 
@@ -30,11 +31,16 @@ describe('a condition on a large item', () => {
   const list = Array.from({ length: 1000 }, () => ({}));
   const item = new ItemState(JSON.stringify({ list }), 1, 1);
   const branches = [{ list: { has: { x: 1 } } }, { list: { has: { x: 2 } } }, { list: { has: {} } }];
-  const condition = { collection: 'c', key: 'k', where: parseFilter({ or: branches }, '/where') };
+  const condition = {
+    collection: 'c',
+    key: 'k',
+    pointer: '/if/0',
+    where: parseFilter({ or: branches } as unknown as Json, '/where'),
+  };
 
   it('is charged for what it compares, test by test', () => {
     const charged: number[] = [];
-    checkCondition(condition, item, '/if/0', (steps) => charged.push(steps));
+    checkCondition(condition, item, (steps) => charged.push(steps));
     expect(charged.map((steps) => steps >= 1000)).toEqual([true, true, false]);
   });
 
@@ -42,6 +48,6 @@ describe('a condition on a large item', () => {
     const refuse = () => {
       throw new Error('too much');
     };
-    expect(() => checkCondition(condition, item, '/if/0', refuse)).toThrow('too much');
+    expect(() => checkCondition(condition, item, refuse)).toThrow('too much');
   });
 });
