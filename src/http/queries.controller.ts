@@ -105,6 +105,7 @@ export class QueriesController {
       limit,
       after,
       count: count === 'exact',
+      isLeft: leftBy(call),
       expand: asked.expand && { names: asked.expand, pointer: at(place, 'expand') },
     });
     const showing = new Showing();
@@ -133,11 +134,17 @@ export class QueriesController {
     const groupBy = parsePaths(asked.groupBy ?? [], '/groupBy', limits.groupByMax);
     await awaitMinRevision(call, this.engine.reader, pool);
     const range = rangeOf({ prefix, start, end });
-    const answer = await this.engine.querying.aggregate(pool, collection, { filter, range, aggregates, groupBy });
+    const query = { filter, range, aggregates, groupBy, isLeft: leftBy(call) };
+    const answer = await this.engine.querying.aggregate(pool, collection, query);
     const { total, groups, plan } = answer;
     const rest = restOf(answer, { aggregates: total, groups, plan: explain ? plan : undefined });
     send(call, { status: 200, headers: headersOf(answer), body: `{${rest}` });
   }
+}
+
+/** Whether the client has gone, at any moment that one asks. */
+function leftBy({ request }: Call): () => boolean {
+  return () => request.raw.socket.destroyed;
 }
 
 async function expandedMembers(expanded: Expanded, showing: Showing): Promise<JsonObject> {

@@ -13,6 +13,8 @@ export interface Bounds {
   readonly scanItemsMax: number;
   /** Steps of comparisons of values with elements or members. */
   readonly comparisonStepsMax: number;
+  /** Whether nobody waits for the answer any more. */
+  readonly isLeft?: (() => boolean) | undefined;
 }
 
 /** A step of comparing takes as long as so many characters of JSON to parse. */
@@ -53,10 +55,11 @@ export class Budget implements Meter {
     return this.#done > this.#pauseAt;
   }
 
-  /** Lets others have their turn if that is due; undefined where it isn't. */
+  /** Lets others have their turn if that is due; undefined where it isn't. Ends what nobody waits for. */
   rest(): Promise<void> | undefined {
     if (!this.isDue) return undefined;
     this.check();
+    if (this.bounds.isLeft?.()) throw new Problem('unavailable', 'The client left before the answer was there.');
     this.#pauseAt = this.#done + limits.scanPortionBytes;
     return turn();
   }

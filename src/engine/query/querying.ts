@@ -26,7 +26,13 @@ export interface QueryOptions {
   readonly scanItemsMax: number;
 }
 
-export interface Query extends Selection {
+/** Who waits for an answer. */
+interface Asking {
+  /** Whether they have left: what nobody waits for ends soon. */
+  readonly isLeft?: (() => boolean) | undefined;
+}
+
+export interface Query extends Selection, Asking {
   readonly order: readonly OrderTerm[];
   readonly limit: number;
   readonly after?: Position | ItemPosition | undefined;
@@ -47,7 +53,7 @@ export interface QueryAnswer extends Reading {
   readonly plan: Plan;
 }
 
-export interface AggregateQuery extends Selection {
+export interface AggregateQuery extends Selection, Asking {
   readonly aggregates: readonly Aggregate[];
   readonly groupBy: readonly Path[];
 }
@@ -83,7 +89,7 @@ export class Querying {
 
   /** A page of a collection's items. A collection that isn't there has none. */
   async query(pool: string, collection: string, query: Query): Promise<QueryAnswer> {
-    return this.#inScope(pool, collection, async (scope, reading, source) => {
+    return this.#inScope(pool, collection, query, async (scope, reading, source) => {
       const definition = await this.#definitionOf(reading, collection, source);
       if (query.expand) checkRelations(query.expand.names, definition, query.expand.pointer);
       const after = scope && (await positionIn(scope, query));
@@ -104,7 +110,7 @@ export class Querying {
 
   /** Aggregates over all items that match. */
   async aggregate(pool: string, collection: string, query: AggregateQuery): Promise<AggregateAnswer> {
-    return this.#inScope(pool, collection, async (scope, reading) => {
+    return this.#inScope(pool, collection, query, async (scope, reading) => {
       const aggregation = new Aggregation(query.aggregates, query.groupBy);
       const budget = new Budget(scope ?? this.#bounds);
       const plan = scope
@@ -161,12 +167,16 @@ export class Querying {
   async #inScope<T>(
     pool: string,
     collection: string,
+    asking: Asking,
     work: (scope: Scope | undefined, reading: Reading, source: ItemSource) => Promise<T>,
   ): Promise<T> {
     const replica = await this.reader.current(pool);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return undefined;
-      const scope = await openScope(source, replica, head, indexes, collection, this.#bounds);
+      const scope = await openScope(source, replica, head, indexes, collection, {
+        ...this.#bounds,
+        isLeft: asking.isLeft,
+      });
       // Of a collection that this node doesn't know nothing can be said but of the state that it knows.
       const revision = scope ? head.revision : Math.min(head.revision, replica.revision);
       return { head, result: await work(scope, { replica, revision }, source) };
@@ -174,7 +184,7 @@ export class Querying {
     if (!answer) {
       this.replicas.drop(replica);
       // There may be a new pool of the same name.
-      return this.#inScope(pool, collection, work);
+      return this.#inScope(pool, collection, asking, work);
     }
     return answer.result;
   }

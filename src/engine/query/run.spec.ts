@@ -112,6 +112,14 @@ describe('a query of large values', () => {
     );
   });
 
+  it('ends soon when nobody waits for it any more', async () => {
+    let asked = 0;
+    const isLeft = () => ++asked > 2;
+    const query = findPage(scopeOf(large(30), { isLeft }), { ...request, order: parseOrder(['v'], '/order') });
+    await expect(query).rejects.toThrow(refused('unavailable', 'left'));
+    expect(asked).toBe(3);
+  });
+
   it('is refused for long lists that are searched again and again', async () => {
     const values: Json[] = Array.from({ length: 30 }, () => Array.from({ length: 5000 }, () => ({})));
     const filter = parseFilter({ or: Array.from({ length: 33 }, (_, x) => ({ v: { has: { x } } })) }, '/where');
