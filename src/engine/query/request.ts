@@ -38,7 +38,12 @@ export function parseAggregates(aggregates: JsonObject, pointer: string): Aggreg
     const at = place(pointer, name);
     const wanted = aggregates[name] as Json;
     const [entry, ...others] = isObject(wanted) ? Object.entries(wanted) : [];
-    if (!entry || others.length > 0 || !FUNCTIONS.has(entry[0]) || typeof entry[1] !== 'string') {
+    const [more] = others;
+    if (more)
+      throw fault(place(at, more[0]), `is one too many: an aggregate is one function; ${entry?.[0]} is there already.`);
+    if (entry && !FUNCTIONS.has(entry[0]))
+      throw fault(place(at, entry[0]), `is no function; there are ${[...FUNCTIONS].join(', ')}.`);
+    if (!entry || typeof entry[1] !== 'string') {
       throw fault(
         at,
         `must be one function and an attribute, such as {"sum": "price"}; there are ${[...FUNCTIONS].join(', ')}.`,
