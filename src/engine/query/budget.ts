@@ -26,17 +26,22 @@ export class Budget implements Meter {
   #bytes = 0;
   #pauseAt = limits.scanPortionBytes;
 
-  constructor(private readonly bounds: Bounds) {}
+  readonly #itemsMax: number;
+
+  constructor(private readonly bounds: Bounds) {
+    this.#itemsMax = bounds.scanItemsMax;
+  }
 
   get isOver(): boolean {
     return this.#exceeded !== undefined;
   }
 
-  /** Counts one item, of so many characters of JSON. Throws `scanLimit`. */
-  spend(bytes: number): void {
+  /** Counts one item, of so many characters of JSON. Throws `scanLimit`; answers whether others should have their turn. */
+  spend(bytes: number): boolean {
     this.examined++;
     this.#bytes += bytes;
-    if (this.examined > this.bounds.scanItemsMax || this.#bytes > limits.scanBytesMax) this.check();
+    if (this.examined > this.#itemsMax || this.#bytes > limits.scanBytesMax) this.check();
+    return this.#bytes + STEP_BYTES * this.steps > this.#pauseAt;
   }
 
   check(): void {

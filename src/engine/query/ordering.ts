@@ -85,8 +85,8 @@ export class Ordering {
         if (x !== y) return x === undefined ? 1 : -1;
         continue;
       }
-      const isLong = typeof x === 'object' && typeof y === 'object';
-      const order = (isLong && compareBeginnings(a, b, i)) || compareValues(x, y, work);
+      let order = typeof x === 'object' && typeof y === 'object' ? compareBeginnings(a, b, i) : 0;
+      if (order === 0) order = compareValues(x, y, work);
       if (order !== 0) return descending ? -order : order;
     }
     return compareKeys(a.key, b.key);

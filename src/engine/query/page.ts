@@ -52,6 +52,8 @@ interface Placed {
 export class FirstOf {
   #kept: Placed[] = [];
   #bytes = 0;
+  /** What comes after it isn't on the page, whatever else comes. */
+  #end: Position | undefined;
 
   constructor(
     private readonly size: PageSize,
@@ -59,24 +61,27 @@ export class FirstOf {
     private readonly budget: Budget,
   ) {}
 
-  /** Takes an item in, at a position that is known already or its own. */
-  async add(item: Found, position = this.ordering.positionOf(item)): Promise<void> {
+  /** Takes an item in, at a position that is known already or its own. Answers whether it is time to forget. */
+  add(item: Found, position = this.ordering.positionOf(item)): boolean {
+    if (this.#end && this.ordering.compare(position, this.#end, this.budget) > 0) return false;
     this.#kept.push({ item, position });
     this.#bytes += item.bytes;
     const { limit, bytesMax } = this.size;
-    if (this.#kept.length > 4 * limit + 100 || this.#bytes > 4 * bytesMax) await this.#forget();
+    return this.#kept.length > 4 * limit + 100 || this.#bytes > 4 * bytesMax;
   }
 
   /** Those that were taken in and are kept, in order; it begins anew. */
   async take(): Promise<readonly Found[]> {
-    await this.#forget();
+    await this.forget();
     const items = this.#kept.map(({ item }) => item);
     this.#kept = [];
     this.#bytes = 0;
+    this.#end = undefined;
     return items;
   }
 
-  async #forget(): Promise<void> {
+  /** Forgets what isn't on the page, as far as is known by now. */
+  async forget(): Promise<void> {
     const { ordering, budget } = this;
     const sorted = await sortInTurns(
       this.#kept,
@@ -88,5 +93,6 @@ export class FirstOf {
     for (const { item } of sorted) if (!page.isFull) page.add(item);
     this.#kept = sorted.slice(0, page.items.length);
     this.#bytes = page.bytes;
+    this.#end = page.isFull ? this.#kept.at(-1)?.position : undefined;
   }
 }

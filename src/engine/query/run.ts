@@ -183,7 +183,8 @@ async function follow(
   budget: Budget,
 ): Promise<Page> {
   const { range, limit, after } = request;
-  const matches = judgeOf(request, budget);
+  const { matches, matchesPatiently } = matchersOf(request.filter, budget);
+  const rest = () => budget.rest();
   const page = new PageOf(request);
   /** Items whose sort keys were cut alike: they come in no order of their own. */
   let alike: Buffer | undefined;
@@ -200,15 +201,14 @@ async function follow(
       if (alike && !alike.equals(candidate.sortKey as Buffer)) await endRun();
       if (page.isFull) return answer();
       const item = new Found(candidate);
-      budget.spend(item.bytes);
-      if (budget.isDue) await budget.rest();
+      const { bytes } = item;
+      if (budget.spend(bytes)) await budget.rest();
       if (after && ordering.compare(ordering.positionOf(item), after, budget) <= 0) continue;
       if (!isInRange(item.key, range)) continue;
-      const holds = matches(item);
-      if (!holds || (holds !== true && !(await holds))) continue;
+      if (!(bytes < LARGE_ITEM_BYTES ? matches(item) : await matchesPatiently(item, rest))) continue;
       if (item.sortKey && item.sortKey.length >= PART_BYTES_MAX) {
         alike = item.sortKey;
-        await run.add(item);
+        if (run.add(item)) await run.forget();
       } else page.add(item);
     }
     if (page.isFull) return answer();
@@ -225,34 +225,32 @@ async function gather(access: Access, scope: Scope, request: PageRequest, orderi
   for await (const item of matchesOf(access, scope, request, budget)) {
     const position = ordering.positionOf(item);
     if (after && ordering.compare(position, after, budget) <= 0) continue;
-    await first.add(item, position);
+    if (first.add(item, position)) await first.forget();
   }
   const page = new PageOf(request);
   for (const item of await first.take()) page.add(item);
   return { ...page.answer(), plan: planOf(access, true, budget.examined) };
 }
 
-/** Judges an item at once where that is soon done; a large one test by test. */
-function judgeOf({ filter }: Selection, budget: Budget): (item: Found) => boolean | Promise<boolean> {
+/** The items of an access that match, each once. */
+async function* matchesOf(
+  access: Access,
+  scope: Scope,
+  { filter, range }: Selection,
+  budget: Budget,
+): AsyncGenerator<Found> {
   const { matches, matchesPatiently } = matchersOf(filter, budget);
   const rest = () => budget.rest();
-  return (item) => (item.bytes < LARGE_ITEM_BYTES ? matches(item) : matchesPatiently(item, rest));
-}
-
-/** The items of an access that match, each once. */
-async function* matchesOf(access: Access, scope: Scope, selection: Selection, budget: Budget): AsyncGenerator<Found> {
-  const matches = judgeOf(selection, budget);
   const seen = access.kind === 'union' ? new Set<string>() : undefined;
   for await (const candidates of candidatesOf(scope, access)) {
     for (const candidate of candidates) {
       if (seen?.has(candidate.key)) continue;
       seen?.add(candidate.key);
       const item = new Found(candidate);
-      budget.spend(item.bytes);
-      if (budget.isDue) await budget.rest();
-      if (!isInRange(item.key, selection.range)) continue;
-      const holds = matches(item);
-      if (holds === true || (holds && (await holds))) yield item;
+      const { bytes } = item;
+      if (budget.spend(bytes)) await budget.rest();
+      if (!isInRange(item.key, range)) continue;
+      if (bytes < LARGE_ITEM_BYTES ? matches(item) : await matchesPatiently(item, rest)) yield item;
     }
   }
 }
