@@ -118,6 +118,8 @@ export const limits = {
   comparisonStepsInCommitMax: 10_000_000,
   /** Bytes of items, or the like of it in comparisons, between which a query gives others a turn: some milliseconds. */
   scanPortionBytes: 256 * KiB,
+  /** What is read at once of items that are looked at: the database may hold up all others as long as it reads. */
+  scanReadBytesMax: 1 * MiB,
   /** An index that holds at most so many candidates is read whole and sorted, rather than walked in order and filtered. */
   gatherCheaplyMax: 2000,
   /** Points that one index is looked up at for a query: the product of the `in` lists on its parts. */

@@ -77,7 +77,7 @@ async function* indexPages(scope: Scope, indexId: number, leg: Leg, pageSize: nu
   const { source, poolId, collectionId } = scope;
   let { after } = leg;
   for (let more = true; more; ) {
-    const request = { ...leg, after, indexId, collectionId, limit: pageSize, bytesMax: limits.pageBytesMax };
+    const request = { ...leg, after, indexId, collectionId, limit: pageSize, bytesMax: limits.scanReadBytesMax };
     const page = await source.indexRange(poolId, request);
     yield page.items;
     ({ more } = page);

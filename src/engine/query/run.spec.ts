@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { limits } from '../limits.js';
 import type { IndexRangeRequest, ItemSource, RangeRequest, StoredItem } from '../ports.js';
 import type { Json } from '../state/json.js';
 import { compareKeys, isInRange } from '../state/key-order.js';
@@ -110,6 +111,17 @@ describe('a query of large values', () => {
     await expect(run(scopeOf(values, { comparisonStepsMax: 20_000 }))).rejects.toThrow(
       refused('scanLimit', '20000 steps'),
     );
+  });
+
+  it('reads no more at once than others can wait for', async () => {
+    const scope = scopeOf([1]);
+    const asked: number[] = [];
+    const range: ItemSource['range'] = (poolId, wanted) => {
+      asked.push(wanted.bytesMax);
+      return scope.source.range(poolId, wanted);
+    };
+    await findPage({ ...scope, source: { ...scope.source, range } }, request);
+    expect(asked).toEqual([limits.scanReadBytesMax]);
   });
 
   it('ends soon when nobody waits for it any more', async () => {

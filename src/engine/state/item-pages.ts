@@ -21,7 +21,7 @@ export async function* itemPages(
 ): AsyncGenerator<readonly StoredItem[]> {
   let { after } = request;
   for (let more = true; more; ) {
-    const page = await source.range(poolId, { ...request, after, bytesMax: limits.pageBytesMax });
+    const page = await source.range(poolId, { ...request, after, bytesMax: limits.scanReadBytesMax });
     yield page.items;
     ({ more } = page);
     after = page.items.at(-1)?.key;
