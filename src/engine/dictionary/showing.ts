@@ -5,7 +5,7 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { ItemState } from '../state/model.js';
-import { turn } from '../turn.js';
+import { Turns, turn } from '../turn.js';
 import type { Definition } from './definition.js';
 
 /** The item as it is read. */
@@ -22,8 +22,8 @@ interface Item {
 /** Shows the items of one answer. For collections with read transforms only: the others are shown as they are. */
 export class Showing {
   #cost = 0;
-  #costSinceTurn = 0;
   #bytes = 0;
+  readonly #turns = new Turns(limits.turnCost);
 
   /** @throws Problem 413 `tooLarge` when all the items of the answer cost too much, or become too much */
   async all(items: Iterable<Item>, definition: Pick<Definition, 'onRead' | 'cost'>): Promise<Item[]> {
@@ -35,10 +35,7 @@ export class Showing {
       if (this.#bytes > limits.shownBytesMax) throw tooLarge(`make more than ${limits.shownBytesMax} bytes of JSON`);
       this.#cost += definition.cost;
       if (this.#cost > limits.shownCostMax) throw tooLarge(`take more than ${limits.shownCostMax} steps`);
-      this.#costSinceTurn += definition.cost;
-      if (this.#costSinceTurn < limits.turnCost) continue;
-      this.#costSinceTurn = 0;
-      await turn();
+      if (this.#turns.areDue(this.#cost)) await turn();
     }
     return all;
   }

@@ -41,7 +41,7 @@ export class Budget implements Meter {
     this.examined++;
     this.#bytes += bytes;
     if (this.examined > this.#itemsMax || this.#bytes > limits.scanBytesMax) this.check();
-    return this.#bytes + STEP_BYTES * this.steps > this.#pauseAt;
+    return this.isDue;
   }
 
   check(): void {

@@ -8,7 +8,7 @@ import type { Definitions } from '../dictionary/definitions.js';
 import { errorTable, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
-import { turn } from '../turn.js';
+import { Turns, turn } from '../turn.js';
 import { isSystemName } from './collections.js';
 import { type Command, type Settled, Unprepared } from './commands.js';
 import { newEpoch } from './cursor.js';
@@ -108,12 +108,9 @@ export async function judgeGroup(
   const commits: Commit[] = [];
   const kept: StoredAnswer[] = [];
   const verdicts: Verdict[] = [];
-  let costAtTurn = 0;
+  const turns = new Turns(limits.turnCost);
   for (const { command, idempotency } of group.slice(0, loaded.commands)) {
-    if (state.checkCost - costAtTurn > limits.turnCost) {
-      costAtTurn = state.checkCost;
-      await turn();
-    }
+    if (turns.areDue(state.checkCost)) await turn();
     // What is left is for the next group: a transaction holds only so much.
     if (work + state.checkCost * limits.bytesPerStep > limits.groupWorkBytesMax && verdicts.length > 0) break;
     try {
@@ -125,7 +122,8 @@ export async function judgeGroup(
         continue;
       }
       command.reset?.();
-      const explore = () => command.explore?.(new Exploring(state, replica, tx, definitions, now, options));
+      const { explore: look } = command;
+      const explore = look && (() => look(new Exploring(state, replica, tx, definitions, now, options)));
       const { answer, changes } = await decide(command, explore, state, unique, definitions, options, telemetry);
       for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
@@ -246,7 +244,7 @@ interface Decided {
 /** Judges a command, and anew without what another item's values forbid, as often as that takes. */
 async function decide(
   command: Command<unknown>,
-  explore: () => Promise<void> | undefined,
+  explore: (() => Promise<void>) | undefined,
   state: GroupState,
   unique: UniqueValues,
   definitions: Definitions,
@@ -256,7 +254,7 @@ async function decide(
   for (let judgings = 1; ; judgings++) {
     if (judgings > 1) await turn();
     // What is refused bears upon what else the command does.
-    if (command.explore) await explore();
+    if (explore) await explore();
     const draft = new Draft(state, definitions);
     const finish = guarded(telemetry, () => begin(command, draft, options));
     const wishes = unique.wishes(draft);

@@ -4,7 +4,7 @@
 import type { Definition } from '../dictionary/definition.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { turn } from '../turn.js';
+import { Turns, turn } from '../turn.js';
 import { partsOf } from './indexes.js';
 import type { Attributes } from './model.js';
 import { valuesId } from './unique.js';
@@ -48,7 +48,7 @@ function duplicateJudge(name: string, parts: ReturnType<typeof partsOf>): Judge 
 export class Inspection {
   #count = 0;
   #cost = 0;
-  #costSinceTurn = 0;
+  readonly #turns = new Turns(limits.turnCost);
   readonly #first: { collection: string; key: string; errors: readonly { pointer: string; detail: string }[] }[] = [];
 
   constructor(
@@ -66,9 +66,7 @@ export class Inspection {
     for (const { key, attributes } of items) {
       for (const judge of this.judges) this.#add(key, judge(key, attributes));
       this.#charge();
-      if (this.#costSinceTurn < limits.turnCost) continue;
-      this.#costSinceTurn = 0;
-      await turn();
+      if (this.#turns.areDue(this.#cost)) await turn();
     }
   }
 
@@ -103,7 +101,6 @@ export class Inspection {
   #charge(): void {
     const { cost } = this.definition;
     this.#cost += cost;
-    this.#costSinceTurn += cost;
     if (this.#cost <= this.costMax) return;
     throw new Problem(
       'invalid',
