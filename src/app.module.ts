@@ -16,6 +16,7 @@ import { ItemsController } from './http/items.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { QueriesController } from './http/queries.controller.js';
 import { ScriptsController } from './http/scripts.controller.js';
+import { SessionsController } from './http/sessions.controller.js';
 import { SystemController } from './http/system.controller.js';
 
 export const controllers = [
@@ -32,6 +33,7 @@ export const controllers = [
   ExportController,
   ImportController,
   ScriptsController,
+  SessionsController,
 ];
 
 @Module({ controllers, providers: [ItemCalls] })

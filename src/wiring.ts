@@ -34,6 +34,8 @@ const PARAMETER_LENGTH_MAX = 1024;
 const REQUEST_MS = 60_000;
 /** How often items whose time is over are looked for. */
 const EXPIRY_MS = 1000;
+/** How often sessions and locks are looked for whose time is over. */
+const DUE_MS = 250;
 /** How long a stop waits for connections that don't end by themselves. */
 const STOP_MS = 3000;
 const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
@@ -61,6 +63,7 @@ export async function serve(config: Config): Promise<RunningServer> {
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
+    [engine.due, DUE_MS] as const,
     // Woken by those who leave it work; this is for what other nodes left.
     [{ sweep: async () => engine.builder.wake() }, config.STARGUS_SWEEP] as const,
   ].map(
@@ -76,6 +79,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     throw error;
   }
   engine.watching.start();
+  engine.leases.start();
   for (const sweeper of sweepers) sweeper.start();
   engine.builder.wake();
   return {
@@ -84,6 +88,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     async stop() {
       facts.stopping = true;
       engine.watching.close();
+      engine.leases.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
       instance.server.closeIdleConnections();
       await Promise.all([...sweepers.map((sweeper) => sweeper.stop()), engine.builder.stop()]);
@@ -159,6 +164,7 @@ async function newApp(
     arrivals: new Arrivals(REQUEST_MS),
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
+    touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool) => engine.replicas.known(pool),
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);

@@ -5,6 +5,8 @@ import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
 import type { Clock, Store, Telemetry } from './ports.js';
 import { Querying, type QueryOptions } from './query/querying.js';
+import { Due } from './sessions/due.js';
+import { Leases } from './sessions/leases.js';
 import { entryRef, isSystemName } from './state/collections.js';
 import { Committer } from './state/committer.js';
 import { Compaction, type Retention } from './state/compaction.js';
@@ -39,6 +41,8 @@ export class Engine {
   readonly compaction: Compaction;
   readonly builder: IndexBuilder;
   readonly expiry: Expiry;
+  readonly leases: Leases;
+  readonly due: Due;
   readonly definitions = new Definitions();
   readonly #cache: ItemCache;
 
@@ -62,6 +66,8 @@ export class Engine {
     this.builder = new IndexBuilder(store, telemetry);
     this.committer.onBuilding = () => this.builder.wake();
     this.expiry = new Expiry(store, this.reader, this.committer, telemetry);
+    this.leases = new Leases(store, this.reader, clock);
+    this.due = new Due(store, this.committer, telemetry);
   }
 
   /** What the dictionary says of a collection now. */

@@ -67,6 +67,12 @@ export const errorTable = {
     'The Allow header lists the methods that it does support.',
   ),
   conflict: row(409, 'The request conflicts with the present state', false, 'Read the present state and decide anew.'),
+  sessionFenced: row(
+    409,
+    'The session has ended or was resumed elsewhere',
+    false,
+    'Another process resumed the session under a higher epoch, or its lease ran out. Begin a new session, or resume yours with PUT …/sessions/{name}, and go on with the epoch that it answers.',
+  ),
   dataViolatesSchema: row(
     409,
     'Items of the collection break the new definition',

@@ -98,6 +98,21 @@ export const limits = {
   /** Attempts of one transaction that the database asked to repeat (deadlock, lock wait). */
   groupAttemptsMax: 5,
 
+  /** A lease outlives a short pause of its client's, and is over soon after its client is gone. */
+  sessionTtlMsMin: 1_000,
+  sessionTtlMsMax: 600_000,
+  sessionTtlMsDefault: 30_000,
+  /** How long the sequence and the memento of a session whose lease is over wait for its client's return. */
+  sessionMemoryMs: 7 * 24 * 3600 * 1000,
+  /** Each is a row, an item that others see, and a stream. */
+  sessionsPerPoolMax: 100_000,
+  /** Told to all who look at who is there. */
+  sessionMetaBytesMax: 16 * KiB,
+  /** Each is looked at for every commit of its collection, and all end with their session in one commit. */
+  attachmentsPerSessionMax: 100,
+  /** Sessions of a pool that are ended by one commit. */
+  dueSessionsMax: 100,
+
   /** A page of items, in items and in bytes; a page that reaches the bytes first ends early with a next token. */
   pageItemsMax: 1000,
   pageItemsDefault: 50,

@@ -4,7 +4,7 @@
  */
 import type { JsonObject } from './state/json.js';
 import type { KeyRange } from './state/key-order.js';
-import type { Collection } from './state/model.js';
+import type { Cause, Collection } from './state/model.js';
 
 /** The pool's row. Its lock is the order of commits over all nodes, and its revision says what is current. */
 export interface PoolHead {
@@ -58,8 +58,8 @@ export interface LogRow {
   readonly formerCreatedRevision: number | null;
   readonly subject: string;
   readonly time: number;
-  /** Why the item went, where nobody asked for it: `expired`. */
-  readonly reason: 'expired' | null;
+  /** Why the item changed, where nobody asked for it. */
+  readonly reason: Cause | null;
 }
 
 /** The answer of a write, kept so that a repetition with the same Idempotency-Key gets the same one. */
@@ -74,6 +74,42 @@ export interface StoredAnswer {
   readonly headers: string;
   readonly body: string;
   readonly expiresAt: number;
+}
+
+/** A session as the database knows it; who it is to others stands in `_clients`. Times are the database's, in ms since 1970. */
+export interface StoredSession {
+  readonly id: string;
+  readonly name: string;
+  readonly epoch: number;
+  readonly subject: string;
+  readonly ttlMs: number;
+  /** When the lease is over; of an ended session, when it is forgotten. */
+  readonly expiresAt: number;
+  /** When one of its locks has waited long enough or is to be broken, or earlier; null: none will. */
+  readonly wakeAt: number | null;
+  /** Its lease is over; what follows is kept in case its client comes back. */
+  readonly ended: boolean;
+  /** The number of its last batch; 0 before the first. */
+  readonly lastSequence: number;
+  /** The client's own note as JSON text. */
+  readonly memento: string | null;
+}
+
+/** The answer of a numbered batch of a session. */
+export interface SessionAnswer {
+  readonly session: string;
+  readonly sequence: number;
+  readonly status: number;
+  /** JSON object of header names and values. */
+  readonly headers: string;
+  readonly body: string;
+}
+
+/** Whose lease is to be renewed. */
+export interface LeaseRef {
+  readonly poolId: number;
+  readonly session: string;
+  readonly epoch: number;
 }
 
 export interface ItemPlace {
@@ -259,6 +295,16 @@ export interface Store {
   /** Deletes up to `limit` entries of a dropped index, and the index with the last; answers how many rows. */
   purgeIndex(poolId: number, indexId: number, limit: number): Promise<number>;
 
+  /** The session with this id or name, ended or not, and the database's clock. */
+  session(poolId: number, idOrName: string): Promise<{ session: StoredSession | undefined; now: number }>;
+  /**
+   * Renews leases in one short transaction: those that are of the epoch and not yet over last their `ttlMs` from now on. Answers
+   * for each how it stands afterwards, undefined where there is no such session.
+   */
+  renewLeases(leases: readonly LeaseRef[]): Promise<{ sessions: (StoredSession | undefined)[]; now: number }>;
+  /** Up to `limit` sessions of which a lease, a wait or a grace is over, or the memory; by pool. */
+  dueSessions(limit: number): Promise<{ pool: string; poolId: number; sessions: string[] }[]>;
+
   /** The database's clock, in milliseconds since 1970. Rejects with `StoreUnavailable` when the database can't be reached. */
   now(): Promise<number>;
   close(): Promise<void>;
@@ -312,6 +358,18 @@ export interface StoreTransaction extends ItemSource {
   ): Promise<{ entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[]>;
   removeEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void>;
   keepAnswers(answers: readonly StoredAnswer[]): Promise<void>;
+  /** The sessions with these ids or names, ended or not, locked against being renewed until the transaction ends. */
+  sessions(poolId: number, idsOrNames: readonly string[]): Promise<StoredSession[]>;
+  /** Adds sessions, or replaces those with the same ids. */
+  saveSessions(poolId: number, sessions: readonly StoredSession[]): Promise<void>;
+  /** Forgets sessions with their answers. */
+  deleteSessions(poolId: number, ids: readonly string[]): Promise<void>;
+  sessionAnswers(
+    poolId: number,
+    batches: readonly { readonly session: string; readonly sequence: number }[],
+  ): Promise<SessionAnswer[]>;
+  /** Keeps answers, and of each session those of the last `kept` sequences only. */
+  keepSessionAnswers(poolId: number, answers: readonly SessionAnswer[], kept: number): Promise<void>;
 }
 
 /** The database asks to repeat the transaction; nothing of it was applied. */

@@ -53,6 +53,7 @@ export class BatchController {
     }
     const command = writeItems({
       subject: call.subject,
+      writer: call.writer,
       bytes: rawBody(call.request).length * 2 + 256,
       ops: taken,
       conditions: conditions.map((condition, i) => toCondition(condition, condition, `/if/${i}`)),

@@ -126,7 +126,8 @@ export class CollectionsController {
   })
   async remove(call: Call<z.output<typeof schema.dropCollectionQuery>>): Promise<void> {
     const { pool, collection } = ownPlace(call);
-    const command = dropCollection({ subject: call.subject, collection, ifEmpty: call.query.ifEmpty ?? false });
+    const { subject, writer } = call;
+    const command = dropCollection({ subject, writer, collection, ifEmpty: call.query.ifEmpty ?? false });
     const shape = shaped(
       call,
       ({ epoch, revision, existed }: { epoch: string; revision: number; existed: boolean }): Reply => ({
@@ -140,7 +141,8 @@ export class CollectionsController {
 
   async #write(call: Call<unknown, z.output<typeof schema.collectionBody>>, replace: boolean): Promise<void> {
     const { pool, collection } = ownPlace(call);
-    const command = describeCollection({ subject: call.subject, collection, entry: call.body, replace });
+    const { subject, writer } = call;
+    const command = describeCollection({ subject, writer, collection, entry: call.body, replace });
     const shape = shaped(
       call,
       (answer: CollectionAnswer): Reply => ({

@@ -35,9 +35,9 @@ export class ImportController {
     answers: { 200: { description: 'What became of the lines, one JSON object a line.', contentType: NDJSON_TYPE } },
   })
   async run(call: Call<z.output<typeof schema.importQuery>>): Promise<void> {
-    const { request, reply, subject, query } = call;
+    const { request, reply, subject, query, writer } = call;
     const pool = checkOwnName('pool', call.params.pool as string);
-    const opening = await this.engine.import.open(pool, { subject, skip: query.skip ?? 0, newKey: uuidv7 });
+    const opening = await this.engine.import.open(pool, { subject, writer, skip: query.skip ?? 0, newKey: uuidv7 });
     const source = new BodySource(request, reply);
     const answer = new NdjsonAnswer(request, reply, poolHeaders(opening.epoch, opening.revision));
     try {

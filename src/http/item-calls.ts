@@ -31,6 +31,7 @@ export class ItemCalls {
     const preconditions = preconditionsOf(call.request);
     const command = writeItems({
       subject: call.subject,
+      writer: call.writer,
       bytes: rawBody(call.request).length + 256,
       ops: [
         {

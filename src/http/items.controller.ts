@@ -179,6 +179,7 @@ export class ItemsController {
       selection: { filter, range: rangeOf({ prefix }) },
       limit,
       expectCount,
+      writer: call.writer,
     });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }

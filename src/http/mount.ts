@@ -5,11 +5,13 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
+import type { SessionRef } from '../engine/sessions/session-states.js';
 import type { Subject } from '../engine/subject.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
+import { writerOf } from './writer.js';
 
 export interface MountOptions {
   /** Keeps the time of requests that are still arriving. */
@@ -18,6 +20,8 @@ export interface MountOptions {
   admit(request: FastifyRequest): void;
   /** Who asks; throws `unauthenticated`. */
   authenticate(request: FastifyRequest): Subject;
+  /** A request that only reads names its session: renews it, or refuses. */
+  touch(pool: string, session: SessionRef, subject: Subject): Promise<unknown>;
   /** The state of a pool, where this node knows it. */
   stateOf(pool: string): { epoch: string; revision: number } | undefined;
   /** Hears of every answered request that isn't a stream. */
@@ -57,14 +61,19 @@ function bind(
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
+      const params = request.params as Record<string, string>;
+      const writer = params.pool === undefined ? undefined : writerOf(request);
+      // A write renews it inside its commit.
+      if (writer?.session && isRead(spec)) await options.touch(params.pool as string, writer.session, subject);
       await (controller[property] as (call: Call) => unknown)({
         request,
         reply,
-        params: request.params as Record<string, string>,
+        params,
         query,
         body,
         mediaType,
         subject,
+        writer,
       });
     } catch (error) {
       answerError(error, spec, request, reply, options);
@@ -94,6 +103,10 @@ function bind(
       done();
     },
   });
+}
+
+function isRead({ method, reads }: RouteSpec): boolean {
+  return method === 'GET' || method === 'QUERY' || reads === true;
 }
 
 /** Public routes are answered whoever asks. */

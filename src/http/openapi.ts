@@ -33,6 +33,7 @@ const TAGS: Readonly<Record<string, string>> = {
   items: 'An item is a set of named JSON values under a key of a collection.',
   attributes: 'An attribute is one named value of an item, read and written by itself.',
   changes: 'Every commit can be read later from the log, or heard of at once on a stream of Server-Sent Events.',
+  sessions: 'A session is a client’s named, leased presence; what it has goes with it in one commit.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
@@ -56,6 +57,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
     description: 'The script’s name: an item key, percent-encoded.',
     schema: { type: 'string', minLength: 1, maxLength: limits.itemKeyBytesMax },
   },
+  session: { description: 'The session’s id, or its name.', schema: NAME },
   code: { description: 'The `code` of a problem.', schema: { type: 'string' } },
 };
 
@@ -82,6 +84,11 @@ const REQUEST_HEADERS: Readonly<Record<HeaderName, { description: string; schema
   'Stargus-Min-Revision': {
     description: `Answer only from a state that has this revision, so that one reads one’s own writes; 503 after ${limits.minRevisionWaitMs} ms without it.`,
     schema: { type: 'integer', format: 'int64', minimum: 0 },
+  },
+  'Stargus-Session': {
+    description:
+      '`<session>;epoch=<n>`: the session that speaks. It is renewed, and refused if it has ended or was resumed elsewhere.',
+    schema: { type: 'string' },
   },
   'Last-Event-ID': {
     description: 'The id of the last event that was received: the stream goes on after it. Beats `since`.',
@@ -186,7 +193,7 @@ function operation(spec: RouteSpec, schemas: Schemas): Described {
   const parameters = [
     ...pathParametersOf(spec).map((name) => ({ $ref: `#/components/parameters/${pathComponent(name)}` })),
     ...queryParameters(spec, schemas),
-    ...(spec.headers ?? []).map((name) => ({ $ref: `#/components/parameters/${headerComponent(name)}` })),
+    ...requestHeaders(spec).map((name) => ({ $ref: `#/components/parameters/${headerComponent(name)}` })),
   ];
   return {
     operationId: spec.operationId,
@@ -282,7 +289,7 @@ function sharedParameters(specs: readonly RouteSpec[]): Described {
     if (!described) throw new Error(`The path parameter ${name} is not described in openapi.ts.`);
     parameters[pathComponent(name)] = { name, in: 'path', required: true, ...described };
   }
-  for (const name of new Set(specs.flatMap(({ headers }) => headers ?? []))) {
+  for (const name of new Set(specs.flatMap(requestHeaders))) {
     parameters[headerComponent(name)] = { name, in: 'header', ...REQUEST_HEADERS[name] };
   }
   return parameters;
@@ -290,6 +297,12 @@ function sharedParameters(specs: readonly RouteSpec[]): Described {
 
 function pathParametersOf({ path }: RouteSpec): string[] {
   return [...path.matchAll(/:(\w+)/g)].map(([, name]) => name as string);
+}
+
+/** Any call about a pool may name its session. */
+function requestHeaders(spec: RouteSpec): readonly HeaderName[] {
+  const { headers = [] } = spec;
+  return isAboutPool(spec) && !headers.includes('Stargus-Session') ? [...headers, 'Stargus-Session'] : headers;
 }
 
 const pathComponent = (name: string) => `Path${name[0]?.toUpperCase()}${name.slice(1)}`;

@@ -130,7 +130,12 @@ export class PoolsController {
 
   async #write(call: Call<unknown, z.output<typeof schema.poolBody>>, create: boolean): Promise<void> {
     const pool = checkOwnName('pool', call.params.pool as string);
-    const command = describePool({ subject: call.subject, description: call.body.description, create });
+    const command = describePool({
+      subject: call.subject,
+      writer: call.writer,
+      description: call.body.description,
+      create,
+    });
     const shape = shaped(
       call,
       (answer: { epoch: string; revision: number; created: boolean; description: string | undefined }): Reply => {

@@ -56,6 +56,7 @@ export class QueriesController {
     method: 'POST',
     path: '/v1/pools/:pool/collections/:collection/query',
     operationId: 'queryItems',
+    reads: true,
     tag: 'items',
     summary: 'Query items, or aggregate over them',
     description:

@@ -5,6 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
+import type { Writer } from '../engine/sessions/writer.js';
 import type { Subject } from '../engine/subject.js';
 
 export type Method = 'GET' | 'QUERY' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
@@ -26,6 +27,8 @@ export interface RouteSpec {
   readonly headers?: readonly HeaderName[];
   /** The answer is a stream of Server-Sent Events. */
   readonly streaming?: boolean;
+  /** A read, though its method isn't that of one: a session that it names is renewed beforehand. */
+  readonly reads?: boolean;
   /** Answered without a token even where one is required. */
   readonly public?: boolean;
 }
@@ -54,7 +57,8 @@ export type HeaderName =
   | 'Idempotency-Key'
   | 'Prefer'
   | 'Stargus-Min-Revision'
-  | 'Last-Event-ID';
+  | 'Last-Event-ID'
+  | 'Stargus-Session';
 
 /** One request, checked against its route. */
 export interface Call<Query = unknown, Body = unknown> {
@@ -66,6 +70,8 @@ export interface Call<Query = unknown, Body = unknown> {
   /** The body's media type; empty without a body. */
   readonly mediaType: string;
   readonly subject: Subject;
+  /** What the request says of its session. */
+  readonly writer: Writer | undefined;
 }
 
 export type Handler = (call: Call<never, never>) => unknown;

@@ -100,11 +100,16 @@ class MysqlSession implements Session {
     return (result as { insertId: number }).insertId;
   }
 
-  async lookup(select: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<Row[]> {
+  async lookup(
+    select: string,
+    columns: readonly string[],
+    tuples: readonly (readonly Value[])[],
+    lock = '',
+  ): Promise<Row[]> {
     const rows: Row[] = [];
     for (const { rows: chunk } of chunks(tuples)) {
       const { where, parameters } = anyOf(columns, chunk);
-      rows.push(...(await this.all(`${select} WHERE ${where}`, parameters)));
+      rows.push(...(await this.all(`${select} WHERE ${where}${lock}`, parameters)));
     }
     return rows;
   }

@@ -60,8 +60,8 @@ class SqliteSession implements Session {
     return settle(() => Number(statement.run(...row).lastInsertRowid));
   }
 
-  lookup(select: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<Row[]> {
-    const statement = this.#prepare(`${select} WHERE ${columns.map((c) => `${c} = ?`).join(' AND ')}`);
+  lookup(select: string, columns: readonly string[], tuples: readonly (readonly Value[])[], lock = ''): Promise<Row[]> {
+    const statement = this.#prepare(`${select} WHERE ${columns.map((c) => `${c} = ?`).join(' AND ')}${lock}`);
     return settle(() => {
       const rows: Row[] = [];
       for (const tuple of tuples) rows.push(...(statement.all(...tuple) as Row[]));

@@ -24,8 +24,13 @@ export interface Session {
   insertNew(table: string, columns: readonly string[], rows: readonly (readonly Value[])[]): Promise<void>;
   /** Inserts one row and answers its generated id. */
   insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number>;
-  /** The rows whose `columns` equal one of the tuples. `select` is the statement up to and without WHERE. */
-  lookup(select: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<Row[]>;
+  /** The rows whose `columns` equal one of the tuples. `select` is the statement up to and without WHERE, `lock` its end. */
+  lookup(
+    select: string,
+    columns: readonly string[],
+    tuples: readonly (readonly Value[])[],
+    lock?: string,
+  ): Promise<Row[]>;
   /** The one row that `base` selects, beside each row of `join` whose keys equal one of the tuples; alone when none does. At one moment. */
   beside(base: Base, join: Join, tuples: readonly (readonly Value[])[]): Promise<Row[]>;
   /** Deletes the rows whose `columns` equal one of the tuples. */

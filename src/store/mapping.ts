@@ -1,5 +1,14 @@
 /** Rows of the tables as the engine's records, and back. */
-import type { IndexEntry, LogRow, PoolHead, StoredAnswer, StoredIndex, StoredItem } from '../engine/ports.js';
+import type {
+  IndexEntry,
+  LogRow,
+  PoolHead,
+  SessionAnswer,
+  StoredAnswer,
+  StoredIndex,
+  StoredItem,
+  StoredSession,
+} from '../engine/ports.js';
 import type { Collection } from '../engine/state/model.js';
 import type { Row, Value } from './dialect.js';
 
@@ -53,6 +62,21 @@ export const ANSWER_COLUMNS = [
   'body',
   'expires_at',
 ];
+
+export const SESSION_COLUMNS = [
+  'pool_id',
+  'id',
+  'name',
+  'epoch',
+  'subject',
+  'ttl_ms',
+  'expires_at',
+  'wake_at',
+  'ended',
+  'last_sequence',
+  'memento',
+];
+export const SESSION_ANSWER_COLUMNS = ['pool_id', 'session_id', 'sequence', 'status', 'headers', 'body'];
 
 /** Item keys are text in SQLite and bytes in MySQL. */
 export function text(value: unknown): string {
@@ -162,4 +186,34 @@ export function toIndex(row: Row): StoredIndex {
 
 export function toEntry(row: Row): IndexEntry {
   return { indexId: row.index_id as number, sortKey: row.sort_key as Buffer, key: text(row.item_key) };
+}
+
+export function toSession(row: Row): StoredSession {
+  return {
+    id: row.id as string,
+    name: row.name as string,
+    epoch: row.epoch as number,
+    subject: row.subject as string,
+    ttlMs: row.ttl_ms as number,
+    expiresAt: row.expires_at as number,
+    wakeAt: row.wake_at as number | null,
+    ended: row.ended === 1,
+    lastSequence: row.last_sequence as number,
+    memento: row.memento as string | null,
+  };
+}
+
+export function fromSession(poolId: number, session: StoredSession): Value[] {
+  const { id, name, epoch, subject, ttlMs, expiresAt, wakeAt, ended, lastSequence, memento } = session;
+  return [poolId, id, name, epoch, subject, ttlMs, expiresAt, wakeAt, ended ? 1 : 0, lastSequence, memento];
+}
+
+export function toSessionAnswer(row: Row): SessionAnswer {
+  return {
+    session: row.session_id as string,
+    sequence: row.sequence as number,
+    status: row.status as number,
+    headers: row.headers as string,
+    body: row.body as string,
+  };
 }

@@ -92,7 +92,7 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         subject: name(255),
         /** Milliseconds since 1970, by the database's clock. */
         time: number,
-        /** `expired`, where nobody deleted the item. */
+        /** Why the item changed, where nobody asked for it: `expired`, `timeout`, `broken`. */
         reason: name(8, nullable),
       },
     }),
@@ -141,6 +141,45 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         expires_at: number,
       },
       indices: [{ name: 'stored_answer_expiry', columns: ['expires_at'] }],
+    }),
+    new EntitySchema({
+      name: 'session',
+      withoutRowid: true,
+      columns: {
+        pool_id: { ...number, ...primary },
+        id: name(128, primary),
+        /** Equal to the id where the client gave none. */
+        name: name(128),
+        /** Rises with each resumption; who names an older one is fenced off. */
+        epoch: number,
+        subject: name(255),
+        ttl_ms: number,
+        /** When the lease is over; of an ended session, when it is forgotten. By the database's clock. */
+        expires_at: number,
+        /** When one of its locks has waited long enough or is to be broken; may be too early. */
+        wake_at: column('bigint', nullable),
+        /** 1 for one whose lease is over and whose sequence and memento are kept for its return. */
+        ended: small,
+        last_sequence: number,
+        /** JSON: the client's own note. */
+        memento: long('mediumtext', nullable),
+      },
+      indices: [
+        { name: 'session_name', unique: true, columns: ['pool_id', 'name'] },
+        { name: 'session_expiry', columns: ['expires_at'] },
+        { name: 'session_wake', columns: ['wake_at'] },
+      ],
+    }),
+    new EntitySchema({
+      name: 'session_answer',
+      columns: {
+        pool_id: { ...number, ...primary },
+        session_id: name(128, primary),
+        sequence: { ...number, ...primary },
+        status: small,
+        headers: long('text'),
+        body: long('longtext'),
+      },
     }),
   ];
 }

@@ -7,6 +7,7 @@ import type {
   ItemChangeRequest,
   ItemPlace,
   ItemSource,
+  LeaseRef,
   LogPage,
   LogRequest,
   PoolContent,
@@ -16,12 +17,14 @@ import type {
   Store,
   StoredIndex,
   StoredItem,
+  StoredSession,
   StoreTransaction,
 } from '../engine/ports.js';
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
 import { headById, readItemChange, readLog, readRange } from './reads.js';
+import { clockOf, deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
 import { SqlTransaction } from './transaction.js';
 
 export class SqlStore implements Store {
@@ -201,6 +204,15 @@ export class SqlStore implements Store {
         await removeEntries(session, id, entries.map(toEntry));
         return entries.length;
       }
+      const sessions = await session.all('SELECT id FROM session WHERE pool_id = ? LIMIT ?', [id, limit]);
+      if (sessions.length > 0) {
+        await deleteSessions(
+          session,
+          id,
+          sessions.map((row) => row.id as string),
+        );
+        return sessions.length;
+      }
       await session.run('DELETE FROM collection_index WHERE pool_id = ?', [id]);
       await session.run('DELETE FROM collection WHERE pool_id = ?', [id]);
       return session.run('DELETE FROM pool WHERE id = ?', [id]);
@@ -215,10 +227,23 @@ export class SqlStore implements Store {
     return this.database.write((session) => purgeIndex(session, poolId, indexId, limit));
   }
 
+  session(poolId: number, idOrName: string): Promise<{ session: StoredSession | undefined; now: number }> {
+    return this.database.read(async (session) => {
+      const [found] = await readSessions(session, poolId, [idOrName], '');
+      return { session: found, now: await clockOf(session) };
+    });
+  }
+
+  renewLeases(leases: readonly LeaseRef[]): Promise<{ sessions: (StoredSession | undefined)[]; now: number }> {
+    return this.database.write((session) => renewLeases(session, leases));
+  }
+
+  dueSessions(limit: number): Promise<{ pool: string; poolId: number; sessions: string[] }[]> {
+    return this.database.read((session) => readDueSessions(session, limit));
+  }
+
   now(): Promise<number> {
-    return this.database.read(
-      async (session) => (await session.all(`SELECT ${session.clock} AS now`, []))[0]?.now as number,
-    );
+    return this.database.read(clockOf);
   }
 
   close(): Promise<void> {

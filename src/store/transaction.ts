@@ -9,9 +9,11 @@ import type {
   LogRequest,
   PoolHead,
   RangeRequest,
+  SessionAnswer,
   StoredAnswer,
   StoredIndex,
   StoredItem,
+  StoredSession,
   StoreTransaction,
 } from '../engine/ports.js';
 import type { KeyRange } from '../engine/state/key-order.js';
@@ -31,6 +33,7 @@ import {
   toHead,
 } from './mapping.js';
 import { readItems, readLog, readRange } from './reads.js';
+import * as sessions from './sessions.js';
 
 export class SqlTransaction implements StoreTransaction {
   constructor(private readonly session: Session) {}
@@ -204,5 +207,28 @@ export class SqlTransaction implements StoreTransaction {
       key,
       columns: ANSWER_COLUMNS.slice(key.length),
     });
+  }
+
+  sessions(poolId: number, idsOrNames: readonly string[]): Promise<StoredSession[]> {
+    return sessions.readSessions(this.session, poolId, idsOrNames, this.session.forUpdate);
+  }
+
+  saveSessions(poolId: number, saved: readonly StoredSession[]): Promise<void> {
+    return sessions.saveSessions(this.session, poolId, saved);
+  }
+
+  deleteSessions(poolId: number, ids: readonly string[]): Promise<void> {
+    return sessions.deleteSessions(this.session, poolId, ids);
+  }
+
+  sessionAnswers(
+    poolId: number,
+    batches: readonly { readonly session: string; readonly sequence: number }[],
+  ): Promise<SessionAnswer[]> {
+    return sessions.readSessionAnswers(this.session, poolId, batches);
+  }
+
+  keepSessionAnswers(poolId: number, answers: readonly SessionAnswer[], kept: number): Promise<void> {
+    return sessions.keepSessionAnswers(this.session, poolId, answers, kept);
   }
 }

@@ -6,6 +6,7 @@
 import type { Problem } from '../errors.js';
 import type { Store, StoredItem } from '../ports.js';
 import type { Selection } from '../query/run.js';
+import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
 import type { Draft } from './draft.js';
 import type { KeyRange } from './key-order.js';
@@ -20,6 +21,12 @@ export interface Command<Answer> {
   readonly epoch?: string | undefined;
   /** Judged and answered as if for good, but never applied. */
   readonly dryRun?: boolean;
+  /** The session that the client names: it must live, and the request renews it. */
+  readonly writer?: Writer | undefined;
+  /** Ids or names of sessions that it looks at. */
+  readonly sessions?: readonly string[];
+  /** It writes system collections that clients don't. */
+  readonly isUpkeep?: boolean;
   /** Reads what `decide` will need and can't be named beforehand. */
   readonly explore?: (explorer: Explorer) => Promise<void>;
   /**
@@ -59,6 +66,8 @@ export interface Explorer {
   matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }>;
   /** Leaves up to `limit` items whose time is over to the draft and answers their keys. */
   expired(collection: string, limit: number): Promise<string[]>;
+  /** Leaves the items to the draft. */
+  load(refs: readonly ItemRef[]): Promise<void>;
   range(collection: string, range: KeyRange, limit: number): Promise<{ items: StoredItem[]; more: boolean }>;
 }
 

@@ -6,8 +6,20 @@ import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import type { StoredSession } from '../ports.js';
+import { checkSession, findSession, type SessionStates } from '../sessions/session-states.js';
+import type { Writer } from '../sessions/writer.js';
+import type { Subject } from '../subject.js';
 import { DICTIONARY, entryRef, isSystemName, tallyCollections } from './collections.js';
-import { type Attributes, type Change, type Collection, changeBetween, type ItemRef, ItemState } from './model.js';
+import {
+  type Attributes,
+  type Cause,
+  type Change,
+  type Collection,
+  changeBetween,
+  type ItemRef,
+  ItemState,
+} from './model.js';
 import { encodeAttributes } from './operations.js';
 
 /** One string for an item of a pool. A collection's name holds no slash. */
@@ -32,6 +44,9 @@ export class GroupState {
     public revision: number,
     private readonly stored: ReadonlyMap<string, Collection>,
     public description: string | undefined,
+    /** The database's clock. */
+    readonly now: number,
+    readonly sessions: SessionStates,
   ) {}
 
   /** A collection by name, dropped ones included. */
@@ -56,6 +71,8 @@ interface Touched {
 
 export class Draft {
   readonly #touched = new Map<string, Touched>();
+  /** Sessions as the command leaves them; undefined where it forgets one. */
+  readonly #sessions = new Map<string, StoredSession | undefined>();
   /** Set by a command to give the pool another description; `null` removes it. */
   description: string | null | undefined;
   #cost = 0;
@@ -72,11 +89,32 @@ export class Draft {
     return this.group.revision + 1;
   }
 
-  /** Deletes an item whose time is over. */
-  expire(ref: ItemRef): void {
-    this.write(ref, undefined);
-    const touched = this.#touched.get(refId(ref));
-    if (touched?.change) touched.change = { ...touched.change, reason: 'expired' };
+  /** The database's clock. */
+  get now(): number {
+    return this.group.now;
+  }
+
+  /** Judges what the client says of its session, and renews it. */
+  admit({ session: ref }: Writer, subject: Subject): void {
+    if (!ref) return;
+    const session = checkSession(this.session(ref.session), ref, subject, this.now);
+    this.group.sessions.renew(session, this.now);
+  }
+
+  /** A session by its id or name, among those that the command looks at. */
+  session(idOrName: string): StoredSession | undefined {
+    const own = findSession(this.#sessions, idOrName);
+    if (own) return own;
+    const session = this.group.sessions.find(idOrName);
+    return session && this.#sessions.has(session.id) ? undefined : session;
+  }
+
+  saveSession(session: StoredSession): void {
+    this.#sessions.set(session.id, session);
+  }
+
+  forgetSession(id: string): void {
+    this.#sessions.set(id, undefined);
   }
 
   item(ref: ItemRef): ItemState | undefined {
@@ -91,9 +129,14 @@ export class Draft {
   /**
    * Gives the item other attributes, or none at all. Answers the difference that this made. `growth` is by how many bytes
    * the item's JSON text grew at most, where the caller knows: many small operations on a large item of one command
-   * then don't encode it each time.
+   * then don't encode it each time. `reason` is told where nobody asked for it.
    */
-  write(ref: ItemRef, attributes: Attributes | undefined, growth = Number.POSITIVE_INFINITY): Change | undefined {
+  write(
+    ref: ItemRef,
+    attributes: Attributes | undefined,
+    growth = Number.POSITIVE_INFINITY,
+    reason?: Cause,
+  ): Change | undefined {
     const before = this.item(ref);
     const id = refId(ref);
     const touched = this.#touched.get(id);
@@ -116,7 +159,13 @@ export class Draft {
       // What comes back to where it was has not changed, and keeps its revision.
       if (!touched.change) touched.state = touched.original;
     }
+    if (reason) this.#explain(id, reason);
     return change;
+  }
+
+  #explain(id: string, reason: Cause): void {
+    const touched = this.#touched.get(id);
+    if (touched?.change) touched.change = { ...touched.change, reason };
   }
 
   collection(name: string): Collection | undefined {
@@ -214,6 +263,10 @@ export class Draft {
     group.exists = true;
     for (const [id, { state }] of this.#touched) group.items.set(id, state);
     for (const collection of collections) group.collections.set(collection.name, collection);
+    for (const [id, session] of this.#sessions) {
+      if (session) group.sessions.save(session);
+      else group.sessions.delete(id);
+    }
     if (this.description !== undefined) group.description = this.description ?? undefined;
     if (this.dropsPool) group.dropped = true;
     if (changes.length > 0) group.revision += 1;

@@ -10,8 +10,8 @@ import { Draft, type GroupState, refId } from './draft.js';
 import { entryOf, sortKeyOfTime } from './indexes.js';
 import { itemPages } from './item-pages.js';
 import type { KeyRange } from './key-order.js';
-import { stateOf } from './loading.js';
-import type { Collection } from './model.js';
+import { loadItems, stateOf } from './loading.js';
+import type { Collection, ItemRef } from './model.js';
 import type { Replica } from './replica.js';
 
 export interface ExploringOptions {
@@ -25,8 +25,6 @@ export class Exploring implements Explorer {
     private readonly replica: Replica | undefined,
     private readonly tx: StoreTransaction,
     private readonly definitions: Definitions,
-    /** The database's clock. */
-    private readonly now: number,
     private readonly options: ExploringOptions,
   ) {}
 
@@ -86,6 +84,11 @@ export class Exploring implements Explorer {
     return { keys: page.items.map(({ key }) => key), more: page.more };
   }
 
+  async load(refs: readonly ItemRef[]): Promise<void> {
+    const { tx, replica, state } = this;
+    await loadItems([{ touches: refs }], state, replica, tx);
+  }
+
   async range(collection: string, range: KeyRange, limit: number): Promise<{ items: StoredItem[]; more: boolean }> {
     const stored = this.#stored(collection);
     if (!stored) return { items: [], more: false };
@@ -105,10 +108,10 @@ export class Exploring implements Explorer {
     const keys: string[] = [];
     const [stale, moved]: [IndexEntry[], IndexEntry[]] = [[], []];
     const bounds = { limit, bytesMax: limits.commitBytesMax / 4 };
-    for (const { entry, item } of await this.tx.due(poolId, index.stored, sortKeyOfTime(this.now + 1), bounds)) {
+    for (const { entry, item } of await this.tx.due(poolId, index.stored, sortKeyOfTime(this.state.now + 1), bounds)) {
       const state = item && stateOf(item);
       const proper = item && state && entryOf(index, entry.key, state.attributes, item.changedAt);
-      if (state && proper && proper.sortKey.compare(sortKeyOfTime(this.now)) <= 0) {
+      if (state && proper && proper.sortKey.compare(sortKeyOfTime(this.state.now)) <= 0) {
         this.state.items.set(refId({ collection, key: entry.key }), state);
         keys.push(entry.key);
         if (!proper.sortKey.equals(entry.sortKey)) stale.push(entry);

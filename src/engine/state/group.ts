@@ -8,6 +8,7 @@ import type { Definitions } from '../dictionary/definitions.js';
 import { errorTable, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { PoolContent, PoolHead, StoredAnswer, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
+import { SessionStates } from '../sessions/session-states.js';
 import { Turns, turn } from '../turn.js';
 import { isSystemName } from './collections.js';
 import { type Command, type Settled, Unprepared } from './commands.js';
@@ -94,6 +95,8 @@ export async function judgeGroup(
     head?.revision ?? 0,
     replica?.collections ?? new Map(),
     head?.description,
+    now,
+    await loadSessions(group, head, tx),
   );
   const answers = await storedAnswers(pool, group, tx, now);
   const loaded = await loadItems(
@@ -123,7 +126,7 @@ export async function judgeGroup(
       }
       command.reset?.();
       const { explore: look } = command;
-      const explore = look && (() => look(new Exploring(state, replica, tx, definitions, now, options)));
+      const explore = look && (() => look(new Exploring(state, replica, tx, definitions, options)));
       const { answer, changes } = await decide(command, explore, state, unique, definitions, options, telemetry);
       for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
@@ -145,6 +148,7 @@ export async function judgeGroup(
     }
   }
   const written = await write(pool, head, replica, state, commits, now, definitions, tx);
+  if (written.poolId > 0 && !written.dropped) await writeSessions(written.poolId, state.sessions, tx);
   if (kept.length > 0) await tx.keepAnswers(kept);
   return { verdicts, commits, replica, ...written };
 }
@@ -159,13 +163,13 @@ async function write(
   time: number,
   definitions: Definitions,
   tx: StoreTransaction,
-): Promise<Pick<Judged, 'created' | 'newCollections' | 'dropped' | 'described' | 'building'>> {
-  if (!state.exists) return { newCollections: [], dropped: false, building: false };
+): Promise<Pick<Judged, 'created' | 'newCollections' | 'dropped' | 'described' | 'building'> & { poolId: number }> {
+  if (!state.exists) return { poolId: 0, newCollections: [], dropped: false, building: false };
   const head = former ?? (await tx.createPool(pool, state.epoch));
   if (state.description !== head.description) await tx.describePool(head.id, state.description);
   if (state.dropped) {
     await tx.dropPool(head.id);
-    return { newCollections: [], dropped: true, building: false };
+    return { poolId: head.id, newCollections: [], dropped: true, building: false };
   }
   const touched: Collection[] = [];
   for (const collection of state.collections.values()) {
@@ -192,12 +196,33 @@ async function write(
   }
   const newCollections = touched.filter(({ name }) => state.collections.get(name)?.id === 0);
   return {
+    poolId: head.id,
     newCollections,
     dropped: false,
     building,
     described: { description: state.description },
     ...(former ? {} : { created: { head: { ...head, description: state.description }, collections: [] } }),
   };
+}
+
+/** The sessions that the group's commands name or look at. */
+async function loadSessions(
+  group: readonly Request[],
+  head: PoolHead | undefined,
+  tx: StoreTransaction,
+): Promise<SessionStates> {
+  const names = new Set<string>();
+  for (const { command } of group) {
+    if (command.writer?.session) names.add(command.writer.session.session);
+    for (const name of command.sessions ?? []) names.add(name);
+  }
+  return new SessionStates(head && names.size > 0 ? await tx.sessions(head.id, [...names]) : []);
+}
+
+async function writeSessions(poolId: number, { deleted, saved }: SessionStates, tx: StoreTransaction): Promise<void> {
+  // First, for a name may be another session's from now on.
+  if (deleted.length > 0) await tx.deleteSessions(poolId, deleted);
+  if (saved.length > 0) await tx.saveSessions(poolId, saved);
 }
 
 async function storedAnswers(
@@ -256,6 +281,7 @@ async function decide(
     // What is refused bears upon what else the command does.
     if (explore) await explore();
     const draft = new Draft(state, definitions);
+    if (command.writer) draft.admit(command.writer, command.subject);
     const finish = guarded(telemetry, () => begin(command, draft, options));
     const wishes = unique.wishes(draft);
     // Ops may hang on one another in a chain that takes a judging for each: after some, nobody gets what another gives up.

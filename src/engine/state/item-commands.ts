@@ -3,6 +3,7 @@ import { checkSystemItem } from '../dictionary/system-items.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Selection } from '../query/run.js';
+import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
 import { DICTIONARY, isSystemName } from './collections.js';
 import type { Command, Explorer, Settled } from './commands.js';
@@ -48,6 +49,7 @@ export interface WriteRequest {
   readonly bytes: number;
   readonly ops: readonly Op[];
   readonly conditions?: readonly Condition[];
+  readonly writer?: Writer | undefined;
   /** Only in this life of the pool. */
   readonly epoch?: string;
   /** False: ops that can't be applied are left out, the others are one commit. */
@@ -72,6 +74,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
     subject: request.subject,
     bytes: request.bytes,
     epoch: request.epoch,
+    writer: request.writer,
     dryRun: request.dryRun ?? false,
     touches,
     ...(checks && {
@@ -245,8 +248,9 @@ export function deleteMatching(request: {
   selection: Selection;
   limit?: number | undefined;
   expectCount?: number | undefined;
+  writer?: Writer | undefined;
 }): Command<DeleteAnswer> {
-  const { subject, collection, selection, expectCount } = request;
+  const { subject, collection, selection, expectCount, writer } = request;
   const limit = request.limit ?? limits.deleteItemsMax;
   // Whether others than so many match is seen by one more.
   const lookedFor = Math.max(limit, expectCount ?? 0);
@@ -256,6 +260,7 @@ export function deleteMatching(request: {
     subject,
     bytes: 256,
     touches: [],
+    writer,
     async explore(explorer) {
       const { keys, more } = await explorer.matching(collection, selection, lookedFor);
       if (more && request.limit === undefined && expectCount === undefined) {
@@ -296,7 +301,7 @@ export function expireItems(request: {
       keys = await explorer.expired(collection, limit);
     },
     decide(draft) {
-      for (const key of keys) draft.expire({ collection, key });
+      for (const key of keys) draft.write({ collection, key }, undefined, undefined, 'expired');
       return (settled) => ({ ...settled, expired: keys.length });
     },
   };

@@ -24,7 +24,7 @@ export interface Loaded {
 const READ_ITEMS = 64;
 
 export async function loadItems(
-  commands: readonly Command<unknown>[],
+  commands: readonly Pick<Command<unknown>, 'touches'>[],
   state: GroupState,
   replica: Replica | undefined,
   tx: StoreTransaction,

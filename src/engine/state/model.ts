@@ -59,9 +59,12 @@ export interface Change {
   readonly after: ItemState | undefined;
   /** What the item's revisions were before; absent when it is new. */
   readonly former: { readonly revision: number; readonly createdRevision: number } | undefined;
-  /** Why, where nobody asked for the change: the item's time was over; or, as a view sees it, it came into the view or left it. */
-  readonly reason?: 'expired' | 'entered' | 'left';
+  /** Why, where nobody asked for the change; or, as a view sees it, that the item came into the view or left it. */
+  readonly reason?: Cause | 'entered' | 'left';
 }
+
+/** Why something changed that nobody asked for: its time was over, it had waited long enough, or another broke it. Kept in the log. */
+export type Cause = 'expired' | 'timeout' | 'broken';
 
 /** All changes of one revision, seen together or not at all. */
 export interface Commit {

@@ -2,6 +2,7 @@
 import { checkSystemItem } from '../dictionary/system-items.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
 import { entryRef } from './collections.js';
 import type { Command, Settled } from './commands.js';
@@ -28,12 +29,14 @@ export function describeCollection(request: {
   collection: string;
   entry: CollectionEntry;
   replace: boolean;
+  writer?: Writer | undefined;
 }): Command<CollectionAnswer> {
   const ref = entryRef(request.collection);
   return {
     subject: request.subject,
     bytes: 1024,
     touches: [ref],
+    writer: request.writer,
     decide(draft) {
       const created = draft.collection(request.collection) === undefined;
       if (created && !request.replace)
@@ -71,14 +74,16 @@ export function dropCollection(request: {
   subject: Subject;
   collection: string;
   ifEmpty: boolean;
+  writer?: Writer | undefined;
 }): Command<Settled & { existed: boolean }> {
-  const { subject, collection, ifEmpty } = request;
+  const { subject, collection, ifEmpty, writer } = request;
   const ref = entryRef(collection);
   let found: ItemRef[] = [];
   return {
     subject,
     bytes: 256,
     touches: [ref],
+    writer,
     async explore(explorer) {
       const { items, more } = await explorer.range(collection, {}, ifEmpty ? 1 : limits.dropCollectionItemsMax);
       if (ifEmpty && items.length > 0)
@@ -112,9 +117,11 @@ export function describePool(request: {
   subject: Subject;
   description?: string | null | undefined;
   create: boolean;
+  writer?: Writer | undefined;
 }): Command<PoolAnswer> {
   return {
     subject: request.subject,
+    writer: request.writer,
     bytes: 1024,
     touches: [],
     decide(draft) {
@@ -141,9 +148,13 @@ export function ensurePool(request: { subject: Subject }): Command<Settled> {
 }
 
 /** Drops a pool with everything in it. */
-export function dropPool(request: { subject: Subject }): Command<Settled & { existed: boolean }> {
+export function dropPool(request: {
+  subject: Subject;
+  writer?: Writer | undefined;
+}): Command<Settled & { existed: boolean }> {
   return {
     subject: request.subject,
+    writer: request.writer,
     bytes: 256,
     touches: [],
     explore: () => Promise.resolve(),

@@ -239,6 +239,6 @@ export function rowsOf(commit: Commit, collectionId: (name: string) => number): 
     formerCreatedRevision: change.former?.createdRevision ?? null,
     subject: commit.subject,
     time: commit.time,
-    reason: change.reason === 'expired' ? 'expired' : null,
+    reason: change.reason === 'entered' || change.reason === 'left' ? null : (change.reason ?? null),
   }));
 }

@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import type { Writer } from '../sessions/writer.js';
 import { isSystemName } from '../state/collections.js';
 import type { Committer } from '../state/committer.js';
 import { type Op, type WriteAnswer, writeItems } from '../state/item-commands.js';
@@ -26,6 +27,7 @@ export interface ByteSource {
 
 export interface ImportRequest {
   readonly subject: Subject;
+  readonly writer?: Writer | undefined;
   /** So many lines, from the first, are passed over. */
   readonly skip: number;
   /** Makes the key of a line that has none. */
@@ -101,7 +103,7 @@ class Ended extends Error {
 }
 
 /** Problems that a command meets whatever its lines say. */
-const OF_ALL = new Set(['unavailable', 'unauthenticated', 'tooManyRequests']);
+const OF_ALL = new Set(['unavailable', 'unauthenticated', 'tooManyRequests', 'sessionFenced', 'lockLost', 'forbidden']);
 
 class Run {
   readonly #splitter: LineSplitter;
@@ -208,14 +210,14 @@ class Run {
 
   /** Waits for a node or database that can't take it now, for a while. A put that may have been applied is put again. */
   async #submit(entries: readonly Entry[], source: ByteSource): Promise<WriteAnswer> {
-    const { subject } = this.request;
+    const { subject, writer } = this.request;
     let bytes = 256;
     for (const entry of entries) bytes += entry.bytes * 2;
     const ops = entries.map(({ op }) => op as Op);
     for (let attempt = 1; ; attempt++) {
       try {
         // Without an Idempotency-Key there is no stored answer.
-        const command = writeItems({ subject, bytes, ops, atomic: false, epoch: this.begin.epoch });
+        const command = writeItems({ subject, writer, bytes, ops, atomic: false, epoch: this.begin.epoch });
         const submitted = await this.committer.submit(this.pool, command);
         return (submitted as { answer: WriteAnswer }).answer;
       } catch (error) {

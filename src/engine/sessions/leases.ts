@@ -1,0 +1,185 @@
+/**
+ * Leases are renewed by calls, by requests that name their session, and by streams while they are open. A renewal is no
+ * commit: it touches the session's row only. Renewals that come together share one transaction.
+ */
+import { Problem } from '../errors.js';
+import { type Clock, type LeaseRef, RetryTransaction, type Store, type StoredSession } from '../ports.js';
+import type { Reader } from '../state/reader.js';
+import type { Subject } from '../subject.js';
+import { checkSession, isOver, RENEWED_BELOW, type SessionRef } from './session-states.js';
+
+interface Waiting {
+  readonly lease: LeaseRef;
+  resolve(renewed: Renewed): void;
+  reject(reason: unknown): void;
+}
+
+interface Renewed {
+  readonly session: StoredSession | undefined;
+  readonly now: number;
+}
+
+/** A lease that this node has seen renewed. */
+interface Seen {
+  readonly session: StoredSession;
+  /** By this process's clock. */
+  readonly at: number;
+}
+
+/** A lease that streams hold. */
+interface Held {
+  readonly lease: LeaseRef;
+  readonly ttlMs: number;
+  streams: number;
+  /** By this process's clock. */
+  renewedAt: number;
+}
+
+/** How often the leases that streams hold are looked at: the shortest lasts a second. */
+const HOLD_EVERY_MS = 200;
+/** A lease that a stream holds is renewed when so much of it has passed. */
+const HELD_SHARE = 1 / 3;
+/** Leases that are remembered as renewed; beyond this all are forgotten, which costs a renewal each. */
+const SEEN_MAX = 20_000;
+const ATTEMPTS_MAX = 5;
+
+export class Leases {
+  #batch: Waiting[] = [];
+  #running = false;
+  readonly #seen = new Map<string, Seen>();
+  readonly #held = new Map<string, Held>();
+  #timer: NodeJS.Timeout | undefined;
+  #closing = false;
+
+  constructor(
+    private readonly store: Store,
+    private readonly reader: Reader,
+    private readonly clock: Clock,
+  ) {}
+
+  start(): void {
+    this.#timer = setInterval(() => this.#renewHeld(), HOLD_EVERY_MS).unref();
+  }
+
+  close(): void {
+    this.#closing = true;
+    clearInterval(this.#timer);
+  }
+
+  /** Leases that streams hold. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  /** A session by its id or name, and the database's clock. Refuses with `notFound` where it doesn't live. */
+  async find(pool: string, idOrName: string): Promise<{ session: StoredSession; now: number; poolId: number }> {
+    const { id: poolId } = await this.reader.current(pool);
+    const { session, now } = await this.store.session(poolId, idOrName);
+    if (!session || isOver(session, now)) throw noSession(idOrName);
+    return { session, now, poolId };
+  }
+
+  /** A request that names its session and commits nothing has come: renews the session, or refuses with `sessionFenced`. */
+  async touch(pool: string, ref: SessionRef, subject: Subject): Promise<StoredSession> {
+    const { id: poolId } = await this.reader.current(pool);
+    const seen = this.#seen.get(`${poolId}/${ref.session}`);
+    const now = this.clock.now();
+    if (seen && seen.session.epoch === ref.epoch && now - seen.at < seen.session.ttlMs * (1 - RENEWED_BELOW))
+      return checkSession(seen.session, ref, subject, seen.session.expiresAt - 1);
+    return this.#renewNamed(poolId, ref, subject);
+  }
+
+  /** Renews a lease from now on. `path` is how the call names the session, `ref` how its header does. */
+  async renew(pool: string, path: string, ref: SessionRef, subject: Subject): Promise<StoredSession> {
+    const { session, poolId } = await this.find(pool, path);
+    if (ref.session !== session.id && ref.session !== session.name) {
+      throw new Problem(
+        'badRequest',
+        `Stargus-Session names ${JSON.stringify(ref.session)}, and the path another session.`,
+      );
+    }
+    return this.#renewNamed(poolId, { ...ref, session: session.id }, subject);
+  }
+
+  /** A stream of the session is open until what this answers is called. */
+  hold(poolId: number, { id, epoch, ttlMs }: Pick<StoredSession, 'id' | 'epoch' | 'ttlMs'>): () => void {
+    const name = `${poolId}/${id}/${epoch}`;
+    const held = this.#held.get(name) ?? { lease: { poolId, session: id, epoch }, ttlMs, streams: 0, renewedAt: 0 };
+    held.streams++;
+    this.#held.set(name, held);
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      held.streams--;
+      if (held.streams === 0) this.#held.delete(name);
+    };
+  }
+
+  async #renewNamed(poolId: number, ref: SessionRef, subject: Subject): Promise<StoredSession> {
+    let { session, now } = await this.#enqueue({ poolId, session: ref.session, epoch: ref.epoch });
+    if (!session) {
+      // The header may give the name instead of the id.
+      const { session: named } = await this.store.session(poolId, ref.session);
+      if (named && named.id !== ref.session)
+        ({ session, now } = await this.#enqueue({ poolId, session: named.id, epoch: ref.epoch }));
+    }
+    const checked = checkSession(session, ref, subject, now);
+    if (this.#seen.size >= SEEN_MAX) this.#seen.clear();
+    this.#seen.set(`${poolId}/${ref.session}`, { session: checked, at: this.clock.now() });
+    return checked;
+  }
+
+  #enqueue(lease: LeaseRef): Promise<Renewed> {
+    return new Promise((resolve, reject) => {
+      this.#batch.push({ lease, resolve, reject });
+      if (this.#running) return;
+      this.#running = true;
+      setImmediate(() => void this.#drain());
+    });
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#batch.length > 0) {
+      const batch = this.#batch.splice(0, BATCH_MAX);
+      try {
+        const { sessions, now } = await this.#write(batch.map(({ lease }) => lease));
+        for (const [i, { resolve }] of batch.entries()) resolve({ session: sessions[i], now });
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.#running = false;
+  }
+
+  async #write(leases: readonly LeaseRef[]) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.store.renewLeases(leases);
+      } catch (error) {
+        if (!(error instanceof RetryTransaction) || attempt >= ATTEMPTS_MAX) throw error;
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * attempt));
+      }
+    }
+  }
+
+  #renewHeld(): void {
+    if (this.#closing) return;
+    const now = this.clock.now();
+    for (const held of this.#held.values()) {
+      if (now - held.renewedAt < held.ttlMs * HELD_SHARE) continue;
+      held.renewedAt = now;
+      // One that is over is met by the stream itself, in the log; a database that is away, by all who ask it.
+      this.#enqueue(held.lease).catch(() => {
+        held.renewedAt = 0;
+      });
+    }
+  }
+}
+
+/** Renewals that one transaction takes. */
+const BATCH_MAX = 500;
+
+export function noSession(idOrName: string): Problem {
+  return new Problem('notFound', `There is no session ${JSON.stringify(idOrName)}: it never was, or it has ended.`);
+}

@@ -1,0 +1,217 @@
+/**
+ * The commands on sessions: beginning, resuming and ending them, and what is done when their time is over. What a session
+ * has (its presence, its attachments) comes and goes with it in one commit.
+ */
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { StoredSession } from '../ports.js';
+import type { Command, Explorer, Settled } from '../state/commands.js';
+import type { Draft } from '../state/draft.js';
+import type { Json } from '../state/json.js';
+import { rangeOf } from '../state/key-order.js';
+import type { ItemRef } from '../state/model.js';
+import type { Subject } from '../subject.js';
+import {
+  ATTACHMENTS,
+  attachmentPrefix,
+  CLIENTS,
+  type ClientFacts,
+  clientAttributes,
+  clientRef,
+} from './session-items.js';
+import { checkOwner, checkSession, isOver, type SessionRef } from './session-states.js';
+
+export interface SessionRequest extends ClientFacts {
+  readonly subject: Subject;
+  /** Its id, if it is a new one. */
+  readonly id: string;
+  readonly name?: string | undefined;
+  readonly ttlMs?: number | undefined;
+}
+
+export interface SessionBegun extends Settled {
+  readonly session: StoredSession;
+  /** False: it was there before, and was resumed. */
+  readonly created: boolean;
+}
+
+/** Begins a session. A name that lives is refused; one that is only remembered is forgotten. */
+export function beginSession(request: SessionRequest): Command<SessionBegun> {
+  const { subject, name } = request;
+  const belongings = new Belongings();
+  return {
+    subject,
+    bytes: 1024,
+    touches: [clientRef(request.id)],
+    isUpkeep: true,
+    ...(name !== undefined && {
+      sessions: [name],
+      explore: (explorer: Explorer) => belongings.find(explorer, [name]),
+    }),
+    decide(draft) {
+      const former = name === undefined ? undefined : draft.session(name);
+      if (former && !isOver(former, draft.now)) {
+        throw new Problem(
+          'conflict',
+          `There is a session named ${JSON.stringify(name)}. PUT …/sessions/${name} resumes it.`,
+        );
+      }
+      if (former) belongings.end(draft, former, 'expired', false);
+      return begin(draft, request);
+    },
+  };
+}
+
+/** Resumes the session of a name, living or remembered, under a new epoch; begins one where there is none. */
+export function resumeSession(request: SessionRequest & { readonly name: string }): Command<SessionBegun> {
+  const { subject, name } = request;
+  const belongings = new Belongings();
+  return {
+    subject,
+    bytes: 1024,
+    touches: [clientRef(request.id)],
+    isUpkeep: true,
+    sessions: [name],
+    explore: (explorer) => belongings.find(explorer, [name]),
+    decide(draft) {
+      const former = draft.session(name);
+      if (!former) return begin(draft, request);
+      checkOwner(former, subject);
+      if (isOver(former, draft.now)) belongings.end(draft, former, 'expired', true);
+      const ttlMs = request.ttlMs ?? former.ttlMs;
+      const session: StoredSession = {
+        ...former,
+        epoch: former.epoch + 1,
+        ttlMs,
+        expiresAt: draft.now + ttlMs,
+        ended: false,
+      };
+      draft.saveSession(session);
+      const ref = clientRef(session.id);
+      draft.write(ref, clientAttributes(session, request, draft.now, draft.item(ref)?.attributes));
+      return (settled) => ({ ...settled, session, created: false });
+    },
+  };
+}
+
+function begin(draft: Draft, request: SessionRequest): (settled: Settled) => SessionBegun {
+  if ((draft.group.get(CLIENTS)?.items ?? 0) >= limits.sessionsPerPoolMax) {
+    throw new Problem('tooManyRequests', `A pool has at most ${limits.sessionsPerPoolMax} sessions.`, {
+      headers: { 'retry-after': '5' },
+    });
+  }
+  const ttlMs = request.ttlMs ?? limits.sessionTtlMsDefault;
+  const session: StoredSession = {
+    id: request.id,
+    name: request.name ?? request.id,
+    epoch: 1,
+    subject: request.subject.id,
+    ttlMs,
+    expiresAt: draft.now + ttlMs,
+    wakeAt: null,
+    ended: false,
+    lastSequence: 0,
+    memento: null,
+  };
+  draft.saveSession(session);
+  draft.write(clientRef(session.id), clientAttributes(session, request, draft.now));
+  return (settled) => ({ ...settled, session, created: true });
+}
+
+/** Ends a session and forgets it. `path` is how the call names it, `ref` how its header does. */
+export function endSession(request: {
+  readonly subject: Subject;
+  readonly path: string;
+  readonly ref: SessionRef;
+}): Command<Settled & { readonly session: string; readonly existed: boolean }> {
+  const { subject, path, ref } = request;
+  const belongings = new Belongings();
+  return {
+    subject,
+    bytes: 512,
+    touches: [],
+    isUpkeep: true,
+    sessions: [path, ref.session],
+    explore: (explorer) => belongings.find(explorer, [path]),
+    decide(draft) {
+      const session = draft.session(path);
+      if (!session || isOver(session, draft.now))
+        return (settled) => ({ ...settled, session: session?.id ?? path, existed: false });
+      checkNamed(draft, path, ref, subject);
+      belongings.end(draft, session, undefined, false);
+      return (settled) => ({ ...settled, session: session.id, existed: true });
+    },
+  };
+}
+
+/** The living session of the path, which the header must name as well. */
+export function checkNamed(draft: Draft, path: string, ref: SessionRef, subject: Subject): StoredSession {
+  const named = draft.session(ref.session);
+  const session = draft.session(path);
+  if (named?.id !== session?.id || (!session && path !== ref.session)) {
+    throw new Problem(
+      'badRequest',
+      `Stargus-Session names ${JSON.stringify(ref.session)}, and the path another session.`,
+    );
+  }
+  return checkSession(session, ref, subject, draft.now);
+}
+
+/** Does what is due of the sessions: ends those whose lease is over, and forgets those that were remembered long enough. */
+export function endDue(request: { readonly subject: Subject; readonly sessions: readonly string[] }): Command<Settled> {
+  const { subject, sessions } = request;
+  const belongings = new Belongings();
+  return {
+    subject,
+    bytes: 64 * sessions.length,
+    touches: [],
+    isUpkeep: true,
+    sessions,
+    explore: (explorer) => belongings.find(explorer, sessions),
+    decide(draft) {
+      for (const id of sessions) {
+        const session = draft.session(id);
+        if (!session) continue;
+        if (session.expiresAt > draft.now) continue;
+        if (session.ended) draft.forgetSession(session.id);
+        else belongings.end(draft, session, 'expired', true);
+      }
+      return (settled) => settled;
+    },
+  };
+}
+
+/** What sessions have and lose when they end, found before they are judged. */
+class Belongings {
+  readonly #attachments = new Map<string, ItemRef[]>();
+
+  async find(explorer: Explorer, sessions: readonly string[]): Promise<void> {
+    const draft = explorer.draft();
+    for (const idOrName of sessions) {
+      const id = draft.session(idOrName)?.id;
+      if (id === undefined) continue;
+      await explorer.load([clientRef(id)]);
+      const range = rangeOf({ prefix: attachmentPrefix(id) });
+      const { items } = await explorer.range(ATTACHMENTS, range, limits.attachmentsPerSessionMax);
+      this.#attachments.set(
+        id,
+        items.map(({ key }) => ({ collection: ATTACHMENTS, key })),
+      );
+    }
+  }
+
+  /** Takes everything from the session that it has. Remembered is what its client left and may come back for. */
+  end(draft: Draft, session: StoredSession, reason: 'expired' | undefined, isRemembered: boolean): void {
+    for (const ref of [...(this.#attachments.get(session.id) ?? []), clientRef(session.id)])
+      draft.write(ref, undefined, undefined, reason);
+    const { id, name, lastSequence, memento } = session;
+    if (isRemembered && (name !== id || lastSequence > 0 || memento !== null)) {
+      draft.saveSession({ ...session, ended: true, wakeAt: null, expiresAt: draft.now + limits.sessionMemoryMs });
+    } else draft.forgetSession(id);
+  }
+}
+
+/** The memento as a client left it. */
+export function mementoOf({ memento }: StoredSession): Json | undefined {
+  return memento === null ? undefined : (JSON.parse(memento) as Json);
+}

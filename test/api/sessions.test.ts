@@ -1,0 +1,226 @@
+/** Sessions: begun, named, resumed, renewed, ended; seen by others in `_clients`; and over when nobody renews them. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type Headers, pointersOf, Scenario } from '../support/scenario.js';
+import { databases, type Server, startServer } from '../support/server.js';
+
+const CLIENTS = 'P/collections/_clients/items';
+
+function named({ session, epoch }: { session: string; epoch: number }): Headers {
+  return { 'stargus-session': `${session};epoch=${epoch}` };
+}
+
+/** Waits until it is so; the test's own time-out ends what never is. */
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await sleep(50);
+}
+
+describe.each(databases)('sessions on $name', ({ name }) => {
+  let server: Server;
+  let scenario: Scenario;
+  beforeAll(async () => {
+    server = await startServer({ database: name });
+  });
+  const fresh = () => {
+    scenario = new Scenario(server);
+    return scenario;
+  };
+  const begin = async (body?: object) => (await scenario.calls(['POST P/sessions', body])).body;
+  const isGone = async (session: string) => (await scenario.call(`GET ${CLIENTS}/${session}`)).status === 404;
+
+  it('begins one with a commit, and shows it to others', async () => {
+    fresh();
+    const answer = await scenario.call('POST P/sessions', { name: 'kiosk', ttlMs: 5000, meta: { floor: 2 } });
+    expect(answer.status).toBe(201);
+    const { session } = answer.body;
+    expect(answer.body).toEqual({
+      ...{ session: expect.stringMatching(/^[0-9a-f-]{36}$/), name: 'kiosk', epoch: 1, revision: 1 },
+      ...{ expiresInMs: 5000, ttlMs: 5000, lastSequence: 0 },
+    });
+    expect(answer.headers).toMatchObject({
+      location: scenario.path(`P/sessions/${session}`),
+      'stargus-revision': '1',
+      'stargus-cursor': await scenario.cursor(),
+    });
+    await scenario.play([
+      [
+        `GET ${CLIENTS}/${session}`,
+        undefined,
+        200,
+        {
+          attributes: {
+            name: 'kiosk',
+            epoch: 1,
+            subject: 'anonymous',
+            meta: { floor: 2 },
+            since: expect.stringMatching(/^\d{4}-.*Z$/),
+            address: '127.0.0.1',
+          },
+        },
+      ],
+      [`GET P/sessions/${session}`, undefined, 200, { name: 'kiosk', meta: { floor: 2 }, subject: 'anonymous' }],
+      ['GET P/sessions/kiosk', undefined, 200, { session, epoch: 1, lastSequence: 0, ttlMs: 5000 }],
+      ['GET P', undefined, 200, { collections: 0, items: 0 }],
+    ]);
+  });
+
+  it('needs nothing to begin one, and calls it by its id', async () => {
+    fresh();
+    const { session, name: called, ttlMs, expiresInMs } = await begin();
+    expect({ called, ttlMs, expiresInMs }).toEqual({ called: session, ttlMs: 30_000, expiresInMs: 30_000 });
+  });
+
+  it('refuses a name that lives, and resumes it under a higher epoch', async () => {
+    fresh();
+    const first = await begin({ name: 'worker', meta: 'a' });
+    await scenario.refused(409, 'conflict', 'POST P/sessions', { name: 'worker' });
+    const second = (await scenario.calls(['PUT P/sessions/worker', { ttlMs: 60_000 }])).body;
+    expect(second).toMatchObject({ session: first.session, epoch: 2, ttlMs: 60_000, lastSequence: 0 });
+    await scenario.play([
+      [`GET ${CLIENTS}/${first.session}`, undefined, 200, { revision: 2, createdRevision: 1 }],
+      ['POST P/sessions/worker/renew', undefined, 409, { code: 'sessionFenced', epoch: 2 }, named(first)],
+      ['DELETE P/sessions/worker', undefined, 409, { code: 'sessionFenced' }, named(first)],
+      ['PUT C/items/a', { attributes: {} }, 409, { code: 'sessionFenced' }, named(first)],
+      ['GET C/items/a', undefined, 409, { code: 'sessionFenced' }, named(first)],
+      ['POST P/sessions/worker/renew', undefined, 200, { epoch: 2, expiresInMs: 60_000 }, named(second)],
+      ['PUT P/sessions/other', undefined, 201, { epoch: 1, name: 'other' }],
+    ]);
+    expect((await scenario.attributes('a')) === undefined).toBe(true);
+  });
+
+  it('renews without a commit', async () => {
+    fresh();
+    const session = await begin({ name: 's' });
+    await scenario.calls(
+      [`POST P/sessions/${session.session}/renew`, undefined, named(session)],
+      ['POST P/sessions/s/renew', undefined, { 'stargus-session': 's;epoch=1' }],
+    );
+    expect(await scenario.revision()).toBe(1);
+  });
+
+  it('ends with DELETE, and says so where it was over', async () => {
+    fresh();
+    const session = await begin({ name: 's' });
+    await scenario.play([
+      ['DELETE P/sessions/s', undefined, 200, { session: session.session, revision: 2, existed: true }, named(session)],
+      ['DELETE P/sessions/s', undefined, 200, { revision: 2, existed: false }, named(session)],
+      ['GET P/sessions/s', undefined, 404, { code: 'notFound' }],
+      ['POST P/sessions/s/renew', undefined, 404, { code: 'notFound' }, named(session)],
+      ['PUT C/items/a', { attributes: {} }, 409, { code: 'sessionFenced' }, named(session)],
+      ['POST P/sessions', { name: 's' }, 201, { epoch: 1 }],
+    ]);
+    expect(await isGone(session.session)).toBe(true);
+  });
+
+  it('ends when nobody renews it, and tells why', async () => {
+    fresh();
+    const since = await begin({ ttlMs: 1000 });
+    const watcher = await scenario.watch('P/changes/stream?collection=_clients&since=start');
+    await until(() => isGone(since.session));
+    const isChanges = ({ event }: { event: string }) => event === 'changes';
+    const events = [await watcher.next(isChanges), await watcher.next(isChanges)];
+    expect(events.map(({ data }) => data)).toMatchObject([
+      { changes: [{ op: 'add', key: since.session }] },
+      { subject: 'system', changes: [{ op: 'delete', key: since.session, reason: 'expired' }] },
+    ]);
+    watcher.close();
+    await scenario.refused(409, 'sessionFenced', 'PUT C/items/a', { attributes: {} }, named(since));
+  });
+
+  it('lives while requests name it, reads and writes, also where they commit nothing', async () => {
+    fresh();
+    const session = await begin({ ttlMs: 1000 });
+    const began = performance.now();
+    for (let i = 0; performance.now() - began < 2500; i++) {
+      await scenario.calls(
+        i % 2 === 0
+          ? ['GET C/items', undefined, named(session)]
+          : ['PUT C/items/a', { attributes: { x: 1 } }, named(session)],
+      );
+      await sleep(200);
+    }
+    expect(await isGone(session.session)).toBe(false);
+    expect(await scenario.revision()).toBe(2);
+    await until(() => isGone(session.session));
+  });
+
+  it('remembers a name whose lease ran out, and forgets it where another begins it', async () => {
+    fresh();
+    const first = await begin({ name: 'n', ttlMs: 1000 });
+    await until(() => isGone(first.session));
+    const second = (await scenario.calls(['PUT P/sessions/n'])).body;
+    expect(second).toMatchObject({ session: first.session, epoch: 2, ttlMs: 1000 });
+    await until(() => isGone(first.session));
+    const third = (await scenario.calls(['POST P/sessions', { name: 'n' }])).body;
+    expect(third).toMatchObject({ epoch: 1 });
+    expect(third.session).not.toBe(first.session);
+  });
+
+  it('begins one once under an Idempotency-Key', async () => {
+    fresh();
+    const key = { 'idempotency-key': 'k' };
+    const first = await scenario.calls(['POST P/sessions', { name: 'n' }, key]);
+    const second = await scenario.calls(['POST P/sessions', { name: 'n' }, key]);
+    expect(second.body).toEqual(first.body);
+    expect(await scenario.revision()).toBe(1);
+  });
+
+  it('keeps them apart in different pools', async () => {
+    fresh();
+    const session = await begin({ name: 'n' });
+    const other = new Scenario(server);
+    await other.fill({ a: {} });
+    await other.refused(409, 'sessionFenced', 'PUT C/items/a', { attributes: { x: 1 } }, named(session));
+    await other.refused(409, 'sessionFenced', 'GET C/items/a', undefined, named(session));
+  });
+
+  it.each<[body: unknown, status: number, code: string, pointer?: string]>([
+    [{ ttlMs: 999 }, 400, 'badRequest', '/ttlMs'],
+    [{ ttlMs: 600_001 }, 400, 'badRequest', '/ttlMs'],
+    [{ ttlMs: 1000.5 }, 400, 'badRequest', '/ttlMs'],
+    [{ name: '_mine' }, 400, 'invalidName'],
+    [{ name: 'a b' }, 400, 'invalidName'],
+    [{ name: '' }, 400, 'invalidName'],
+    [{ meta: 'x'.repeat(16_384) }, 400, 'badRequest', '/meta'],
+    [{ nmae: 'x' }, 400, 'badRequest', '/nmae'],
+    [[], 400, 'badRequest'],
+  ])('refuses to begin %#', async (body, status, code, pointer) => {
+    fresh();
+    const answer = await scenario.refused(status, code, 'POST P/sessions', body);
+    if (pointer) expect(pointersOf(answer)).toEqual([pointer]);
+  });
+
+  it.each(['x', ';epoch=1', 'a;epoch=', 'a;epoch=-1', 'a;epoch=1.5', 'a b;epoch=1', 'a;epoch=1;x', 'a,b;epoch=1'])(
+    'refuses the header Stargus-Session: %s',
+    async (header) => {
+      fresh();
+      await scenario.fill({ a: {} });
+      const headers = { 'stargus-session': header };
+      await scenario.refused(400, 'badRequest', 'GET C/items/a', undefined, headers);
+      await scenario.refused(400, 'badRequest', 'PUT C/items/a', { attributes: { x: 1 } }, headers);
+    },
+  );
+
+  it('needs the header to renew and to end, of the same session', async () => {
+    fresh();
+    const [a, b] = [await begin({ name: 'a' }), await begin({ name: 'b' })];
+    await scenario.refused(400, 'badRequest', 'POST P/sessions/a/renew');
+    await scenario.refused(400, 'badRequest', 'DELETE P/sessions/a');
+    await scenario.refused(400, 'badRequest', 'POST P/sessions/a/renew', undefined, named(b));
+    await scenario.refused(400, 'badRequest', 'DELETE P/sessions/a', undefined, named(b));
+    await scenario.refused(404, 'notFound', 'POST P/sessions/c/renew', undefined, named(a));
+    await scenario.refused(409, 'sessionFenced', 'POST P/sessions/a/renew', undefined, {
+      'stargus-session': `${a.session};epoch=2`,
+    });
+  });
+
+  it('are written by nobody but the system', async () => {
+    fresh();
+    const { session } = await begin();
+    for (const collection of ['_clients', '_attachments', '_locks']) {
+      await scenario.refused(400, 'invalidName', `PUT P/collections/${collection}/items/${session}`, {
+        attributes: {},
+      });
+    }
+  });
+});
