@@ -7,7 +7,7 @@ import { limits } from '../limits.js';
 import { conjuncts, type Filter } from '../query/filter.js';
 import { getMember, type Json } from '../state/json.js';
 import type { Attributes, Change } from '../state/model.js';
-import { Multimap } from './multimap.js';
+import { Multimap } from '../state/multimap.js';
 
 type Scalar = string | number | boolean;
 

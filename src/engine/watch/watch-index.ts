@@ -3,9 +3,9 @@
  * asks for, so that the cost of a commit follows the watchers that it matches and not those that there are.
  */
 import { isSystemName } from '../state/collections.js';
+import { IntervalIndex } from '../state/interval-index.js';
 import type { Change } from '../state/model.js';
-import { IntervalIndex } from './interval-index.js';
-import { Multimap } from './multimap.js';
+import { Multimap } from '../state/multimap.js';
 import { pinsOf, ValueIndex } from './value-index.js';
 import type { View } from './view.js';
 

@@ -1,9 +1,9 @@
 /**
- * Half-open intervals of keys, and those among them that hold a given key: a treap ordered by the intervals' starts, each
- * node knowing the highest end below it, so that a search visits only branches that can hold the key. Adding, removing
- * and searching cost about log n (Cormen et al., Introduction to Algorithms, 14.3, on randomized search trees).
+ * Half-open intervals of keys, and those among them that hold a given key or overlap a range: a treap ordered by the
+ * intervals' starts, each node knowing the highest end below it, so that a search visits only branches that can hold the
+ * key. Adding, removing and searching cost about log n (Cormen et al., Introduction to Algorithms, 14.3, on randomized search trees).
  */
-import { compareKeys, type KeyRange } from '../state/key-order.js';
+import { compareKeys, type KeyRange } from './key-order.js';
 
 interface Node<T> {
   readonly start: string;
@@ -57,6 +57,16 @@ export class IntervalIndex<T> {
   each(key: string, visit: (value: T) => void): void {
     search(this.#root, key, visit);
   }
+
+  /** Whether any interval holds the key. */
+  has(key: string): boolean {
+    return holds(this.#root, key);
+  }
+
+  /** Tests the values whose intervals overlap the range, until one passes. Neither the range nor the intervals are empty. */
+  someOverlapping(range: KeyRange, test: (value: T) => boolean): boolean {
+    return overlaps(this.#root, range, test);
+  }
 }
 
 function before<T>(node: Node<T>, start: string, serial: number): boolean {
@@ -107,4 +117,20 @@ function search<T>(node: Node<T> | undefined, key: string, visit: (value: T) => 
   if (compareKeys(node.start, key) > 0) return;
   if (node.end === undefined || compareKeys(key, node.end) < 0) visit(node.value);
   search(node.right, key, visit);
+}
+
+function holds<T>(node: Node<T> | undefined, key: string): boolean {
+  if (!node || (node.highest !== undefined && compareKeys(node.highest, key) <= 0)) return false;
+  if (holds(node.left, key)) return true;
+  if (compareKeys(node.start, key) > 0) return false;
+  return node.end === undefined || compareKeys(key, node.end) < 0 || holds(node.right, key);
+}
+
+function overlaps<T>(node: Node<T> | undefined, range: KeyRange, test: (value: T) => boolean): boolean {
+  const start = range.start ?? '';
+  if (!node || (node.highest !== undefined && compareKeys(node.highest, start) <= 0)) return false;
+  if (overlaps(node.left, range, test)) return true;
+  if (range.end !== undefined && compareKeys(node.start, range.end) >= 0) return false;
+  if ((node.end === undefined || compareKeys(start, node.end) < 0) && test(node.value)) return true;
+  return overlaps(node.right, range, test);
 }
