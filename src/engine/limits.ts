@@ -196,6 +196,9 @@ export const limits = {
   /** Commits that a node applies to its cache to catch up; more and it forgets the cache instead. */
   catchUpRowsMax: 2000,
 
+  /** Scopes of one lock: the items of one piece of work. More have a prefix or a collection in common. */
+  lockScopesMax: 100,
+
   /** Exports and imports under way on a node: each holds a few mebibytes and a connection for as long as it takes. */
   transfersMax: 64,
   /** A client that takes nothing, or sends nothing, of an export or import for so long holds it for nothing. */

@@ -1,0 +1,147 @@
+/**
+ * What a lock lies on. A scope is what a client names, as JSON; a region is the same ready to be compared: a range of keys
+ * of one collection or of all, and all attributes or some. Pure.
+ */
+import { type ErrorCode, Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import { compareKeys, type KeyRange, rangeOf } from '../state/key-order.js';
+import { checkAttributeName, checkItemKey, checkName } from '../state/names.js';
+
+/** `{}` is the whole pool. Attributes without a collection are those of that name everywhere. */
+export interface Scope {
+  collection?: string;
+  /** One item; not together with a prefix or a range. */
+  key?: string;
+  prefix?: string;
+  start?: string;
+  end?: string;
+  attributes?: readonly string[];
+}
+
+export interface Region {
+  /** Undefined: every collection, those of the system among them. */
+  readonly collection: string | undefined;
+  /** Never empty. */
+  readonly range: KeyRange;
+  /** Undefined: all of them, and that the item is there. */
+  readonly attributes: ReadonlySet<string> | undefined;
+}
+
+export function regionOf(scope: Scope): Region {
+  const { collection, key, attributes } = scope;
+  return {
+    collection,
+    // The smallest string above a key is the key and a NUL.
+    range: key === undefined ? rangeOf(scope) : { start: key, end: `${key}\0` },
+    attributes: attributes && new Set(attributes),
+  };
+}
+
+/** The key of a region that is one item. */
+export function itemKeyOf({ range: { start, end } }: Region): string | undefined {
+  return start !== undefined && end === `${start}\0` ? start : undefined;
+}
+
+/** Whether there can be something that lies in both. */
+export function overlap(a: Region, b: Region): boolean {
+  if (a.collection !== undefined && b.collection !== undefined && a.collection !== b.collection) return false;
+  return endsAfter(a.range, b.range) && endsAfter(b.range, a.range) && shareAttributes(a, b);
+}
+
+/** Whether regions that lie on the same items lie on the same of their attributes too. */
+export function shareAttributes({ attributes: a }: Region, { attributes: b }: Region): boolean {
+  if (!a || !b) return true;
+  for (const name of a) if (b.has(name)) return true;
+  return false;
+}
+
+/** Whether all that lies in `inner` lies in `outer`. */
+function covers(outer: Region, inner: Region): boolean {
+  if (outer.collection !== undefined && outer.collection !== inner.collection) return false;
+  return coversRange(outer.range, inner.range) && coversAttributes(outer.attributes, inner.attributes);
+}
+
+/**
+ * @param pointer leads to the list in the request
+ * @throws Problem 400 `badRequest` or `invalidName` at the first fault
+ */
+function checkScopes(scopes: readonly Scope[], pointer: string): void {
+  checkLength(scopes, limits.lockScopesMax, 'scopes', pointer);
+  for (const [i, scope] of scopes.entries()) checkScope(scope, `${pointer}/${i}`);
+}
+
+function checkScope(scope: Scope, pointer: string): void {
+  if (scope.collection === undefined) checkBare(scope, pointer);
+  else checkAt(`${pointer}/collection`, () => checkName('collection', scope.collection as string));
+  if (scope.key !== undefined) checkItem(scope, scope.key, pointer);
+  for (const bound of BOUNDS) checkBound(scope[bound], `${pointer}/${bound}`);
+  checkNotEmpty(scope, pointer);
+  if (scope.attributes) checkAttributes(scope.attributes, `${pointer}/attributes`);
+}
+
+const BOUNDS = ['prefix', 'start', 'end'] as const;
+const CONTROL = /\p{Cc}/u;
+
+function checkBare(scope: Scope, pointer: string): void {
+  for (const member of ['key', ...BOUNDS] as const) {
+    if (scope[member] !== undefined) throw fault(`${pointer}/${member}`, 'needs a collection beside it.');
+  }
+}
+
+function checkItem(scope: Scope, key: string, pointer: string): void {
+  checkAt(`${pointer}/key`, () => checkItemKey(key));
+  const other = BOUNDS.find((bound) => scope[bound] !== undefined);
+  if (other) throw fault(`${pointer}/${other}`, 'and a key exclude each other: a scope is one item or many.');
+}
+
+/** What is longer than a key, or has what no key can have, bounds nothing. */
+function checkBound(bound: string | undefined, pointer: string): void {
+  if (bound === undefined) return;
+  if (Buffer.byteLength(bound) <= limits.itemKeyBytesMax && bound.isWellFormed() && !CONTROL.test(bound)) return;
+  const detail = `must be at most ${limits.itemKeyBytesMax} bytes of UTF-8 without control characters.`;
+  throw fault(pointer, detail, 'invalidName');
+}
+
+function checkNotEmpty(scope: Scope, pointer: string): void {
+  const { start, end } = rangeOf(scope);
+  if (end === undefined || compareKeys(start ?? '', end) < 0) return;
+  const at = scope.end === undefined ? 'start' : 'end';
+  throw fault(`${pointer}/${at}`, 'leaves no keys: `start` must lie before `end`, and a prefix among them.');
+}
+
+function checkAttributes(names: readonly string[], pointer: string): void {
+  checkLength(names, limits.attributesMax, 'attributes', pointer);
+  for (const [i, name] of names.entries()) checkAt(`${pointer}/${i}`, () => checkAttributeName(name));
+}
+
+function checkLength(list: readonly unknown[], max: number, what: string, pointer: string): void {
+  if (list.length === 0 || list.length > max) throw fault(pointer, `must be 1 to ${max} ${what}, not ${list.length}.`);
+}
+
+/** Runs a check of names.ts and says where in the request its fault lies. */
+function checkAt(pointer: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    const { code, detail } = error;
+    throw new Problem(code, detail, { errors: [{ pointer, code, detail }] });
+  }
+}
+
+function fault(pointer: string, detail: string, code: ErrorCode = 'badRequest'): Problem {
+  return new Problem(code, `${pointer} ${detail}`, { errors: [{ pointer, code, detail }] });
+}
+
+function endsAfter(a: KeyRange, b: KeyRange): boolean {
+  return a.end === undefined || compareKeys(a.end, b.start ?? '') > 0;
+}
+
+function coversRange(outer: KeyRange, inner: KeyRange): boolean {
+  if (compareKeys(outer.start ?? '', inner.start ?? '') > 0) return false;
+  return outer.end === undefined || (inner.end !== undefined && compareKeys(inner.end, outer.end) <= 0);
+}
+
+function coversAttributes(outer: ReadonlySet<string> | undefined, inner: ReadonlySet<string> | undefined): boolean {
+  return outer === undefined || (inner !== undefined && [...inner].every((name) => outer.has(name)));
+}
