@@ -13,6 +13,7 @@ import { HistoryController } from './http/history.controller.js';
 import { ImportController } from './http/import.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
+import { LocksController } from './http/locks.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { QueriesController } from './http/queries.controller.js';
 import { ScriptsController } from './http/scripts.controller.js';
@@ -34,6 +35,7 @@ export const controllers = [
   ImportController,
   ScriptsController,
   SessionsController,
+  LocksController,
 ];
 
 @Module({ controllers, providers: [ItemCalls] })

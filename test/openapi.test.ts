@@ -71,7 +71,11 @@ describe('the document', () => {
       );
       const query = spec.query instanceof z.ZodObject ? Object.keys(spec.query.shape) : [];
       const inPath = [...spec.path.matchAll(/:(\w+)/g)].map(([, name]) => name);
-      expect(names, spec.operationId).toEqual([...inPath, ...query, ...(spec.headers ?? [])]);
+      // Any call about a pool may name a session, any write there prove a lock.
+      const writes = spec.headers?.includes('Idempotency-Key') || spec.body?.stream !== undefined;
+      const implied = inPath.includes('pool') ? ['Stargus-Session', ...(writes ? ['Stargus-Lock'] : [])] : [];
+      const headers = [...new Set([...(spec.headers ?? []), ...implied])];
+      expect(names, spec.operationId).toEqual([...inPath, ...query, ...headers]);
       const minimal = spec.headers?.includes('Prefer') ? ['204'] : [];
       expect(Object.keys(responses).sort(), spec.operationId).toEqual(
         [...Object.keys(spec.answers), ...minimal, 'default'].sort(),

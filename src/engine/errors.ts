@@ -73,6 +73,24 @@ export const errorTable = {
     false,
     'Another process resumed the session under a higher epoch, or its lease ran out. Begin a new session, or resume yours with PUT …/sessions/{name}, and go on with the epoch that it answers.',
   ),
+  sequenceGap: row(
+    409,
+    'The batch does not follow the last one of its session',
+    false,
+    'Send the batch whose number is `expected`. What came before it was never applied, or its answer is no longer kept.',
+  ),
+  lockConflict: row(
+    409,
+    'Another session has the lock',
+    true,
+    'Ask again later, or with `waitMs`, so that the lock waits for its turn; `holders` names those in the way.',
+  ),
+  deadlock: row(
+    409,
+    'To wait for this lock would be for ever',
+    true,
+    'Give back what you hold and begin again: each session of the `cycle` waits for the next. Who locks in one order everywhere meets none.',
+  ),
   dataViolatesSchema: row(
     409,
     'Items of the collection break the new definition',
@@ -90,6 +108,12 @@ export const errorTable = {
     'A precondition does not hold',
     false,
     'Read the item again, decide again, and send the new ETag.',
+  ),
+  lockLost: row(
+    412,
+    'The lock is no longer held under this fence',
+    false,
+    'It ended with its session, was broken or widened, or its session was resumed. Ask for it anew and read again what it protects before you write.',
   ),
   tooLarge: row(
     413,
@@ -121,6 +145,12 @@ export const errorTable = {
     'The Idempotency-Key was used for another request',
     false,
     'Use a new key for each new request, and the same key only to repeat the same request.',
+  ),
+  locked: row(
+    423,
+    'Another session has locked this',
+    true,
+    'Repeat the request when the lock is gone, or take the lock yourself: POST P/locks with `waitMs`. `_locks` shows who holds what.',
   ),
   tooManyRequests: row(429, 'Too many requests', true, 'Wait for as long as Retry-After says.'),
   unavailable: row(

@@ -110,8 +110,26 @@ export const limits = {
   sessionMetaBytesMax: 16 * KiB,
   /** Each is looked at for every commit of its collection, and all end with their session in one commit. */
   attachmentsPerSessionMax: 100,
+  /** A client that sends batches without waiting may have so many under way and still get each answer again. */
+  sessionAnswersKept: 100,
+  /** A note of where a client stands. */
+  mementoBytesMax: 64 * KiB,
   /** Sessions of a pool that are ended by one commit. */
   dueSessionsMax: 100,
+
+  /** All end with their session in one commit. */
+  locksPerSessionMax: 10_000,
+  /** About a kilobyte each, on every node. */
+  locksPerPoolMax: 200_000,
+  /** Locks that wait: in a pool, and in the way of one request. */
+  lockWaitersMax: 10_000,
+  lockQueueMax: 1000,
+  /** Locks in the way of one request that are looked at. */
+  lockBlockersMax: 20_000,
+  lockWaitMsMax: 600_000,
+  lockGraceMsMax: 600_000,
+  lockRequestIdLengthMax: 128,
+  lockNoteLengthMax: 1024,
 
   /** A page of items, in items and in bytes; a page that reaches the bytes first ends early with a next token. */
   pageItemsMax: 1000,

@@ -5,10 +5,11 @@ import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import type { Projection } from '../engine/query/request.js';
 import { formatCursor } from '../engine/state/cursor.js';
-import type { Idempotency, Reply, Submitted } from '../engine/state/group.js';
+import type { Submitted } from '../engine/state/group.js';
 import type { ItemRef, ItemState } from '../engine/state/model.js';
 import { type Preconditions, parseTags } from '../engine/state/preconditions.js';
 import type { Reader } from '../engine/state/reader.js';
+import type { Idempotency, Reply } from '../engine/state/repetition.js';
 import { rawBody } from './body.js';
 import type { Call } from './route.js';
 

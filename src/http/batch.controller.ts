@@ -5,12 +5,13 @@ import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { parseFilter } from '../engine/query/filter.js';
+import type { Writer } from '../engine/sessions/writer.js';
 import { formatCursor } from '../engine/state/cursor.js';
-import type { Reply } from '../engine/state/group.js';
 import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/item-commands.js';
 import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import type { Condition } from '../engine/state/preconditions.js';
+import type { Reply } from '../engine/state/repetition.js';
 import { idempotencyOf, poolHeaders, sendWritten } from './answers.js';
 import { rawBody } from './body.js';
 import * as schema from './items.schema.js';
@@ -34,26 +35,33 @@ export class BatchController {
   })
   async run(call: Call<unknown, schema.Batch>): Promise<void> {
     const pool = checkOwnName('pool', call.params.pool as string);
-    const { ops, if: conditions = [], atomic, dryRun } = call.body;
+    const { ops, if: conditions = [], atomic, dryRun, session } = call.body;
+    const writer = writerOfBatch(call);
     if (ops.length > limits.batchOpsMax) {
       const detail = `A batch holds at most ${limits.batchOpsMax} ops, not ${ops.length}.`;
       throw new Problem('invalid', detail, { errors: [{ pointer: '/ops', code: 'invalid', detail }] });
     }
     const raw = call.request.body as RawBatch;
     const taken: TakenOp[] = [];
-    const refused: OpResult[] = [];
+    // What isn't judged as an op on an item: refused ones, and notes.
+    const others: OpResult[] = [];
+    let memento: string | undefined;
     for (const [index, op] of ops.entries()) {
       try {
-        taken.push({ ...toOp(op, raw.ops[index]), index });
+        if (op.op === 'memento') {
+          memento = mementoText(op, writer);
+          others.push(resultOf(op, index, 200));
+        } else taken.push({ ...toOp(op, raw.ops[index]), index });
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
         if (atomic) throw error.atOp(index);
-        refused.push(refusalOf(op, index, error));
+        others.push(resultOf(op, index, error.status, error));
       }
     }
     const command = writeItems({
       subject: call.subject,
-      writer: call.writer,
+      writer,
+      memento,
       bytes: rawBody(call.request).length * 2 + 256,
       ops: taken,
       conditions: conditions.map((condition, i) => toCondition(condition, condition, `/if/${i}`)),
@@ -61,18 +69,48 @@ export class BatchController {
       batch: true,
       dryRun,
     });
-    const shape = shapeOf(taken, refused);
-    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+    const shape = shapeOf(taken, others);
+    const sequence = session?.sequence;
+    // Of two ways to know a repetition the session's own goes before.
+    const repeatable =
+      session && sequence !== undefined ? { batch: { ...session, sequence }, shape } : idempotencyOf(call, shape);
+    sendWritten(call, await this.engine.committer.submit(pool, command, repeatable), shape);
   }
 }
 
 /** An op that can be judged, and which one it was. */
 type TakenOp = Op & { readonly index: number };
 
-/** What becomes of an op of a batch that isn't atomic and that says nothing that could be judged. */
-function refusalOf({ collection, key = '' }: schema.BatchOp, index: number, problem: Problem): OpResult {
-  const { status } = problem;
-  return { index, status, collection, key, revision: 0, changed: [], item: undefined, existed: false, problem };
+/** What becomes of an op that is no operation on an item, or that says nothing that could be judged. */
+function resultOf(
+  { collection = '', key = '' }: schema.BatchOp,
+  index: number,
+  status: number,
+  problem?: Problem,
+): OpResult {
+  const result = { index, status, collection, key, revision: 0, changed: [], item: undefined, existed: false };
+  return problem ? { ...result, problem } : result;
+}
+
+/** Who writes, by the headers and by the body. */
+function writerOfBatch({ body: { session, locks }, writer }: Call<unknown, schema.Batch>): Writer | undefined {
+  const named = writer?.session;
+  if (session && named && (session.session !== named.session || session.epoch !== named.epoch))
+    throw new Problem('badRequest', 'Stargus-Session names another session or epoch than the body.');
+  const proofs = [...(writer?.locks ?? []), ...(locks ?? [])];
+  if (!session && !named && proofs.length === 0) return undefined;
+  return { session: session ?? named, locks: proofs };
+}
+
+function mementoText(op: schema.BatchOp, writer: Writer | undefined): string {
+  checkMembers(op, ['value']);
+  if (op.collection !== undefined || op.key !== undefined || op.if !== undefined)
+    throw new Problem('badRequest', 'The op memento takes no member but `value`.');
+  if (!writer?.session) throw new Problem('badRequest', 'A memento is a session’s: the batch needs a `session`.');
+  const text = JSON.stringify(op.value);
+  if (Buffer.byteLength(text) > limits.mementoBytesMax)
+    throw new Problem('tooLarge', `A memento has at most ${limits.mementoBytesMax} bytes of JSON.`);
+  return text;
 }
 
 /** `own` is the item that a condition without a place of its own is about. */
@@ -94,7 +132,7 @@ interface RawBatch {
 type RawOp = { readonly if?: unknown };
 
 function toOp(op: schema.BatchOp, raw: RawOp | undefined): Op {
-  const collection = checkWritableCollection(op.collection);
+  const collection = checkWritableCollection(op.collection ?? wanting('collection'));
   const key = checkItemKey(op.key ?? (op.op === 'create' ? uuidv7() : wanting('key')));
   const isList = Array.isArray(raw?.if);
   const conditions = op.if?.map((condition, i) =>
@@ -104,7 +142,7 @@ function toOp(op: schema.BatchOp, raw: RawOp | undefined): Op {
 }
 
 /** The members that each op takes, beside `op`, `collection`, `key` and `if`. */
-const MEMBERS: Record<schema.BatchOp['op'], readonly string[]> = {
+const MEMBERS: Record<Exclude<schema.BatchOp['op'], 'memento'>, readonly string[]> = {
   put: ['attributes'],
   merge: ['attributes'],
   create: ['attributes'],
@@ -118,7 +156,11 @@ const OPTIONAL = new Set(['min', 'max']);
 const COMMON = new Set(['op', 'collection', 'key', 'if']);
 
 function toAction(op: schema.BatchOp): Action {
-  const members = MEMBERS[op.op];
+  checkMembers(op, MEMBERS[op.op as keyof typeof MEMBERS]);
+  return op as unknown as Action;
+}
+
+function checkMembers(op: schema.BatchOp, members: readonly string[]): void {
   for (const member of Object.keys(op)) {
     if (!COMMON.has(member) && !members.includes(member) && op[member as keyof typeof op] !== undefined) {
       throw new Problem('badRequest', `The op ${op.op} takes no member \`${member}\`.`);
@@ -126,17 +168,16 @@ function toAction(op: schema.BatchOp): Action {
   }
   for (const member of members)
     if (!OPTIONAL.has(member) && op[member as keyof typeof op] === undefined) wanting(member);
-  return op as unknown as Action;
 }
 
 function wanting(member: string): never {
   throw new Problem('badRequest', `The member \`${member}\` is missing.`);
 }
 
-function shapeOf(taken: readonly TakenOp[], refused: readonly OpResult[]): (answer: WriteAnswer) => Reply {
+function shapeOf(taken: readonly TakenOp[], others: readonly OpResult[]): (answer: WriteAnswer) => Reply {
   return ({ revision, epoch, results }) => {
     const judged = results.map((result) => ({ ...result, index: (taken[result.index] as TakenOp).index }));
-    const all = refused.length === 0 ? judged : [...judged, ...refused].sort((a, b) => a.index - b.index);
+    const all = others.length === 0 ? judged : [...judged, ...others].sort((a, b) => a.index - b.index);
     return {
       status: 200,
       headers: poolHeaders(epoch, revision),

@@ -147,7 +147,7 @@ function attributeOf(field: string): string {
 }
 
 /** The client of a request, who may leave while it waits. */
-function askerOf({ request, reply }: Call): Asker {
+export function askerOf({ request, reply }: Call): Asker {
   let leaving: (() => void) | undefined;
   reply.raw.once('close', () => leaving?.());
   return {

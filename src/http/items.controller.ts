@@ -7,13 +7,13 @@ import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { parseFilter } from '../engine/query/filter.js';
 import { projectionOf } from '../engine/query/request.js';
-import type { Reply } from '../engine/state/group.js';
 import { deleteMatching, type OpResult } from '../engine/state/item-commands.js';
 import { type JsonObject } from '../engine/state/json.js';
 import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkItemKey } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
+import type { Reply } from '../engine/state/repetition.js';
 import { etag, idempotencyOf, itemHead, itemPath, poolHeaders, send, sendWritten } from './answers.js';
 import { JSON_PATCH_TYPE, MERGE_PATCH_TYPE } from './body.js';
 import {

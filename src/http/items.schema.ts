@@ -112,8 +112,8 @@ const opConditions = z.preprocess(
 
 export const batchOp = z
   .strictObject({
-    op: z.enum(['put', 'merge', 'delete', 'unset', 'increment', 'append', 'remove', 'create']),
-    collection: name,
+    op: z.enum(['put', 'merge', 'delete', 'unset', 'increment', 'append', 'remove', 'create', 'memento']),
+    collection: name.optional().meta({ description: 'The collection’s name; absent for `memento`.' }),
     key: itemKey.optional().meta({ description: 'May be absent for `create`: the server makes one.' }),
     attributes: jsonObject
       .optional()
@@ -123,7 +123,7 @@ export const batchOp = z
     by: finite.optional().meta({ type: 'number', format: 'double', description: 'For `increment`.' }),
     min: finite.optional(),
     max: finite.optional(),
-    value: z.unknown().optional().meta({ description: 'For `append` and `remove`: any JSON value.' }),
+    value: z.unknown().optional().meta({ description: 'For `append`, `remove` and `memento`: any JSON value.' }),
     if: opConditions,
   })
   .meta({ id: 'BatchOp' });
@@ -136,6 +136,32 @@ export const batchBody = z
       .meta({ description: 'All ops or none, as one commit. False: each op for itself.' }),
     if: z.array(condition).max(limits.batchOpsMax).optional(),
     ops: z.array(batchOp),
+    session: z
+      .strictObject({
+        session: z.string().meta({ description: 'The session’s id or name.' }),
+        epoch: z.int().min(1).meta({ type: 'integer', format: 'int64', minimum: 1 }),
+        sequence: z.int().min(1).optional().meta({
+          type: 'integer',
+          format: 'int64',
+          minimum: 1,
+          description:
+            'The number of this batch among those of the session, from 1 on without a gap. The same again gets the stored answer.',
+        }),
+      })
+      .optional()
+      .meta({ id: 'BatchSession', description: 'The session that speaks; with `sequence` the batch applies once.' }),
+    locks: z
+      .array(
+        z
+          .strictObject({
+            lock: z.string(),
+            fence: z.int().min(0).meta({ type: 'integer', format: 'int64', minimum: 0 }),
+          })
+          .meta({ id: 'LockProof' }),
+      )
+      .max(100)
+      .optional()
+      .meta({ description: 'Locks that must still be held under these fences; else 412 `lockLost`.' }),
     dryRun: z.boolean().default(false).meta({ description: 'Judge and answer, but commit nothing.' }),
   })
   .meta({ id: 'Batch' });

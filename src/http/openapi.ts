@@ -34,6 +34,7 @@ const TAGS: Readonly<Record<string, string>> = {
   attributes: 'An attribute is one named value of an item, read and written by itself.',
   changes: 'Every commit can be read later from the log, or heard of at once on a stream of Server-Sent Events.',
   sessions: 'A session is a client’s named, leased presence; what it has goes with it in one commit.',
+  locks: 'A lock keeps others from writing what it covers, until its session gives it back or ends.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
@@ -58,6 +59,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
     schema: { type: 'string', minLength: 1, maxLength: limits.itemKeyBytesMax },
   },
   session: { description: 'The session’s id, or its name.', schema: NAME },
+  lock: { description: 'The lock’s id.', schema: { type: 'string' } },
   code: { description: 'The `code` of a problem.', schema: { type: 'string' } },
 };
 
@@ -88,6 +90,11 @@ const REQUEST_HEADERS: Readonly<Record<HeaderName, { description: string; schema
   'Stargus-Session': {
     description:
       '`<session>;epoch=<n>`: the session that speaks. It is renewed, and refused if it has ended or was resumed elsewhere.',
+    schema: { type: 'string' },
+  },
+  'Stargus-Lock': {
+    description:
+      '`<lock>;fence=<n>`, or several separated by commas: proves that the lock is still held; 412 `lockLost` if not.',
     schema: { type: 'string' },
   },
   'Last-Event-ID': {
@@ -299,10 +306,12 @@ function pathParametersOf({ path }: RouteSpec): string[] {
   return [...path.matchAll(/:(\w+)/g)].map(([, name]) => name as string);
 }
 
-/** Any call about a pool may name its session. */
+/** Any call about a pool may name its session, and any that writes there may prove a lock. */
 function requestHeaders(spec: RouteSpec): readonly HeaderName[] {
   const { headers = [] } = spec;
-  return isAboutPool(spec) && !headers.includes('Stargus-Session') ? [...headers, 'Stargus-Session'] : headers;
+  if (!isAboutPool(spec)) return headers;
+  const writes = headers.includes('Idempotency-Key') || spec.body?.stream !== undefined;
+  return [...new Set<HeaderName>([...headers, 'Stargus-Session', ...(writes ? ['Stargus-Lock' as const] : [])])];
 }
 
 const pathComponent = (name: string) => `Path${name[0]?.toUpperCase()}${name.slice(1)}`;

@@ -58,7 +58,8 @@ export type HeaderName =
   | 'Prefer'
   | 'Stargus-Min-Revision'
   | 'Last-Event-ID'
-  | 'Stargus-Session';
+  | 'Stargus-Session'
+  | 'Stargus-Lock';
 
 /** One request, checked against its route. */
 export interface Call<Query = unknown, Body = unknown> {

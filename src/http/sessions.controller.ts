@@ -11,8 +11,8 @@ import {
   type SessionBegun,
 } from '../engine/sessions/session-commands.js';
 import { clientRef } from '../engine/sessions/session-items.js';
-import type { Reply } from '../engine/state/group.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
+import type { Reply } from '../engine/state/repetition.js';
 import { idempotencyOf, poolHeaders, send, sendWritten } from './answers.js';
 import { type Call, Route } from './route.js';
 import * as schema from './sessions.schema.js';

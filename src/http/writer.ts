@@ -1,15 +1,37 @@
-/** What a request says of its session: the header `Stargus-Session`, on any call about a pool. */
+/** What a request says of itself: its session, in `Stargus-Session`, and the locks that it holds, in `Stargus-Lock`. */
 import type { FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
-import type { Writer } from '../engine/sessions/writer.js';
+import type { LockProof, Writer } from '../engine/sessions/writer.js';
 
 const SESSION = /^\s*([A-Za-z0-9_][A-Za-z0-9_.~-]{0,127})\s*;\s*epoch\s*=\s*(\d{1,15})\s*$/;
 
-/** Undefined where the request names no session. */
+const LOCK = /^\s*([A-Za-z0-9_.~-]{1,128})\s*;\s*fence\s*=\s*(\d{1,15})\s*$/;
+/** Locks that one request proves. */
+const PROOFS_MAX = 100;
+
+/** Undefined where the request says nothing. */
 export function writerOf({ headers }: FastifyRequest): Writer | undefined {
   const session = headers['stargus-session'];
-  return session === undefined ? undefined : { session: parseSession(session) };
+  const locks = headers['stargus-lock'];
+  if (session === undefined && locks === undefined) return undefined;
+  return {
+    ...(session !== undefined && { session: parseSession(session) }),
+    ...(locks !== undefined && { locks: parseLocks(String(locks)) }),
+  };
+}
+
+function parseLocks(header: string): LockProof[] {
+  const parts = header.split(',');
+  return parts.map((part) => {
+    const match = LOCK.exec(part);
+    if (!match || parts.length > PROOFS_MAX)
+      throw new Problem(
+        'badRequest',
+        `Stargus-Lock must be \`<lock>;fence=<n>\`, or up to ${PROOFS_MAX} of them separated by commas.`,
+      );
+    return { lock: match[1] as string, fence: Number(match[2]) };
+  });
 }
 
 function parseSession(header: string | string[]): SessionRef {

@@ -31,7 +31,7 @@ export function rowsOf(stories: readonly Story[]): [says: string, steps: Step[]]
 }
 
 /** Codes whose refusals may not be met again when the same request is repeated. */
-const RETRYABLE = new Set(['tooManyRequests', 'unavailable', 'internal']);
+const RETRYABLE = new Set(['tooManyRequests', 'unavailable', 'internal', 'locked', 'lockConflict', 'deadlock']);
 
 export class Scenario {
   constructor(

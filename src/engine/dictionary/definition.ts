@@ -38,6 +38,8 @@ export interface Definition {
   /** From the name of an attribute to the collection whose item keys are its values. */
   readonly relations: ReadonlyMap<string, { readonly collection: string }>;
   readonly expiry: { readonly attribute: string } | { readonly afterMs: number } | undefined;
+  /** Whether items are only written by who holds a lock on what is written. */
+  readonly requireLock: boolean;
   /** Whether there are write transforms. */
   readonly transforms: boolean;
   /** Whether `violations` can answer any. */
@@ -69,6 +71,7 @@ const MEMBERS = [
   'rules',
   'transforms',
   'expiry',
+  'requireLock',
   'options',
 ];
 const TITLE_LENGTH_MAX = 200;
@@ -98,6 +101,7 @@ export function compileDefinition(entry: Attributes): Definition {
   const indexes = readIndexes(getMember(entry, 'indexes'), faults);
   const relations = readRelations(getMember(entry, 'relations'), faults);
   const expiry = readExpiry(getMember(entry, 'expiry'), faults);
+  const requireLock = faults.flag(getMember(entry, 'requireLock'), '/requireLock') ?? false;
   const hasChecks = schema !== undefined || rules.sources.length > 0;
   const given = faults.word(getMember(entry, 'mode'), '/mode', ['open', 'warn', 'strict'] as const);
   const mode = given ?? (hasChecks ? 'strict' : 'open');
@@ -109,6 +113,7 @@ export function compileDefinition(entry: Attributes): Definition {
     indexes,
     relations,
     expiry,
+    requireLock,
     transforms: onWrite !== undefined,
     checks,
     checkId: checks ? idOf([mode, declaredSchema ?? null, [...rules.sources]]) : 'none',

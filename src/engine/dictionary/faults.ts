@@ -55,6 +55,13 @@ export class Faults {
     return found;
   }
 
+  /** The value when it is true or false; otherwise a fault. */
+  flag(value: Json | undefined, pointer: string): boolean | undefined {
+    if (value === undefined || typeof value === 'boolean') return value;
+    this.add(pointer, 'It must be true or false.');
+    return undefined;
+  }
+
   /** The elements of an array of at most `max`; otherwise a fault and none. */
   list(value: Json | undefined, pointer: string, max: number): readonly Json[] {
     if (value === undefined) return [];

@@ -58,6 +58,10 @@ export class LockTable<L extends Lock = Lock> {
     for (const node of this.#sessions.get(session) ?? []) yield node.lock;
   }
 
+  countOf(session: string): number {
+    return this.#sessions.get(session)?.size ?? 0;
+  }
+
   byRequest(session: string, requestId: string): L | undefined {
     return this.#requests.get(session)?.get(requestId)?.lock;
   }

@@ -13,6 +13,7 @@ export function compatible(a: Mode, b: Mode): boolean {
   return STRENGTH[a] + STRENGTH[b] < 2;
 }
 
-function isWeakerOrEqual(a: Mode, b: Mode): boolean {
+/** Whether whoever holds the second may do all that the first allows. */
+export function isWeakerOrEqual(a: Mode, b: Mode): boolean {
   return STRENGTH[a] <= STRENGTH[b];
 }

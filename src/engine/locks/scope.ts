@@ -56,7 +56,7 @@ export function shareAttributes({ attributes: a }: Region, { attributes: b }: Re
 }
 
 /** Whether all that lies in `inner` lies in `outer`. */
-function covers(outer: Region, inner: Region): boolean {
+export function covers(outer: Region, inner: Region): boolean {
   if (outer.collection !== undefined && outer.collection !== inner.collection) return false;
   return coversRange(outer.range, inner.range) && coversAttributes(outer.attributes, inner.attributes);
 }
@@ -65,7 +65,7 @@ function covers(outer: Region, inner: Region): boolean {
  * @param pointer leads to the list in the request
  * @throws Problem 400 `badRequest` or `invalidName` at the first fault
  */
-function checkScopes(scopes: readonly Scope[], pointer: string): void {
+export function checkScopes(scopes: readonly Scope[], pointer: string): void {
   checkLength(scopes, limits.lockScopesMax, 'scopes', pointer);
   for (const [i, scope] of scopes.entries()) checkScope(scope, `${pointer}/${i}`);
 }

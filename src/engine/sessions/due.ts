@@ -1,4 +1,4 @@
-/** Ends the sessions whose lease is over, and forgets those that were remembered long enough: by a commit for each pool. */
+/** Ends the sessions whose lease is over and the waits and graces that are, and forgets what was remembered long enough: by a commit for each pool. */
 import { limits } from '../limits.js';
 import type { Store, Telemetry } from '../ports.js';
 import type { Committer } from '../state/committer.js';

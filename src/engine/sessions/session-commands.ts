@@ -1,9 +1,10 @@
 /**
  * The commands on sessions: beginning, resuming and ending them, and what is done when their time is over. What a session
- * has (its presence, its attachments) comes and goes with it in one commit.
+ * has (its presence, attachments and locks) comes and goes with it in one commit.
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import { endDueLocks, endLocks, refence } from '../locks/lock-commands.js';
 import type { StoredSession } from '../ports.js';
 import type { Command, Explorer, Settled } from '../state/commands.js';
 import type { Draft } from '../state/draft.js';
@@ -87,6 +88,7 @@ export function resumeSession(request: SessionRequest & { readonly name: string 
         ended: false,
       };
       draft.saveSession(session);
+      refence(draft, session.id);
       const ref = clientRef(session.id);
       draft.write(ref, clientAttributes(session, request, draft.now, draft.item(ref)?.attributes));
       return (settled) => ({ ...settled, session, created: false });
@@ -157,7 +159,10 @@ export function checkNamed(draft: Draft, path: string, ref: SessionRef, subject:
   return checkSession(session, ref, subject, draft.now);
 }
 
-/** Does what is due of the sessions: ends those whose lease is over, and forgets those that were remembered long enough. */
+/**
+ * Does what is due of the sessions: ends those whose lease is over and the waits and graces of the others, and forgets those
+ * that were remembered long enough.
+ */
 export function endDue(request: { readonly subject: Subject; readonly sessions: readonly string[] }): Command<Settled> {
   const { subject, sessions } = request;
   const belongings = new Belongings();
@@ -172,8 +177,8 @@ export function endDue(request: { readonly subject: Subject; readonly sessions: 
       for (const id of sessions) {
         const session = draft.session(id);
         if (!session) continue;
-        if (session.expiresAt > draft.now) continue;
-        if (session.ended) draft.forgetSession(session.id);
+        if (session.expiresAt > draft.now) draft.saveSession({ ...session, wakeAt: endDueLocks(draft, session.id) });
+        else if (session.ended) draft.forgetSession(session.id);
         else belongings.end(draft, session, 'expired', true);
       }
       return (settled) => settled;
@@ -204,6 +209,7 @@ class Belongings {
   end(draft: Draft, session: StoredSession, reason: 'expired' | undefined, isRemembered: boolean): void {
     for (const ref of [...(this.#attachments.get(session.id) ?? []), clientRef(session.id)])
       draft.write(ref, undefined, undefined, reason);
+    endLocks(draft, session.id, reason);
     const { id, name, lastSequence, memento } = session;
     if (isRemembered && (name !== id || lastSequence > 0 || memento !== null)) {
       draft.saveSession({ ...session, ended: true, wakeAt: null, expiresAt: draft.now + limits.sessionMemoryMs });

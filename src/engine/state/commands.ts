@@ -21,11 +21,13 @@ export interface Command<Answer> {
   readonly epoch?: string | undefined;
   /** Judged and answered as if for good, but never applied. */
   readonly dryRun?: boolean;
-  /** The session that the client names: it must live, and the request renews it. */
+  /** The session that the client names, which must live and is renewed, and the locks that it proves to hold. */
   readonly writer?: Writer | undefined;
   /** Ids or names of sessions that it looks at. */
   readonly sessions?: readonly string[];
-  /** It writes system collections that clients don't. */
+  /** Locks whose sessions it looks at. */
+  readonly locks?: readonly string[];
+  /** The system's own: it writes what clients can't, and no lock refuses it. */
   readonly isUpkeep?: boolean;
   /** Reads what `decide` will need and can't be named beforehand. */
   readonly explore?: (explorer: Explorer) => Promise<void>;

@@ -12,15 +12,9 @@ import { limits } from '../limits.js';
 import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '../ports.js';
 import { turn } from '../turn.js';
 import type { Command, Unprepared } from './commands.js';
-import {
-  type GroupOptions,
-  type Idempotency,
-  type Judged,
-  judgeGroup,
-  publish,
-  type Request,
-  type Submitted,
-} from './group.js';
+import { type Judged, judgeGroup, publish, type Submitted } from './group.js';
+import type { JudgingOptions } from './judging.js';
+import type { Repeatable, Request } from './repetition.js';
 import type { Replicas } from './replicas.js';
 
 interface Waiting extends Request {
@@ -46,19 +40,15 @@ export class Committer {
     private readonly replicas: Replicas,
     private readonly definitions: Definitions,
     private readonly telemetry: Telemetry,
-    private readonly options: GroupOptions,
+    private readonly options: JudgingOptions,
   ) {}
 
   /** Judges and commits the command. Resolves when the commit is durable; rejects with a Problem and without a trace. */
-  submit<Answer>(
-    pool: string,
-    command: Command<Answer>,
-    idempotency?: Idempotency<Answer>,
-  ): Promise<Submitted<Answer>> {
+  submit<Answer>(pool: string, command: Command<Answer>, repeatable?: Repeatable<Answer>): Promise<Submitted<Answer>> {
     return new Promise<Submitted<Answer>>((resolve, reject) => {
       this.#enqueue(pool, {
         command,
-        idempotency: idempotency as Idempotency<unknown> | undefined,
+        repeatable: repeatable as Repeatable<unknown> | undefined,
         resolve: resolve as (submitted: Submitted<unknown>) => void,
         reject,
       });
@@ -177,11 +167,15 @@ export class Committer {
 
   async #attempt(pool: string, take: () => readonly Waiting[]): Promise<Judged> {
     for (let attempt = 1; ; attempt++) {
+      let judged: Judged | undefined;
       try {
-        return await this.store.transact((tx) =>
-          judgeGroup(pool, take, tx, this.replicas, this.definitions, this.options, this.telemetry),
-        );
+        return await this.store.transact(async (tx) => {
+          judged = await judgeGroup(pool, take, tx, this.replicas, this.definitions, this.options, this.telemetry);
+          return judged;
+        });
       } catch (error) {
+        // Judged, but not surely durable: the locks are read anew, as they are then.
+        if (judged?.replica) judged.replica.locks = undefined;
         if (!(error instanceof RetryTransaction) || attempt >= limits.groupAttemptsMax) throw error;
         this.telemetry.groupFailed('retried');
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));

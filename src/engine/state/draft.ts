@@ -6,9 +6,12 @@ import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import type { Held } from '../locks/lock.js';
+import { LOCKS, type LockRecord, type PoolLocks } from '../locks/lock-items.js';
+import { regionOf, type Scope } from '../locks/scope.js';
 import type { StoredSession } from '../ports.js';
-import { checkSession, findSession, type SessionStates } from '../sessions/session-states.js';
-import type { Writer } from '../sessions/writer.js';
+import { checkOwner, checkSession, findSession, isOver, type SessionStates } from '../sessions/session-states.js';
+import type { LockProof, Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
 import { DICTIONARY, entryRef, isSystemName, tallyCollections } from './collections.js';
 import {
@@ -47,6 +50,8 @@ export class GroupState {
     /** The database's clock. */
     readonly now: number,
     readonly sessions: SessionStates,
+    /** Every lock of the pool. What a refused command did to them is undone by whoever judged it. */
+    readonly locks: PoolLocks,
   ) {}
 
   /** A collection by name, dropped ones included. */
@@ -79,10 +84,19 @@ export class Draft {
   createsPool = false;
   dropsPool = false;
 
+  /** The sessions that the client speaks for. */
+  readonly #speakers = new Set<string>();
+
   constructor(
     readonly group: GroupState,
     private readonly definitions: Definitions,
+    /** No lock refuses it. */
+    private readonly isUpkeep = false,
   ) {}
+
+  get locks(): PoolLocks {
+    return this.group.locks;
+  }
 
   /** The revision that this command's commit has, if it commits anything. */
   get nextRevision(): number {
@@ -94,11 +108,63 @@ export class Draft {
     return this.group.now;
   }
 
-  /** Judges what the client says of its session, and renews it. */
-  admit({ session: ref }: Writer, subject: Subject): void {
+  /** Judges what the client says of its locks and its session, and renews the latter. */
+  admit({ session: ref, locks = [] }: Writer, subject: Subject): void {
+    for (const proof of locks) this.#speakers.add(this.#proven(proof, subject));
     if (!ref) return;
     const session = checkSession(this.session(ref.session), ref, subject, this.now);
+    this.renew(session);
+    this.#speakers.add(session.id);
+  }
+
+  /** A request that names a session renews it, whatever becomes of the request. */
+  renew(session: StoredSession): void {
     this.group.sessions.renew(session, this.now);
+  }
+
+  /** The session that holds the lock since that revision. Its lease is looked at, for its end may not be committed yet. */
+  #proven({ lock: id, fence }: LockProof, subject: Subject): string {
+    const lock = this.locks.get(id);
+    const session = lock && this.session(lock.session);
+    if (!lock?.held || lock.held.fence !== fence || !session || isOver(session, this.now)) {
+      throw new Problem('lockLost', `The lock ${JSON.stringify(id)} is not held any more since revision ${fence}.`, {
+        members: { lock: id, fence: (session && !isOver(session, this.now) && lock?.held?.fence) || null },
+      });
+    }
+    checkOwner(session, subject);
+    return session.id;
+  }
+
+  /** The sweep looks at the session's locks at that time. */
+  wake(id: string, time: number): void {
+    const session = this.session(id);
+    if (session && (session.wakeAt === null || session.wakeAt > time)) this.saveSession({ ...session, wakeAt: time });
+  }
+
+  /** Refuses what the command would do to all that lies in the scope, where another session has locked a part of it. */
+  checkUnlocked(scope: Scope): void {
+    const lock = this.locks.overlapping(regionOf(scope), this.#speakers);
+    if (lock) throw locked('A part of what this would delete', lock);
+  }
+
+  /** Whether another session has locked what a deletion of the item would write. */
+  isLocked(ref: ItemRef): boolean {
+    const names = Object.keys(this.item(ref)?.attributes ?? {});
+    return this.locks.refusing({ ...ref, names }, this.#speakers) !== undefined;
+  }
+
+  /** Refuses a change of what another session has locked, or of what may only be written under a lock. */
+  #checkLocks({ collection, key, changed: names }: Change): void {
+    if (this.isUpkeep) return;
+    const { locks } = this;
+    const lock = locks.size > 0 ? locks.refusing({ collection, key, names }, this.#speakers) : undefined;
+    if (lock) throw locked(`${collection}/${key}`, lock);
+    if (isSystemName(collection) || !this.definition(collection).requireLock) return;
+    if (locks.holds({ collection, key, names }, this.#speakers)) return;
+    throw new Problem(
+      'locked',
+      `${collection}/${key} is only written under a lock, says the dictionary. Take one with POST P/locks, and name its session in Stargus-Session.`,
+    );
   }
 
   /** A session by its id or name, among those that the command looks at. */
@@ -121,6 +187,8 @@ export class Draft {
     const id = refId(ref);
     const touched = this.#touched.get(id);
     if (touched) return touched.state;
+    // The table has all of them.
+    if (ref.collection === LOCKS) return this.locks.get(ref.key)?.item;
     if (ref.collection === DICTIONARY && !this.collection(ref.key)) return undefined;
     if (!this.group.items.has(id)) throw new Error(`The item ${id} was not loaded for the command that reads it`);
     return this.group.items.get(id);
@@ -208,6 +276,7 @@ export class Draft {
    */
   check(ref: ItemRef): readonly ErrorPlace[] {
     const touched = this.#touched.get(refId(ref));
+    if (touched?.change) this.#checkLocks(touched.change);
     if (!touched?.change || !touched.state || isSystemName(ref.collection)) return NOTHING_WRONG;
     const definition = this.definition(ref.collection);
     if (!definition.checks) return NOTHING_WRONG;
@@ -253,6 +322,7 @@ export class Draft {
     for (const { collection, op } of this.changes())
       if (op !== 'delete' && !isSystemName(collection)) this.createCollection(collection);
     const changes = this.changes();
+    for (const change of changes) this.#checkLocks(change);
     this.#checkBytes(changes);
     const collections = tallyCollections(group, changes, this.nextRevision);
     this.#checkCollections(collections);
@@ -297,6 +367,14 @@ export class Draft {
 }
 
 const NOTHING_WRONG: readonly ErrorPlace[] = [];
+
+function locked(what: string, lock: LockRecord): Problem {
+  const { mode, fence } = lock.held as Held;
+  return new Problem('locked', `${what} is locked by the session ${JSON.stringify(lock.session)}.`, {
+    members: { locks: [{ lock: lock.id, session: lock.session, mode, fence }] },
+    headers: { 'retry-after': '1' },
+  });
+}
 
 function schemaViolation({ collection, key }: ItemRef, violations: readonly ErrorPlace[]): Problem {
   const [first] = violations;

@@ -55,7 +55,10 @@ export class Expiry {
     while ((await count()) > 0) {
       const collection = await this.#nameOf(pool, poolId, index.collectionId);
       if (collection === undefined) return true;
-      await this.committer.submit(pool, expireItems({ subject: SYSTEM, collection, limit: limits.expireItemsMax }));
+      const command = expireItems({ subject: SYSTEM, collection, limit: limits.expireItemsMax });
+      const submitted = await this.committer.submit(pool, command);
+      // What is left is locked, and looked at again with the next sweep.
+      if (!submitted.replayed && submitted.answer.expired === 0) return true;
       if (!(await pause())) return false;
     }
     return true;

@@ -1,12 +1,11 @@
 /** What a command may read that can't name its items beforehand: inside the commit's transaction, alone in its group. */
-import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { IndexEntry, StoredItem, StoreTransaction } from '../ports.js';
 import { findPage, type Selection } from '../query/run.js';
 import { scopeOf } from '../query/scope.js';
 import type { Explorer } from './commands.js';
-import { Draft, type GroupState, refId } from './draft.js';
+import { type Draft, type GroupState, refId } from './draft.js';
 import { entryOf, sortKeyOfTime } from './indexes.js';
 import { itemPages } from './item-pages.js';
 import type { KeyRange } from './key-order.js';
@@ -24,16 +23,13 @@ export class Exploring implements Explorer {
     private readonly state: GroupState,
     private readonly replica: Replica | undefined,
     private readonly tx: StoreTransaction,
-    private readonly definitions: Definitions,
+    /** A draft of what the command that explores could do. */
+    readonly draft: () => Draft,
     private readonly options: ExploringOptions,
   ) {}
 
   get poolId(): number {
     return this.replica?.id ?? 0;
-  }
-
-  draft(): Draft {
-    return new Draft(this.state, this.definitions);
   }
 
   /** The pool waits meanwhile; other pools and the readers don't. */

@@ -5,7 +5,7 @@ import { limits } from '../limits.js';
 import type { Selection } from '../query/run.js';
 import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
-import { DICTIONARY, isSystemName } from './collections.js';
+import { DICTIONARY, entryRef, isSystemName } from './collections.js';
 import type { Command, Explorer, Settled } from './commands.js';
 import { DefinitionChecks } from './definition-checks.js';
 import { type Draft, refId } from './draft.js';
@@ -57,6 +57,8 @@ export interface WriteRequest {
   /** Whether refusals tell which op they are about. */
   readonly batch?: boolean;
   readonly dryRun?: boolean;
+  /** What the writer's session is to remember for its client, as JSON text. */
+  readonly memento?: string | undefined;
 }
 
 /** Operations on items as one commit. */
@@ -106,6 +108,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
         }
       });
       const warnings = isOne ? checkAll(draft, ops) : undefined;
+      if (request.memento !== undefined) remember(draft, request.writer, request.memento);
       const results = judged;
       return (settled) => ({
         ...settled,
@@ -126,6 +129,12 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
       });
     },
   };
+}
+
+function remember(draft: Draft, writer: Writer | undefined, memento: string): void {
+  const session = writer?.session && draft.session(writer.session.session);
+  if (!session) throw new Problem('badRequest', 'A memento is a session’s: the batch needs a `session`.');
+  draft.saveSession({ ...session, memento });
 }
 
 /** Judges each item that the ops touched as they leave it; what is told of one is told of its last op. */
@@ -259,7 +268,7 @@ export function deleteMatching(request: {
   return {
     subject,
     bytes: 256,
-    touches: [],
+    touches: [entryRef(collection)],
     writer,
     async explore(explorer) {
       const { keys, more } = await explorer.matching(collection, selection, lookedFor);
@@ -297,12 +306,15 @@ export function expireItems(request: {
     subject,
     bytes: 256,
     touches: [],
+    isUpkeep: true,
     async explore(explorer) {
       keys = await explorer.expired(collection, limit);
     },
     decide(draft) {
-      for (const key of keys) draft.write({ collection, key }, undefined, undefined, 'expired');
-      return (settled) => ({ ...settled, expired: keys.length });
+      // What is locked stays until it is free: its holder relies on it.
+      const free = keys.filter((key) => !draft.isLocked({ collection, key }));
+      for (const key of free) draft.write({ collection, key }, undefined, undefined, 'expired');
+      return (settled) => ({ ...settled, expired: free.length });
     },
   };
 }

@@ -99,6 +99,7 @@ export function dropCollection(request: {
     decide(draft) {
       const existed = draft.collection(collection) !== undefined;
       if (existed) {
+        draft.checkUnlocked({ collection });
         for (const item of found) draft.write(item, undefined);
         draft.write(ref, undefined);
       }
@@ -160,6 +161,7 @@ export function dropPool(request: {
     explore: () => Promise.resolve(),
     decide(draft) {
       const existed = draft.group.exists;
+      draft.checkUnlocked({});
       draft.dropsPool = true;
       return (settled) => ({ ...settled, existed });
     },

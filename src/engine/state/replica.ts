@@ -5,6 +5,7 @@
  * database's, and brings it forward from the log (`replicas.ts`).
  */
 import { limits } from '../limits.js';
+import { LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
 import type { LogRow, PoolHead, StoredIndex } from '../ports.js';
 import { tallyCollections } from './collections.js';
 import { refId } from './draft.js';
@@ -38,6 +39,8 @@ export class Replica {
   follower: Follower | undefined;
   /** When it was last asked for, by this process's clock; for forgetting idle ones. */
   usedAt = 0;
+  /** The pool's locks; undefined until a commit needs them. */
+  locks: PoolLocks | undefined;
   #gone = false;
   #indexes = noIndexes;
 
@@ -128,7 +131,10 @@ export class Replica {
         throw new Error(`Commit ${commit.revision} does not follow revision ${this.#revision} of pool ${this.name}`);
       }
       this.#revision = commit.revision;
-      for (const change of commit.changes) this.#cache.update(this.#cachePrefix + refId(change), change.after);
+      for (const change of commit.changes) {
+        this.#cache.update(this.#cachePrefix + refId(change), change.after);
+        if (this.locks && change.collection === LOCKS) learnLock(this.locks, change.key, change.after);
+      }
       for (const collection of tallyCollections(this.#byName, commit.changes, commit.revision)) {
         if (collection.id === 0) throw new Error(`Pool ${this.name} does not know the collection ${collection.name}`);
         this.#byName.set(collection.name, collection);
@@ -146,6 +152,7 @@ export class Replica {
     this.#ring.length = 0;
     this.#ringBytes = 0;
     this.forgetItems();
+    this.locks = undefined;
     this.setCollections(collections);
     this.follower?.leapt();
   }

@@ -1,0 +1,312 @@
+/**
+ * The commands on locks: asking for one, altering it, giving it back, breaking it. They are judged in the pool's own order, so
+ * that a grant is before or after each write, and its fence, the revision of the grant, is above all that came before.
+ */
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { StoredSession } from '../ports.js';
+import { checkSession, type SessionRef } from '../sessions/session-states.js';
+import type { Command, Settled } from '../state/commands.js';
+import type { Draft } from '../state/draft.js';
+import type { Subject } from '../subject.js';
+import { granted, putLock, removeLocks } from './granting.js';
+import { LOCKS, type LockRecord } from './lock-items.js';
+import { isWeakerOrEqual, type Mode } from './mode.js';
+import { covers, regionOf, type Scope } from './scope.js';
+
+export interface LockAnswer extends Settled {
+  readonly lock: LockRecord;
+  /** Of a waiting lock: how many are before it, and one. */
+  readonly position: number | undefined;
+  /** It is gone, and this is what it was. */
+  readonly broken?: boolean;
+}
+
+export interface LockAsking {
+  readonly subject: Subject;
+  /** The lock's id, if it is a new one. */
+  readonly id: string;
+  /** Without an epoch the session as it is now. */
+  readonly session: { readonly session: string; readonly epoch: number | undefined };
+  readonly mode: Mode;
+  readonly scopes: readonly Scope[];
+  readonly waitMs: number;
+  readonly requestId?: string | undefined;
+  readonly note?: string | undefined;
+}
+
+/** Asks for a lock: it is granted, waits, or is refused. A repetition under the same `requestId` finds the lock of the first. */
+export function acquireLock(asking: LockAsking): Command<LockAnswer> {
+  const { subject, mode, scopes, waitMs, requestId, note } = asking;
+  return {
+    subject,
+    bytes: 512 + scopes.length * 256,
+    touches: [],
+    isUpkeep: true,
+    sessions: [asking.session.session],
+    decide(draft) {
+      const session = askingSession(draft, asking, subject);
+      const known = requestId === undefined ? undefined : draft.locks.byRequest(session.id, requestId);
+      if (known) return answerOf(draft, known);
+      checkRoom(draft, session);
+      const lock: LockRecord = {
+        ...{ id: asking.id, session: session.id, subject: subject.id, since: draft.now, item: undefined },
+        ...(requestId !== undefined && { requestId }),
+        ...(note !== undefined && { note }),
+        wanted: { mode, scopes, queued: draft.nextRevision },
+      };
+      return take(draft, lock, waitMs);
+    },
+  };
+}
+
+/** Grants what the lock wants, or lets it wait for it. */
+function take(draft: Draft, lock: LockRecord, waitMs: number): (settled: Settled) => LockAnswer {
+  const wanted = lock.wanted as NonNullable<LockRecord['wanted']>;
+  const request = { id: lock.id, session: lock.session, ...wanted, converts: lock.held !== undefined };
+  const blockers = draft.locks.blockers(request, limits.lockBlockersMax);
+  if (blockers.length === 0) {
+    const next = granted(lock, draft);
+    putLock(draft, next);
+    return answerOf(draft, next);
+  }
+  if (waitMs === 0) throw lockConflict(blockers);
+  checkQueue(draft, blockers);
+  const waiting = { ...lock, waitUntil: draft.now + waitMs };
+  putLock(draft, waiting);
+  const cycle = draft.locks.cycle(lock.id);
+  if (cycle) throw deadlock(cycle);
+  draft.wake(lock.session, waiting.waitUntil);
+  return answerOf(draft, waiting);
+}
+
+export interface LockChange {
+  readonly subject: Subject;
+  readonly lock: string;
+  readonly session: SessionRef;
+  readonly mode?: Mode | undefined;
+  readonly scopes?: readonly Scope[] | undefined;
+  readonly waitMs?: number | undefined;
+}
+
+/**
+ * Alters a lock. Less than it holds is at once its own, under the same fence; more is granted under a new fence, waits while
+ * what it held stays, or is refused. A lock that still waits may ask for less in its place, and for more at the end.
+ */
+export function changeLock(change: LockChange): Command<LockAnswer> {
+  const { subject, session } = change;
+  return {
+    subject,
+    bytes: 512 + (change.scopes?.length ?? 0) * 256,
+    touches: [],
+    isUpkeep: true,
+    writer: { session },
+    sessions: [session.session],
+    decide(draft) {
+      const lock = ownLock(draft, change.lock, session);
+      const base = (lock.held ?? lock.wanted) as NonNullable<LockRecord['held' | 'wanted']>;
+      const mode = change.mode ?? base.mode;
+      const scopes = change.scopes ?? base.scopes;
+      if (change.mode === undefined && change.scopes === undefined) return prolong(draft, lock, change.waitMs);
+      const isLess = isWeakerOrEqual(mode, base.mode) && scopes.every((scope) => isCovered(scope, base.scopes));
+      if (!isLess) {
+        const wanted = { mode, scopes, queued: draft.nextRevision };
+        return take(draft, { ...lock, wanted }, change.waitMs ?? remainingMs(draft, lock));
+      }
+      const { wanted, waitUntil, held, ...rest } = lock;
+      if (held) putLock(draft, { ...rest, held: { ...held, mode, scopes } });
+      else putLock(draft, { ...rest, waitUntil, wanted: { ...(wanted as NonNullable<typeof wanted>), mode, scopes } });
+      if (change.waitMs !== undefined && !held)
+        return prolong(draft, draft.locks.get(lock.id) as LockRecord, change.waitMs);
+      return answerOf(draft, draft.locks.get(lock.id) as LockRecord);
+    },
+  };
+}
+
+/** Lets a waiting lock wait so long from now on. */
+function prolong(draft: Draft, lock: LockRecord, waitMs: number | undefined): (settled: Settled) => LockAnswer {
+  if (waitMs === undefined || !lock.wanted) return answerOf(draft, lock);
+  if (waitMs === 0) {
+    const { wanted, id, session, held } = lock;
+    const request = { id, session, ...wanted, converts: held !== undefined };
+    throw lockConflict(draft.locks.blockers(request, limits.lockBlockersMax));
+  }
+  const waiting = { ...lock, waitUntil: draft.now + waitMs };
+  putLock(draft, waiting);
+  draft.wake(lock.session, waiting.waitUntil);
+  return answerOf(draft, waiting);
+}
+
+function remainingMs(draft: Draft, { waitUntil }: LockRecord): number {
+  return waitUntil === undefined ? 0 : Math.max(1, waitUntil - draft.now);
+}
+
+/** Gives a lock back, or gives up waiting for it. */
+export function releaseLock(request: {
+  readonly subject: Subject;
+  readonly lock: string;
+  readonly session: SessionRef;
+}): Command<Settled & { readonly existed: boolean }> {
+  const { subject, lock, session } = request;
+  return {
+    subject,
+    bytes: 256,
+    touches: [],
+    isUpkeep: true,
+    writer: { session },
+    sessions: [session.session],
+    decide(draft) {
+      const existed = draft.locks.get(lock) !== undefined;
+      if (existed) {
+        ownLock(draft, lock, session);
+        removeLocks(draft, [lock]);
+      }
+      return (settled) => ({ ...settled, existed });
+    },
+  };
+}
+
+/** Takes a lock from whoever has it or waits for it: at once, or once its holder had time to finish. */
+export function breakLock(request: {
+  readonly subject: Subject;
+  readonly lock: string;
+  readonly graceMs: number;
+}): Command<LockAnswer> {
+  const { subject, graceMs } = request;
+  return {
+    subject,
+    bytes: 256,
+    touches: [],
+    isUpkeep: true,
+    locks: [request.lock],
+    decide(draft) {
+      const lock = draft.locks.get(request.lock);
+      if (!lock) throw noLock(request.lock);
+      if (graceMs === 0 || !lock.held) {
+        removeLocks(draft, [lock.id], 'broken');
+        return (settled) => ({ ...settled, lock, position: undefined, broken: true });
+      }
+      const breakAt = Math.min(lock.breakAt ?? Number.POSITIVE_INFINITY, draft.now + graceMs);
+      const breaking = { ...lock, breakAt };
+      putLock(draft, breaking);
+      draft.wake(lock.session, breakAt);
+      return answerOf(draft, breaking);
+    },
+  };
+}
+
+/** Ends the waits and the graces of a session's locks that are over; answers when the next one will be. */
+export function endDueLocks(draft: Draft, session: string): number | null {
+  let next: number | null = null;
+  const broken: string[] = [];
+  const late: string[] = [];
+  for (const { id, wanted, waitUntil, breakAt } of draft.locks.ofSession(session)) {
+    if (breakAt !== undefined && breakAt <= draft.now) broken.push(id);
+    else if (wanted && waitUntil !== undefined && waitUntil <= draft.now) late.push(id);
+    for (const time of [breakAt, wanted && waitUntil])
+      if (time !== undefined && time > draft.now) next = Math.min(next ?? time, time);
+  }
+  removeLocks(draft, broken, 'broken');
+  for (const id of late) {
+    // What was taken from others may have been what it waited for.
+    const lock = draft.locks.get(id);
+    if (!lock?.wanted) continue;
+    const { wanted, waitUntil, ...rest } = lock;
+    if (lock.held) putLock(draft, rest, 'timeout');
+    else removeLocks(draft, [id], 'timeout');
+  }
+  return next;
+}
+
+/** Everything that the session holds and waits for is free. */
+export function endLocks(draft: Draft, session: string, cause: 'expired' | undefined): void {
+  removeLocks(
+    draft,
+    Array.from(draft.locks.ofSession(session), ({ id }) => id),
+    cause,
+  );
+}
+
+/** Whoever holds them goes on under new fences: what an older process of the session could still prove is stale. */
+export function refence(draft: Draft, session: string): void {
+  for (const lock of [...draft.locks.ofSession(session)])
+    if (lock.held) putLock(draft, { ...lock, held: { ...lock.held, fence: draft.nextRevision } });
+}
+
+function askingSession(draft: Draft, { session: { session, epoch } }: LockAsking, subject: Subject): StoredSession {
+  const stored = draft.session(session);
+  const checked = checkSession(stored, { session, epoch: epoch ?? stored?.epoch ?? 0 }, subject, draft.now);
+  draft.renew(checked);
+  return checked;
+}
+
+function ownLock(draft: Draft, id: string, { session }: SessionRef): LockRecord {
+  const lock = draft.locks.get(id);
+  if (!lock) throw noLock(id);
+  if (lock.session === draft.session(session)?.id) return lock;
+  throw new Problem('forbidden', `The lock ${JSON.stringify(id)} belongs to another session.`);
+}
+
+function checkRoom(draft: Draft, session: StoredSession): void {
+  const isFull = (draft.group.get(LOCKS)?.items ?? 0) >= limits.locksPerPoolMax;
+  if (isFull) throw tooMany(`A pool has at most ${limits.locksPerPoolMax} locks.`);
+  if (draft.locks.countOf(session.id) >= limits.locksPerSessionMax)
+    throw tooMany(`A session has at most ${limits.locksPerSessionMax} locks.`);
+}
+
+function checkQueue(draft: Draft, blockers: readonly LockRecord[]): void {
+  if (draft.locks.waiting >= limits.lockWaitersMax)
+    throw tooMany(`At most ${limits.lockWaitersMax} locks of a pool wait at once.`);
+  if (blockers.filter(({ wanted }) => wanted).length >= limits.lockQueueMax)
+    throw tooMany(`At most ${limits.lockQueueMax} locks wait in one queue.`);
+}
+
+function tooMany(detail: string): Problem {
+  return new Problem('tooManyRequests', detail, { headers: { 'retry-after': '1' } });
+}
+
+function isCovered(scope: Scope, by: readonly Scope[]): boolean {
+  const region = regionOf(scope);
+  return by.some((outer) => covers(regionOf(outer), region));
+}
+
+function answerOf(draft: Draft, lock: LockRecord): (settled: Settled) => LockAnswer {
+  const told = draft.locks.get(lock.id) ?? lock;
+  const position = positionOf(draft.locks, told);
+  return (settled) => ({ ...settled, lock: told, position });
+}
+
+/** How many are before a waiting lock in its queue, and one. */
+export function positionOf(locks: Draft['locks'], { id, session, wanted, held }: LockRecord): number | undefined {
+  if (!wanted) return undefined;
+  const request = { id, session, ...wanted, converts: held !== undefined };
+  const blockers = locks.blockers(request, limits.lockBlockersMax);
+  return blockers.filter((other) => other.wanted).length + 1;
+}
+
+export function noLock(id: string): Problem {
+  return new Problem(
+    'notFound',
+    `There is no lock ${JSON.stringify(id)}: it was given back or lost, or its wait was over.`,
+  );
+}
+
+/** How many of those in the way a refusal names. */
+const HOLDERS_TOLD = 20;
+
+function lockConflict(blockers: readonly LockRecord[]): Problem {
+  const [first] = blockers;
+  const detail = `The session ${JSON.stringify(first?.session)} ${first?.held ? 'holds' : 'waits for'} a lock in the way. With \`waitMs\` the lock would wait for its turn.`;
+  return new Problem('lockConflict', detail, { members: { holders: blockers.slice(0, HOLDERS_TOLD).map(shortly) } });
+}
+
+function deadlock(cycle: readonly string[]): Problem {
+  const detail = `To wait for this lock would be for ever: ${[...cycle, cycle[0]].join(' waits for ')}.`;
+  return new Problem('deadlock', detail, { members: { cycle } });
+}
+
+/** A lock as a refusal tells of it. */
+export function shortly({ id, session, held, wanted }: LockRecord) {
+  const claim = held ?? wanted;
+  return { lock: id, session, state: held ? 'granted' : 'waiting', mode: claim?.mode, scopes: claim?.scopes };
+}

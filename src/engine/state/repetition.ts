@@ -1,0 +1,149 @@
+/**
+ * Writes that may be repeated: their answers are kept in the write's own transaction, and a repetition gets the same one. A
+ * request is known again by its Idempotency-Key, or as the numbered batch of a session; numbers also say whether one is
+ * missing.
+ */
+import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import type { SessionAnswer, StoredAnswer, StoreTransaction } from '../ports.js';
+import { checkSession, type SessionRef } from '../sessions/session-states.js';
+import type { Command } from './commands.js';
+import type { GroupState } from './draft.js';
+
+/** An answer as it was or will be sent, for repetition. */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: string;
+}
+
+/** Asks that the answer be stored with the write under a key of the client's. */
+export interface Idempotency<Answer> {
+  readonly key: string;
+  readonly fingerprint: string;
+  readonly batch?: undefined;
+  shape(answer: Answer): Reply;
+}
+
+/** The same for the batch of a session with this number. */
+export interface Numbered<Answer> {
+  readonly batch: SessionRef & { readonly sequence: number };
+  shape(answer: Answer): Reply;
+}
+
+export type Repeatable<Answer> = Idempotency<Answer> | Numbered<Answer>;
+
+/** A command as it was submitted. */
+export interface Request {
+  readonly command: Command<unknown>;
+  readonly repeatable: Repeatable<unknown> | undefined;
+}
+
+/** The kept answers that a group's requests may ask for, and those that it keeps. */
+export class Repetitions {
+  readonly #keyed = new Map<string, StoredAnswer>();
+  readonly #numbered = new Map<string, SessionAnswer>();
+  readonly #keptKeyed: StoredAnswer[] = [];
+  readonly #keptNumbered: SessionAnswer[] = [];
+
+  private constructor(
+    private readonly pool: string,
+    private readonly state: GroupState,
+  ) {}
+
+  /** Reads what is kept of the requests. `poolId` is 0 while there is no pool. */
+  static async load(
+    pool: string,
+    poolId: number,
+    requests: readonly Request[],
+    state: GroupState,
+    tx: StoreTransaction,
+  ): Promise<Repetitions> {
+    const loaded = new Repetitions(pool, state);
+    const keys: { subject: string; idempotencyKey: string }[] = [];
+    const batches: { session: string; sequence: number }[] = [];
+    for (const { command, repeatable } of requests) {
+      if (!repeatable) continue;
+      const { batch } = repeatable;
+      if (!batch) {
+        keys.push({ subject: command.subject.id, idempotencyKey: repeatable.key });
+        continue;
+      }
+      const session = state.sessions.find(batch.session);
+      if (session && batch.sequence <= session.lastSequence)
+        batches.push({ session: session.id, sequence: batch.sequence });
+    }
+    const keyed = keys.length > 0 ? await tx.answers(pool, keys, state.now) : [];
+    for (const answer of keyed) loaded.#keyed.set(`${answer.subject}\n${answer.idempotencyKey}`, answer);
+    const numbered = batches.length > 0 ? await tx.sessionAnswers(poolId, batches) : [];
+    for (const answer of numbered) loaded.#numbered.set(`${answer.session}\n${answer.sequence}`, answer);
+    return loaded;
+  }
+
+  /** The answer that the request got before, where it was judged already. Refuses a number that can't be judged. */
+  find({ command, repeatable }: Request): Reply | undefined {
+    if (!repeatable) return undefined;
+    const { batch } = repeatable;
+    if (batch) return this.#findNumbered(batch, command);
+    const former = this.#keyed.get(`${command.subject.id}\n${repeatable.key}`);
+    if (former && former.fingerprint !== repeatable.fingerprint) {
+      throw new Problem(
+        'idempotencyKeyReused',
+        'The Idempotency-Key was used for another request within the last 24 hours.',
+      );
+    }
+    return former && replyOf(former);
+  }
+
+  #findNumbered({ sequence, ...ref }: Numbered<unknown>['batch'], { subject }: Command<unknown>): Reply | undefined {
+    const { sessions, now } = this.state;
+    const session = checkSession(sessions.find(ref.session), ref, subject, now);
+    const expected = session.lastSequence + 1;
+    if (sequence === expected) return undefined;
+    const former = this.#numbered.get(`${session.id}\n${sequence}`);
+    if (former) {
+      sessions.renew(session, now);
+      return replyOf(former);
+    }
+    const detail =
+      sequence > expected
+        ? `The session's next batch has the sequence ${expected}, not ${sequence}.`
+        : `The answer of the batch ${sequence} is no longer kept; the session's next batch has the sequence ${expected}.`;
+    throw new Problem('sequenceGap', detail, { members: { expected } });
+  }
+
+  /** Keeps the answer of a request that was judged for good. */
+  keep({ command: { subject }, repeatable }: Request, answer: unknown): void {
+    if (!repeatable) return;
+    const { status, headers, body } = repeatable.shape(answer);
+    const reply = { status, headers: JSON.stringify(headers), body };
+    const { batch } = repeatable;
+    if (!batch) {
+      const { key, fingerprint } = repeatable;
+      const stored: StoredAnswer = {
+        ...{ pool: this.pool, subject: subject.id, idempotencyKey: key, fingerprint, ...reply },
+        expiresAt: this.state.now + limits.storedAnswerMs,
+      };
+      this.#keyed.set(`${subject.id}\n${key}`, stored);
+      this.#keptKeyed.push(stored);
+      return;
+    }
+    const { sessions } = this.state;
+    const session = sessions.find(batch.session);
+    if (!session) throw new Error(`The session ${batch.session} went while its batch was judged`);
+    sessions.save({ ...session, lastSequence: batch.sequence });
+    const stored: SessionAnswer = { session: session.id, sequence: batch.sequence, ...reply };
+    this.#numbered.set(`${session.id}\n${batch.sequence}`, stored);
+    this.#keptNumbered.push(stored);
+  }
+
+  async write(poolId: number, tx: StoreTransaction): Promise<void> {
+    if (this.#keptKeyed.length > 0) await tx.keepAnswers(this.#keptKeyed);
+    if (this.#keptNumbered.length > 0)
+      await tx.keepSessionAnswers(poolId, this.#keptNumbered, limits.sessionAnswersKept);
+  }
+}
+
+function replyOf({ status, headers, body }: Pick<StoredAnswer, 'status' | 'headers' | 'body'>): Reply {
+  return { status, headers: JSON.parse(headers) as Record<string, string>, body };
+}

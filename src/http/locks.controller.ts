@@ -1,0 +1,243 @@
+/** Locks over HTTP: asking, looking, altering, giving back, breaking. */
+import { Controller, Inject } from '@nestjs/common';
+import { v7 as uuidv7 } from 'uuid';
+import type { z } from 'zod';
+import { Engine } from '../engine/engine.js';
+import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
+import {
+  acquireLock,
+  breakLock,
+  changeLock,
+  type LockAnswer,
+  noLock,
+  positionOf,
+  releaseLock,
+} from '../engine/locks/lock-commands.js';
+import { attributesOf, LOCKS, lockRef } from '../engine/locks/lock-items.js';
+import { checkScopes, type Scope } from '../engine/locks/scope.js';
+import type { SessionRef } from '../engine/sessions/session-states.js';
+import { formatCursor } from '../engine/state/cursor.js';
+import type { Attributes } from '../engine/state/model.js';
+import { checkName, checkOwnName } from '../engine/state/names.js';
+import type { Reply } from '../engine/state/repetition.js';
+import { idempotencyOf, poolHeaders, send, sendWritten } from './answers.js';
+import { askerOf } from './changes.controller.js';
+import * as schema from './locks.schema.js';
+import { nameToken, readPageToken } from './page-token.js';
+import { type Call, Route } from './route.js';
+
+const LOCKS_PATH = '/v1/pools/:pool/locks';
+const LOCK_PATH = `${LOCKS_PATH}/:lock`;
+
+@Controller()
+export class LocksController {
+  constructor(@Inject(Engine) private readonly engine: Engine) {}
+
+  @Route({
+    method: 'POST',
+    path: LOCKS_PATH,
+    operationId: 'requestLock',
+    tag: 'locks',
+    summary: 'Ask for a lock',
+    description:
+      'All scopes or none. Granted is 201, with the `fence`. With `waitMs` a lock that can’t be had now waits for its turn: 202, and the session’s stream tells when it is granted. Without, 409 `lockConflict` names those in the way. A wait that would never end is 409 `deadlock`.',
+    body: { schema: schema.lockBody },
+    headers: ['Idempotency-Key'],
+    answers: {
+      201: { description: 'Granted.', schema: schema.lock },
+      202: { description: 'It waits for its turn.', schema: schema.lock },
+    },
+  })
+  async acquire(call: Call<unknown, z.output<typeof schema.lockBody>>): Promise<void> {
+    const pool = checkOwnName('pool', call.params.pool as string);
+    const { mode, scopes, waitMs = 0, requestId, note } = call.body;
+    checkScopes(scopes as Scope[], '/scopes');
+    const session = sessionOf(call);
+    const command = acquireLock({
+      ...{ subject: call.subject, id: uuidv7(), session, mode, waitMs, requestId, note },
+      scopes: scopes as Scope[],
+    });
+    const shape = shapeOf((answer) => (answer.lock.wanted ? 202 : 201), pool);
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+
+  @Route({
+    method: 'GET',
+    path: LOCKS_PATH,
+    operationId: 'listLocks',
+    tag: 'locks',
+    summary: 'List the locks of a pool, held and waiting',
+    description: 'The system collection `_locks` has them too, to be queried and attached to.',
+    query: schema.lockListQuery,
+    answers: { 200: { description: 'A page of locks.', schema: schema.lockPage } },
+  })
+  async list(call: Call<z.output<typeof schema.lockListQuery>>): Promise<void> {
+    const pool = checkName('pool', call.params.pool as string);
+    const { limit = limits.pageItemsDefault, pageToken } = call.query;
+    const query = ['locks', pool];
+    const after = readPageToken(pageToken, query)?.key;
+    const page = await this.engine.reader.page(pool, LOCKS, { after, limit });
+    const locks = page.items.map(({ key, state }) => tell(key, state.attributes, state.revision));
+    const nextPageToken = page.more ? nameToken(query, page.items.at(-1)?.key as string) : undefined;
+    const headers = poolHeaders(page.replica.epoch, page.revision);
+    send(call, { status: 200, headers, body: JSON.stringify({ locks, nextPageToken }) });
+  }
+
+  @Route({
+    method: 'GET',
+    path: LOCK_PATH,
+    operationId: 'getLock',
+    tag: 'locks',
+    summary: 'Look at a lock, or wait for it',
+    description: 'With `waitMs` the answer comes when the lock no longer waits, or after that time.',
+    query: schema.lockQuery,
+    answers: { 200: { description: 'The lock.', schema: schema.lock } },
+  })
+  async get(call: Call<z.output<typeof schema.lockQuery>>): Promise<void> {
+    const pool = checkName('pool', call.params.pool as string);
+    const id = call.params.lock as string;
+    const deadline = performance.now() + (call.query.waitMs ?? 0);
+    const asker = askerOf(call);
+    for (;;) {
+      const { replica, revision, state } = await this.engine.reader.item(pool, lockRef(id));
+      const headers = poolHeaders(replica.epoch, revision);
+      if (!state) {
+        call.reply.headers(headers);
+        throw noLock(id);
+      }
+      const waitMs = Math.ceil(deadline - performance.now());
+      if (state.attributes.state !== 'waiting' || waitMs <= 0 || asker.gone) {
+        const lock = replica.locks?.get(id);
+        const position = lock && positionOf(replica.locks as NonNullable<typeof replica.locks>, lock);
+        const body = tell(id, state.attributes, state.revision, position);
+        return send(call, { status: 200, headers, body: JSON.stringify(body) });
+      }
+      const view = { collection: LOCKS, key: id, values: 'none' as const };
+      const since = formatCursor(replica.epoch, revision);
+      await this.engine.watching.changes(pool, { view, since, limit: 1, waitMs }, asker);
+    }
+  }
+
+  @Route({
+    method: 'PATCH',
+    path: LOCK_PATH,
+    operationId: 'patchLock',
+    tag: 'locks',
+    summary: 'Narrow or widen a lock',
+    description:
+      'Less than it holds is at once so, under the same fence. More is granted under a new fence; or waits, for `waitMs`, while what it holds stays; or is refused. Only its session may do so, named in Stargus-Session.',
+    body: { schema: schema.lockChangeBody },
+    headers: ['Idempotency-Key', 'Stargus-Session'],
+    answers: {
+      200: { description: 'The lock as it is now.', schema: schema.lock },
+      202: { description: 'It waits for what it wants beyond what it holds.', schema: schema.lock },
+    },
+  })
+  async change(call: Call<unknown, z.output<typeof schema.lockChangeBody>>): Promise<void> {
+    const pool = checkOwnName('pool', call.params.pool as string);
+    const { mode, waitMs } = call.body;
+    const scopes = call.body.scopes as Scope[] | undefined;
+    if (scopes) checkScopes(scopes, '/scopes');
+    const { subject, params } = call;
+    const session = ownSession(call);
+    const command = changeLock({ subject, lock: params.lock as string, session, mode, scopes, waitMs });
+    const shape = shapeOf((answer) => (answer.lock.wanted ? 202 : 200));
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+
+  @Route({
+    method: 'DELETE',
+    path: LOCK_PATH,
+    operationId: 'deleteLock',
+    tag: 'locks',
+    summary: 'Give a lock back, or give up waiting for it',
+    description:
+      'Whoever waits for it is granted it in the same commit. Only its session may do so, named in Stargus-Session.',
+    headers: ['Idempotency-Key', 'Stargus-Session'],
+    answers: { 200: { description: 'There is no such lock now.', schema: schema.releasedLock } },
+  })
+  async release(call: Call): Promise<void> {
+    const pool = checkOwnName('pool', call.params.pool as string);
+    const lock = call.params.lock as string;
+    const shape = ({ epoch, revision, existed }: { epoch: string; revision: number; existed: boolean }): Reply => ({
+      status: 200,
+      headers: poolHeaders(epoch, revision),
+      body: JSON.stringify({ lock, revision, existed }),
+    });
+    const command = releaseLock({ subject: call.subject, lock, session: ownSession(call) });
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+
+  @Route({
+    method: 'POST',
+    path: `${LOCK_PATH}/break`,
+    operationId: 'breakLock',
+    tag: 'locks',
+    summary: 'Take a lock from its session',
+    description:
+      'At once, or after `graceMs`, in which its session is told (`expiring`) and may finish. Then whatever it writes with the lock’s fence is refused.',
+    body: { schema: schema.lockBreakBody, optional: true },
+    headers: ['Idempotency-Key'],
+    answers: { 200: { description: 'The lock as it was, or will be until then.', schema: schema.lock } },
+  })
+  async break(call: Call<unknown, z.output<typeof schema.lockBreakBody>>): Promise<void> {
+    const pool = checkOwnName('pool', call.params.pool as string);
+    const command = breakLock({
+      subject: call.subject,
+      lock: call.params.lock as string,
+      graceMs: call.body.graceMs ?? 0,
+    });
+    const shape = shapeOf(() => 200);
+    sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+  }
+}
+
+/** The session that asks: the body's, or the header's where both name the same. */
+function sessionOf({ body, writer }: Call<unknown, z.output<typeof schema.lockBody>>): {
+  session: string;
+  epoch: number | undefined;
+} {
+  const named = writer?.session;
+  const session = body.session ?? named?.session;
+  if (session === undefined) {
+    const detail = 'is missing: the session that the lock is to belong to.';
+    throw new Problem('badRequest', `/session ${detail}`, {
+      errors: [{ pointer: '/session', code: 'badRequest', detail }],
+    });
+  }
+  if (named && named.session !== session)
+    throw new Problem('badRequest', 'Stargus-Session names another session than the body.');
+  return { session, epoch: body.epoch ?? named?.epoch };
+}
+
+/** Others may look at a lock, and break it; to alter it is its session's. */
+function ownSession({ writer }: Call): SessionRef {
+  if (writer?.session) return writer.session;
+  throw new Problem(
+    'forbidden',
+    'Only its session may alter a lock or give it back: name it in the header `Stargus-Session: <session>;epoch=<n>`.',
+  );
+}
+
+function shapeOf(statusOf: (answer: LockAnswer) => number, pool?: string): (answer: LockAnswer) => Reply {
+  return (answer) => {
+    const { lock, revision, epoch, position } = answer;
+    const status = statusOf(answer);
+    const headers = poolHeaders(epoch, revision);
+    if (pool !== undefined && status === 201) headers.location = `/v1/pools/${pool}/locks/${lock.id}`;
+    const item = lock.item?.attributes ?? attributesOf(lock, []);
+    const attributes = answer.broken ? { ...item, state: 'broken' } : item;
+    return {
+      status,
+      headers,
+      body: JSON.stringify(tell(lock.id, attributes, revision, position)),
+    };
+  };
+}
+
+/** A lock as answers have it: what its item says, without what only the queue needs. */
+function tell(lock: string, { queued, wanted, ...told }: Attributes, revision: number, position?: number): object {
+  const { queued: _, ...wish } = (wanted ?? {}) as Attributes;
+  return { lock, ...told, ...(wanted !== undefined && { wanted: wish }), position, revision };
+}
