@@ -188,12 +188,24 @@ export interface ItemSource {
   ): Promise<number>;
 }
 
+/** Reads of one state of a pool, its log included. */
+export interface SnapshotSource extends ItemSource {
+  log(request: LogRequest): Promise<LogPage>;
+  /** Rows of whole commits before a revision: the newest commit first, the rows of each in their order. */
+  logBefore(request: LogBeforeRequest): Promise<LogRow[]>;
+}
+
 export interface LogRequest {
   readonly poolId: number;
   /** Only commits after this revision. */
   readonly after: number;
   readonly rowsMax: number;
   readonly bytesMax: number;
+}
+
+export interface LogBeforeRequest extends Omit<LogRequest, 'after'> {
+  /** Only commits before this revision. */
+  readonly before: number;
 }
 
 export interface LogPage {
@@ -267,7 +279,7 @@ export interface Store {
   /** Runs several reads on one unchanging state of the pool. `head` is undefined when there is no such pool. */
   snapshot<T>(
     poolId: number,
-    work: (source: ItemSource, head: PoolHead | undefined, indexes: () => Promise<StoredIndex[]>) => Promise<T>,
+    work: (source: SnapshotSource, head: PoolHead | undefined, indexes: () => Promise<StoredIndex[]>) => Promise<T>,
   ): Promise<T>;
   /** A page of the log. Rows older than `head.oldestRevision` may be missing: the caller compares. */
   log(request: LogRequest): Promise<LogPage>;

@@ -8,6 +8,7 @@ import { parseFilter } from '../engine/query/filter.js';
 import type { Writer } from '../engine/sessions/writer.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/item-commands.js';
+import { CHANGES } from '../engine/state/log-items.js';
 import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import type { Condition } from '../engine/state/preconditions.js';
@@ -120,6 +121,12 @@ function toCondition(
   pointer: string,
 ): Condition {
   const collection = checkName('collection', condition.collection ?? own.collection);
+  if (collection === CHANGES) {
+    const detail = 'can’t be `_changes`: what the commit comes to isn’t in the log before it is made.';
+    throw new Problem('badRequest', `${pointer}/collection ${detail}`, {
+      errors: [{ pointer: `${pointer}/collection`, code: 'badRequest', detail }],
+    });
+  }
   const key = checkItemKey(condition.key ?? own.key);
   const filter = where === undefined ? undefined : parseFilter(where, `${pointer}/where`);
   return { ...condition, collection, key, pointer, where: filter };

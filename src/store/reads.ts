@@ -3,8 +3,10 @@ import type {
   ItemChangePage,
   ItemChangeRequest,
   ItemPlace,
+  LogBeforeRequest,
   LogPage,
   LogRequest,
+  LogRow,
   PoolHead,
   RangeRequest,
   StoredItem,
@@ -79,6 +81,32 @@ export async function readLog(session: Session, { poolId, after, rowsMax, bytesM
   const head = await headById(session, poolId);
   const reached = (rows.at(-1)?.revision as number | undefined) ?? after;
   return { head, rows: rows.map(toLogRow), complete: head === undefined || reached >= head.revision };
+}
+
+/** To be called where all statements see one state: a compaction in between would take commits away unnoticed. */
+export async function readLogBefore(session: Session, request: LogBeforeRequest): Promise<LogRow[]> {
+  const { poolId, before, rowsMax, bytesMax } = request;
+  const select = (conditions: string) =>
+    `SELECT ${LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND ${conditions} ORDER BY revision DESC, ordinal DESC`;
+  const next = (last: Row | undefined, limit: number) => {
+    const [revision, ordinal] = [last?.revision as number, last?.ordinal as number];
+    return last
+      ? session.all(`${select('revision <= ? AND (revision < ? OR ordinal < ?)')} LIMIT ?`, [
+          ...[poolId, revision, revision, ordinal],
+          limit,
+        ])
+      : session.all(`${select('revision < ?')} LIMIT ?`, [poolId, before, limit]);
+  };
+  const { rows } = await readBounded(next, sizeOfLogRow, { rowsMax, bytesMax });
+  const last = rows.at(-1);
+  // A commit is whole when its first row is there; else, where it isn't the only one, it is left for the next page.
+  if (last && last.ordinal !== 0) {
+    const begin = rows.findIndex((row) => row.revision === last.revision);
+    const rest = [poolId, last.revision as number, last.ordinal as number];
+    if (begin > 0) rows.length = begin;
+    else rows.push(...(await session.all(select('revision = ? AND ordinal < ?'), rest)));
+  }
+  return rows.map(toLogRow).sort((a, b) => b.revision - a.revision || a.ordinal - b.ordinal);
 }
 
 /** A page may end inside a commit. Where it holds others it ends before that commit; else the commit's rest is read. */

@@ -6,7 +6,6 @@ import type {
   ItemChangePage,
   ItemChangeRequest,
   ItemPlace,
-  ItemSource,
   LeaseRef,
   LogPage,
   LogRequest,
@@ -14,6 +13,7 @@ import type {
   PoolHead,
   PoolSummary,
   RangeRequest,
+  SnapshotSource,
   Store,
   StoredIndex,
   StoredItem,
@@ -101,7 +101,7 @@ export class SqlStore implements Store {
 
   snapshot<T>(
     poolId: number,
-    work: (source: ItemSource, head: PoolHead | undefined, indexes: () => Promise<StoredIndex[]>) => Promise<T>,
+    work: (source: SnapshotSource, head: PoolHead | undefined, indexes: () => Promise<StoredIndex[]>) => Promise<T>,
   ): Promise<T> {
     return this.database.scan(async (session) =>
       work(new SqlTransaction(session), await headById(session, poolId), () => readIndexes(session, poolId)),

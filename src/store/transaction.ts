@@ -5,11 +5,14 @@ import type {
   IndexedItem,
   IndexRangeRequest,
   ItemPlace,
+  LogBeforeRequest,
   LogPage,
   LogRequest,
+  LogRow,
   PoolHead,
   RangeRequest,
   SessionAnswer,
+  SnapshotSource,
   StoredAnswer,
   StoredIndex,
   StoredItem,
@@ -32,10 +35,10 @@ import {
   toCollection,
   toHead,
 } from './mapping.js';
-import { readItems, readLog, readRange } from './reads.js';
+import { readItems, readLog, readLogBefore, readRange } from './reads.js';
 import * as sessions from './sessions.js';
 
-export class SqlTransaction implements StoreTransaction {
+export class SqlTransaction implements StoreTransaction, SnapshotSource {
   constructor(private readonly session: Session) {}
 
   async lockPool(name: string): Promise<{ head: PoolHead | undefined; now: number }> {
@@ -134,6 +137,10 @@ export class SqlTransaction implements StoreTransaction {
 
   log(request: LogRequest): Promise<LogPage> {
     return readLog(this.session, request);
+  }
+
+  logBefore(request: LogBeforeRequest): Promise<LogRow[]> {
+    return readLogBefore(this.session, request);
   }
 
   async answers(

@@ -308,6 +308,40 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
       expect(end).toMatchObject({ rows: [], complete: true, head: { revision: sizes.length } });
     });
 
+    test('comes backwards in pages of whole commits, the newest first', async () => {
+      const book = await Book.open(store, 'log-backwards');
+      const sizes = [1, 3, 1, 200, 2, 1, 1, 70, 1];
+      for (const [i, size] of sizes.entries())
+        await book.commit(Array.from({ length: size }, (_, k) => [`${i}-${k}`, JSON.stringify({ i, k })] as const));
+      const expected = [...book.log].sort((a, b) => b.revision - a.revision || a.ordinal - b.ordinal);
+      const read = (before: number, rowsMax: number, bytesMax: number) =>
+        store.snapshot(book.id, (source) => source.logBefore({ poolId: book.id, before, rowsMax, bytesMax }));
+      for (const rowsMax of [1, 2, 3, 64, 65, 200, 201, 1000]) {
+        for (const bytesMax of [1, 700, 1e6]) {
+          const seen: LogRow[] = [];
+          for (let before = sizes.length + 1; before > 1; ) {
+            const rows = await read(before, rowsMax, bytesMax);
+            if (rows.at(-1)?.revision !== rows[0]?.revision) expect(rows.length).toBeLessThanOrEqual(rowsMax);
+            expect(rows[0]?.revision).toBe(before - 1);
+            expect(rows.at(-1)?.ordinal).toBe((sizes[(rows.at(-1)?.revision as number) - 1] as number) - 1);
+            seen.push(...rows);
+            before = rows.at(-1)?.revision as number;
+          }
+          expect(seen).toEqual(expected);
+        }
+      }
+      expect(await read(1, 10, 1e6)).toEqual([]);
+      expect(await read(5, 1000, 1e6)).toEqual(expected.filter(({ revision }) => revision < 5));
+      const ofBoth = await store.snapshot(book.id, async (source) => [
+        await source.log({ poolId: book.id, after: 3, rowsMax: 1, bytesMax: 1 }),
+        await source.logBefore({ poolId: book.id, before: 5, rowsMax: 1, bytesMax: 1 }),
+      ]);
+      expect(ofBoth).toEqual([
+        expect.objectContaining({ rows: expected.filter(({ revision }) => revision === 4) }),
+        expected.filter(({ revision }) => revision === 4),
+      ]);
+    });
+
     test('forgets what lies before its oldest revision, in steps, and never more', async () => {
       const book = await Book.open(store, 'forget');
       for (let i = 0; i < 10; i++)

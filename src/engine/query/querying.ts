@@ -8,6 +8,7 @@ import { DICTIONARY, entryRef } from '../state/collections.js';
 import { PoolIndexes } from '../state/indexes.js';
 import type { JsonObject } from '../state/json.js';
 import { stateOf } from '../state/loading.js';
+import { CHANGES } from '../state/log-items.js';
 import type { Reader, Reading } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
@@ -15,6 +16,7 @@ import { type Aggregate, Aggregation } from './aggregate.js';
 import { type Bounds, Budget } from './budget.js';
 import { checkRelations, type Expanded, expand } from './expand.js';
 import type { OrderTerm } from './index-access.js';
+import { LogSource } from './log-source.js';
 import { digestOfValues, Found, type ItemPosition, Ordering, type Position } from './ordering.js';
 import { type Path, pathText } from './path.js';
 import type { Plan } from './plan.js';
@@ -173,7 +175,9 @@ export class Querying {
     const replica = await this.reader.current(pool);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return undefined;
-      const scope = await openScope(source, replica, head, indexes, collection, {
+      const items =
+        collection === CHANGES ? new LogSource(source, head, (page) => this.replicas.commits(replica, page)) : source;
+      const scope = await openScope(items, replica, head, indexes, collection, {
         ...this.#bounds,
         isLeft: asking.isLeft,
       });

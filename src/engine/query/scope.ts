@@ -1,5 +1,6 @@
 /** What is queried: a collection, in one state of its pool, with the indexes that are complete in it; and what that may cost. */
 import type { ItemSource, PoolHead, StoredIndex } from '../ports.js';
+import { CHANGES_ID } from '../state/log-items.js';
 import type { Replica } from '../state/replica.js';
 import type { Bounds } from './budget.js';
 import type { UsableIndex } from './index-access.js';
@@ -37,7 +38,7 @@ export function scopeOf(
   collection: string,
   bounds: Bounds,
 ): Scope | undefined {
-  const stored = replica.collections.get(collection);
+  const stored = replica.readable(collection);
   if (!stored) return undefined;
   return {
     source,
@@ -45,7 +46,8 @@ export function scopeOf(
     collectionId: stored.id,
     // Of another state one can't know which were complete; without one the answer is the same.
     indexes: replica.indexes.version === indexVersion ? replica.indexes.usable(stored.id) : [],
-    items: revision === replica.revision ? stored.items : undefined,
+    // The log loses commits without a revision that would tell.
+    items: revision === replica.revision && stored.id !== CHANGES_ID ? stored.items : undefined,
     ...bounds,
   };
 }

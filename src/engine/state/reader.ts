@@ -9,7 +9,8 @@ import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
 import type { KeyRange } from './key-order.js';
 import { stateOf } from './loading.js';
-import type { ItemRef, ItemState } from './model.js';
+import { CHANGES, revisionOfKey, stateOfCommit } from './log-items.js';
+import type { Commit, ItemRef, ItemState } from './model.js';
 import type { Replica } from './replica.js';
 import type { Replicas } from './replicas.js';
 
@@ -44,6 +45,7 @@ export class Reader {
 
   /** The item, or undefined as its state. Refuses with `notFound` where there is no such pool. */
   item(pool: string, ref: ItemRef): ItemReading | Promise<ItemReading> {
+    if (ref.collection === CHANGES) return this.#commitItem(pool, ref.key);
     const replica = this.store.exclusive ? this.replicas.known(pool) : undefined;
     const remembered = replica?.remembered(ref);
     if (replica && remembered) return { replica, revision: replica.revision, state: remembered.state };
@@ -92,6 +94,25 @@ export class Reader {
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  /** A commit as an item of `_changes`. It isn't remembered: the log may lose it, and may yet get it. */
+  async #commitItem(pool: string, key: string): Promise<ItemReading> {
+    const replica = await this.current(pool);
+    const { revision } = replica;
+    const named = revisionOfKey(key, replica);
+    const commit = named === undefined ? undefined : await this.#commit(replica, named);
+    return { replica, revision, state: commit && stateOfCommit(commit) };
+  }
+
+  /** The commit of a revision that the pool has reached, if the log still has it. */
+  async #commit(replica: Replica, revision: number): Promise<Commit | undefined> {
+    const [recent] = replica.recent(revision - 1) ?? [];
+    if (recent) return recent;
+    const page = await this.store.log({ poolId: replica.id, after: revision - 1, rowsMax: 1, bytesMax: 1 });
+    if (!page.head) throw this.#gone(replica);
+    if (revision < page.head.oldestRevision) return undefined;
+    return (await this.replicas.commits(replica, page))[0];
   }
 
   async #find(pool: string, ref: ItemRef | undefined): Promise<ItemReading> {

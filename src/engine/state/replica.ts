@@ -11,6 +11,7 @@ import { tallyCollections } from './collections.js';
 import { refId } from './draft.js';
 import { noIndexes, PoolIndexes } from './indexes.js';
 import type { ItemCache } from './item-cache.js';
+import { CHANGES, logCollection } from './log-items.js';
 import { type Attributes, type Change, type Collection, type Commit, type ItemRef, ItemState } from './model.js';
 
 /** Hears of every commit that the replica takes in, in order. */
@@ -46,6 +47,7 @@ export class Replica {
 
   readonly #byName = new Map<string, Collection>();
   readonly #byId = new Map<number, Collection>();
+  readonly #log = logCollection(this);
   readonly #cache: ItemCache;
   /** Prefix of the pool's entries in the shared cache; a new one makes the old entries unreachable. */
   #cachePrefix = '';
@@ -90,9 +92,14 @@ export class Replica {
     return this.#byId.get(id);
   }
 
+  /** A collection that may be read: one that is stored, also if it was dropped, or the log as a collection. */
+  readable(name: string): Collection | undefined {
+    return name === CHANGES ? this.#log : this.#byName.get(name);
+  }
+
   /** A collection that is there. */
   collection(name: string): Collection | undefined {
-    const collection = this.#byName.get(name);
+    const collection = this.readable(name);
     return collection?.present ? collection : undefined;
   }
 

@@ -159,7 +159,11 @@ export class Replicas {
   }
 
   /** The page's commits, with the names of collections that the replica doesn't know yet. */
-  async commits(replica: Replica, page: LogPage, source: Source = this.#source(replica)): Promise<Commit[]> {
+  async commits(
+    replica: Replica,
+    page: Pick<LogPage, 'rows'>,
+    source: Source = this.#source(replica),
+  ): Promise<Commit[]> {
     if (page.rows.some((row) => namesUnknown(replica, row))) {
       // Through the same source: inside a transaction a second connection could be waited for in vain.
       const content = await source.content();

@@ -9,6 +9,7 @@
 import { limits } from '../limits.js';
 import type { Telemetry } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
+import { additionOf, CHANGES } from '../state/log-items.js';
 import type { Change, Commit } from '../state/model.js';
 import type { Follower, Replica } from '../state/replica.js';
 import { changesFrames, frame } from './frames.js';
@@ -135,7 +136,9 @@ export class Hub implements Follower {
   /** The groups that see something of the commit, and what. */
   #concerned(commit: Commit): Map<Group, Change[]> {
     const concerned = new Map<Group, Change[]>();
-    for (const change of commit.changes) {
+    // To those who watch `_changes` the commit itself is an item; it is made only for them.
+    const changes = this.#index.watches(CHANGES) ? [...commit.changes, additionOf(commit)] : commit.changes;
+    for (const change of changes) {
       this.#index.each(change, (group, seen) => {
         const changes = concerned.get(group);
         if (changes) changes.push(seen);

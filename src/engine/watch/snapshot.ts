@@ -11,9 +11,11 @@ import { findFew } from '../query/run.js';
 import { openScope } from '../query/scope.js';
 import { compareKeys, isInRange } from '../state/key-order.js';
 import { stateOf } from '../state/loading.js';
+import { CHANGES } from '../state/log-items.js';
 import { type ItemState, stateBefore } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
 import { LogExpired, type LogReader } from './log-reader.js';
+import { logSnapshot } from './log-snapshot.js';
 import type { View } from './view.js';
 
 export type SnapshotPage = readonly { readonly key: string; readonly state: ItemState }[];
@@ -39,6 +41,7 @@ export async function* snapshot(
   revision: number,
   undoFrom = revision,
 ): AsyncGenerator<SnapshotPage> {
+  if (view.request.collection === CHANGES) return yield* logSnapshot(log, replica, view, revision);
   const collection = replica.collections.get(view.request.collection as string);
   if (!collection) return;
   /** Items that changed after `undoFrom`, as they were then; only those that are still to come. */

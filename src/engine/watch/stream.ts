@@ -196,7 +196,7 @@ export class Stream implements Member {
     const joined = new Coalesced();
     let taken = 0;
     for await (const commit of this.log.between(this.replica, this.#told, this.replica.revision)) {
-      joined.add(commit, (change) => view.concerns(change));
+      joined.add({ ...commit, changes: view.changesOf(commit) }, (change) => view.concerns(change));
       if (joined.bytes > limits.watchBufferBytesMax) return this.#snapshot('slow');
       // From the ring they come without a pause, and others want their turn.
       if (++taken % COALESCE_TURN === 0) await turn();
@@ -204,7 +204,7 @@ export class Stream implements Member {
     const { commit } = joined;
     if (!commit) return;
     this.#told = commit.revision;
-    this.#tell(commit);
+    this.#tell(commit, view.seeEach(commit.changes));
   }
 
   async #snapshot(reason: ResetReason | undefined): Promise<void> {
@@ -257,9 +257,8 @@ export class Stream implements Member {
     this.#tellLive();
   }
 
-  #tell(commit: Commit): void {
+  #tell(commit: Commit, concerned = this.options.view.seeAll(commit)): void {
     const { view } = this.options;
-    const concerned = view.seeAll(commit);
     if (concerned.length > 0) this.sink.write(changesFrames(view, this.replica.epoch, commit, concerned));
   }
 

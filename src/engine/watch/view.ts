@@ -6,6 +6,7 @@ import type { Filter } from '../query/filter.js';
 import { isSystemName } from '../state/collections.js';
 import { pickMembers } from '../state/json.js';
 import { isInRange, type KeyRange, rangeOf } from '../state/key-order.js';
+import { additionOf, CHANGES } from '../state/log-items.js';
 import type { Change, Commit, ItemState } from '../state/model.js';
 import { Filtering } from './filtering.js';
 
@@ -60,8 +61,18 @@ export class View {
     return seen && this.#shows(seen) ? seen : undefined;
   }
 
+  /** The changes that the view may look at. To `_changes` a commit is the adding of its own item. */
+  changesOf(commit: Commit): readonly Change[] {
+    return this.request.collection === CHANGES ? [additionOf(commit)] : commit.changes;
+  }
+
   /** What the view sees of a commit. */
-  seeAll({ changes }: Commit): Change[] {
+  seeAll(commit: Commit): Change[] {
+    return this.seeEach(this.changesOf(commit));
+  }
+
+  /** What the view sees of changes that it may look at. */
+  seeEach(changes: readonly Change[]): Change[] {
     const all: Change[] = [];
     for (const change of changes) {
       const seen = this.covers(change) && this.see(change);

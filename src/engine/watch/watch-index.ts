@@ -43,6 +43,11 @@ export class WatchIndex<T extends Indexed> {
     if (index?.isEmpty) this.#collections.delete(collection);
   }
 
+  /** Whether somebody watches the collection by its name. */
+  watches(collection: string): boolean {
+    return this.#collections.has(collection);
+  }
+
   /** Calls `visit` once for each watcher whose view sees the change, with what it sees of it. */
   each(change: Change, visit: (watcher: T, seen: Change) => void): void {
     const look = (watcher: T) => {

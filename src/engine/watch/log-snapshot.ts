@@ -1,0 +1,35 @@
+/**
+ * The snapshot of the collection `_changes` at a revision: the commits that the log retains up to it. The log only grows at
+ * its end, so nothing of later commits has to be undone. Throws LogExpired where compaction overtakes the reader.
+ */
+import { limits } from '../limits.js';
+import { keyOfRevision, revisionsIn, stateOfCommit } from '../state/log-items.js';
+import type { ItemState } from '../state/model.js';
+import type { Replica } from '../state/replica.js';
+import { turn } from '../turn.js';
+import type { LogReader } from './log-reader.js';
+import type { View } from './view.js';
+
+export async function* logSnapshot(
+  log: LogReader,
+  replica: Replica,
+  view: View,
+  revision: number,
+): AsyncGenerator<{ key: string; state: ItemState }[]> {
+  const { first, last } = revisionsIn(view.range, { oldestRevision: replica.oldestRevision, revision });
+  let page: { key: string; state: ItemState }[] = [];
+  let bytes = 0;
+  for await (const commit of log.between(replica, first - 1, last)) {
+    const key = keyOfRevision(commit.revision);
+    const state = stateOfCommit(commit);
+    if (view.has(key, state)) page.push({ key, state });
+    bytes += state.json.length;
+    if (bytes < limits.snapshotPartBytesMax) continue;
+    yield page;
+    page = [];
+    bytes = 0;
+    // From the ring they come without a pause, and others want their turn.
+    await turn();
+  }
+  yield page;
+}
