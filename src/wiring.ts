@@ -36,6 +36,8 @@ const REQUEST_MS = 60_000;
 const EXPIRY_MS = 1000;
 /** How often sessions and locks are looked for whose time is over. */
 const DUE_MS = 250;
+/** How often usage is looked for that nobody has looked at for an hour. */
+const USAGE_MS = 600_000;
 /** How long a stop waits for connections that don't end by themselves. */
 const STOP_MS = 3000;
 const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
@@ -64,6 +66,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
     [engine.due, DUE_MS] as const,
+    [engine.metering, USAGE_MS] as const,
     // Woken by those who leave it work; this is for what other nodes left.
     [{ sweep: async () => engine.builder.wake() }, config.STARGUS_SWEEP] as const,
   ].map(
@@ -80,6 +83,7 @@ export async function serve(config: Config): Promise<RunningServer> {
   }
   engine.watching.start();
   engine.leases.start();
+  engine.metering.start();
   for (const sweeper of sweepers) sweeper.start();
   engine.builder.wake();
   return {
@@ -97,6 +101,7 @@ export async function serve(config: Config): Promise<RunningServer> {
       await listening;
       clearTimeout(late);
       await app.close();
+      await engine.metering.close();
       await store.close();
     },
   };
@@ -127,6 +132,7 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
       pollMs: config.STARGUS_POLL,
       streamsMax: config.STARGUS_STREAMS,
       scanItemsMax: config.STARGUS_SCAN_ITEMS,
+      usageMs: config.STARGUS_USAGE,
     },
   );
 }
@@ -166,6 +172,7 @@ async function newApp(
     authenticate: (request) => authentication.authenticate(request),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool) => engine.replicas.known(pool),
+    uses: engine.metering,
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);
       if (logger.isLevelEnabled('debug'))

@@ -19,10 +19,12 @@ import { Replicas } from './state/replicas.js';
 import { Export } from './transfer/export.js';
 import { Import } from './transfer/import.js';
 import { Slots } from './transfer/slots.js';
+import { Metering, type MeteringOptions } from './usage/metering.js';
+import { USAGE } from './usage/usage-items.js';
 import { History } from './watch/history.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
 
-export interface EngineOptions extends WatchingOptions, QueryOptions {
+export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOptions {
   /** Whether a pool comes into being on its first write. */
   readonly createPools: boolean;
   readonly cacheBytes: number;
@@ -43,6 +45,7 @@ export class Engine {
   readonly expiry: Expiry;
   readonly leases: Leases;
   readonly due: Due;
+  readonly metering: Metering;
   readonly definitions = new Definitions();
   readonly #cache: ItemCache;
 
@@ -68,6 +71,8 @@ export class Engine {
     this.expiry = new Expiry(store, this.reader, this.committer, telemetry);
     this.leases = new Leases(store, this.reader, clock);
     this.due = new Due(store, this.committer, telemetry);
+    this.metering = new Metering(store, this.replicas, this.committer, telemetry, clock, options);
+    this.reader.bringUp.set(USAGE, (pool) => this.metering.bringUp(pool));
   }
 
   /** What the dictionary says of a collection now. */

@@ -183,6 +183,10 @@ export const limits = {
   commandCostMax: 2_000_000,
   /** Items that a refused definition names. */
   offendersTold: 20,
+  /** Pairs of a pool and a subject whose use a node counts between two notings. */
+  usageCountersMax: 10_000,
+  /** Noted rows that one commit brings into `_usage`. */
+  usageFoldRowsMax: 500,
   /** Items that expire in one commit. */
   expireItemsMax: 500,
   relationsExpandedMax: 8,

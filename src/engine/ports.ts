@@ -105,6 +105,27 @@ export interface SessionAnswer {
   readonly body: string;
 }
 
+/** How much somebody used of a pool. */
+export interface Usage {
+  readonly requests: number;
+  /** Of these, the ones that changed something or could have, and weren't refused. */
+  readonly writes: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly streamMs: number;
+}
+
+export interface UsageCount extends Usage {
+  readonly poolId: number;
+  readonly subject: string;
+}
+
+export interface UsageRow extends Usage {
+  /** YYYY-MM-DD in UTC. */
+  readonly day: string;
+  readonly subject: string;
+}
+
 /** Whose lease is to be renewed. */
 export interface LeaseRef {
   readonly poolId: number;
@@ -317,6 +338,14 @@ export interface Store {
   /** Up to `limit` sessions of which a lease, a wait or a grace is over, or the memory; by pool. */
   dueSessions(limit: number): Promise<{ pool: string; poolId: number; sessions: string[] }[]>;
 
+  /**
+   * Adds to what was used on the present day, by the database's clock, in one short transaction. Of pools that are gone nothing is
+   * kept.
+   */
+  addUsage(counts: readonly UsageCount[]): Promise<void>;
+  /** The pools of which some row of usage was made before `time` (ms since 1970). */
+  usedPools(time: number): Promise<string[]>;
+
   /** The database's clock, in milliseconds since 1970. Rejects with `StoreUnavailable` when the database can't be reached. */
   now(): Promise<number>;
   close(): Promise<void>;
@@ -382,6 +411,9 @@ export interface StoreTransaction extends ItemSource {
   ): Promise<SessionAnswer[]>;
   /** Keeps answers, and of each session those of the last `kept` sequences only. */
   keepSessionAnswers(poolId: number, answers: readonly SessionAnswer[], kept: number): Promise<void>;
+  /** Up to `limit` rows of usage, locked against being added to until the transaction ends. */
+  usage(poolId: number, limit: number): Promise<UsageRow[]>;
+  deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void>;
 }
 
 /** The database asks to repeat the transaction; nothing of it was applied. */

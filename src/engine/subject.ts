@@ -6,3 +6,6 @@ export interface Subject {
 }
 
 export const anonymous: Subject = { id: 'anonymous' };
+
+/** Who the commits are by that nobody asked for. */
+export const system: Subject = { id: 'system' };

@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ByteSource } from '../engine/transfer/import.js';
 import { ClientGone } from './ndjson.js';
+import { noteBytesIn } from './uses.js';
 
 export class BodySource implements ByteSource {
   readonly #raw: FastifyRequest['raw'];
@@ -11,13 +12,15 @@ export class BodySource implements ByteSource {
   #wake: (() => void) | undefined;
   readonly #listeners: readonly (readonly [event: string, listener: (chunk: Buffer) => void])[];
 
-  constructor({ raw }: FastifyRequest, reply: FastifyReply) {
+  constructor(request: FastifyRequest, reply: FastifyReply) {
+    const { raw } = request;
     this.#raw = raw;
     this.#listeners = [
       [
         'data',
         (chunk) => {
           this.#chunks.push(chunk);
+          noteBytesIn(request, chunk.length);
           raw.pause();
           this.#wake?.();
         },

@@ -66,6 +66,7 @@ export class CollectionsController {
     const pool = checkName('pool', call.params.pool as string);
     const name = checkName('collection', call.params.collection as string);
     await awaitMinRevision(call, this.engine.reader, pool);
+    if (isSystemName(name)) await this.engine.reader.current(pool, name);
     const { replica, revision, state } = await this.engine.reader.item(pool, entryRef(name));
     const headers = poolHeaders(replica.epoch, revision);
     const collection = replica.collection(name);

@@ -11,6 +11,7 @@ import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
+import { noteUser, telling, tellUse, type Uses, useKindOf } from './uses.js';
 import { writerOf } from './writer.js';
 
 export interface MountOptions {
@@ -24,6 +25,8 @@ export interface MountOptions {
   touch(pool: string, session: SessionRef, subject: Subject): Promise<unknown>;
   /** The state of a pool, where this node knows it. */
   stateOf(pool: string): { epoch: string; revision: number } | undefined;
+  /** Hears of what requests use. */
+  readonly uses: Uses;
   /** Hears of every answered request that isn't a stream. */
   answered(operation: string, status: number, seconds: number, requestId: string): void;
   /** Hears of errors that are the server's own. */
@@ -51,6 +54,7 @@ function bind(
   { spec, property }: BoundRoute,
   options: MountOptions,
 ): void {
+  const use = useKindOf(spec, !isRead(spec));
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { raw } = request;
     // One without need for its body, such as a GET that has one, may be here before it has arrived.
@@ -58,6 +62,7 @@ function bind(
     try {
       options.admit(request);
       const subject = spec.public ? NOBODY : options.authenticate(request);
+      if (use) noteUser(request, subject, use);
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
@@ -65,16 +70,9 @@ function bind(
       const writer = params.pool === undefined ? undefined : writerOf(request);
       // A write renews it inside its commit.
       if (writer?.session && isRead(spec)) await options.touch(params.pool as string, writer.session, subject);
-      await (controller[property] as (call: Call) => unknown)({
-        request,
-        reply,
-        params,
-        query,
-        body,
-        mediaType,
-        subject,
-        writer,
-      });
+      const call: Call = { request, reply, params, query, body, mediaType, subject, writer };
+      if (use?.isStream) await telling(options.uses, call, async () => controller[property]?.(call));
+      else await controller[property]?.(call);
     } catch (error) {
       answerError(error, spec, request, reply, options);
     } finally {
@@ -97,9 +95,10 @@ function bind(
     }),
     handler: handle,
     errorHandler: (error, request, reply) => answerError(error, spec, request, reply, options),
-    onResponse: (_request, reply, done) => {
+    onResponse: (request, reply, done) => {
       if (!spec.streaming)
         options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
+      if (use) tellUse(options.uses, request, reply, use, () => identify(request, options));
       done();
     },
   });
@@ -135,13 +134,17 @@ export function answerError(
 function stateAt(request: FastifyRequest, options: MountOptions): { epoch: string; revision: number } | undefined {
   const { pool } = (request.params ?? {}) as { pool?: string };
   if (pool === undefined) return undefined;
+  return identify(request, options) && options.stateOf(pool);
+}
+
+/** Who asks, where they may ask at all. */
+function identify(request: FastifyRequest, options: MountOptions): Subject | undefined {
   try {
     options.admit(request);
-    options.authenticate(request);
+    return options.authenticate(request);
   } catch {
     return undefined;
   }
-  return options.stateOf(pool);
 }
 
 const ALL: readonly Method[] = ['GET', 'QUERY', 'PUT', 'POST', 'PATCH', 'DELETE'];

@@ -68,6 +68,11 @@ export const variables = {
   ),
   STARGUS_STREAM_AGE: variable('After this time a stream ends with `bye` and the client resumes.', '12h', duration),
   STARGUS_STREAMS: variable('Streams that this node serves at most.', '50000', integer(1, 10_000_000)),
+  STARGUS_USAGE: variable(
+    'How often what was used is noted, and told to those who watch it; 0s: nothing is counted.',
+    '10s',
+    duration,
+  ),
   STARGUS_LOG_LEVEL: variable(
     'trace, debug, info, warn, error or silent. debug logs every request.',
     'info',

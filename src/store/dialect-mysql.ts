@@ -82,9 +82,7 @@ class MysqlSession implements Session {
     rows: readonly (readonly Value[])[],
     update?: Upsert,
   ): Promise<void> {
-    const duplicate = update
-      ? ` ON DUPLICATE KEY UPDATE ${update.columns.map((c) => `${c} = VALUES(${c})`).join(', ')}`
-      : '';
+    const duplicate = update ? ` ON DUPLICATE KEY UPDATE ${assignments(update).join(', ')}` : '';
     const sql = `INSERT INTO ${table} (${columns.join(', ')}) VALUES ?${duplicate}`;
     for (const { rows: chunk, units } of chunks(rows)) await this.#keep(sql, [chunk], units);
   }
@@ -126,6 +124,10 @@ class MysqlSession implements Session {
       await this.#keep(`DELETE FROM ${table} WHERE ${where}`, parameters, units * 2);
     }
   }
+}
+
+function assignments({ columns, sums = [] }: Upsert): string[] {
+  return [...columns.map((c) => `${c} = VALUES(${c})`), ...sums.map((c) => `${c} = ${c} + VALUES(${c})`)];
 }
 
 /** Tuples that share all but the last value become one `IN` each: a range scan that every version plans well. */

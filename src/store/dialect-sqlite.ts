@@ -34,7 +34,7 @@ class SqliteSession implements Session {
     update?: Upsert,
   ): Promise<void> {
     const conflict = update
-      ? ` ON CONFLICT (${update.key.join(', ')}) DO UPDATE SET ${update.columns.map((c) => `${c} = excluded.${c}`).join(', ')}`
+      ? ` ON CONFLICT (${update.key.join(', ')}) DO UPDATE SET ${assignments(update).join(', ')}`
       : '';
     const statement = this.#prepare(
       `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})${conflict}`,
@@ -195,6 +195,10 @@ export class SqliteDatabase implements Database {
       throw error instanceof Sqlite.SqliteError ? new StoreUnavailable(error) : error;
     }
   }
+}
+
+function assignments({ columns, sums = [] }: Upsert): string[] {
+  return [...columns.map((c) => `${c} = excluded.${c}`), ...sums.map((c) => `${c} = ${c} + excluded.${c}`)];
 }
 
 function least(readers: readonly Reader[]): Reader {

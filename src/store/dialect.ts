@@ -59,6 +59,8 @@ export interface Join {
 export interface Upsert {
   readonly key: readonly string[];
   readonly columns: readonly string[];
+  /** Numbers that are added to those which are there. */
+  readonly sums?: readonly string[];
 }
 
 export interface Database {

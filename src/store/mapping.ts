@@ -8,6 +8,7 @@ import type {
   StoredIndex,
   StoredItem,
   StoredSession,
+  UsageRow,
 } from '../engine/ports.js';
 import type { Collection } from '../engine/state/model.js';
 import type { Row, Value } from './dialect.js';
@@ -77,6 +78,18 @@ export const SESSION_COLUMNS = [
   'memento',
 ];
 export const SESSION_ANSWER_COLUMNS = ['pool_id', 'session_id', 'sequence', 'status', 'headers', 'body'];
+
+export const USAGE_COLUMNS = [
+  'pool_id',
+  'day',
+  'subject',
+  'requests',
+  'writes',
+  'bytes_in',
+  'bytes_out',
+  'stream_ms',
+  'noted_at',
+];
 
 /** Item keys are text in SQLite and bytes in MySQL. */
 export function text(value: unknown): string {
@@ -215,5 +228,17 @@ export function toSessionAnswer(row: Row): SessionAnswer {
     status: row.status as number,
     headers: row.headers as string,
     body: row.body as string,
+  };
+}
+
+export function toUsageRow(row: Row): UsageRow {
+  return {
+    day: row.day as string,
+    subject: row.subject as string,
+    requests: row.requests as number,
+    writes: row.writes as number,
+    bytesIn: row.bytes_in as number,
+    bytesOut: row.bytes_out as number,
+    streamMs: row.stream_ms as number,
   };
 }

@@ -181,5 +181,23 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         body: long('longtext'),
       },
     }),
+    new EntitySchema({
+      name: 'pool_usage',
+      withoutRowid: true,
+      columns: {
+        pool_id: { ...number, ...primary },
+        /** YYYY-MM-DD in UTC, by the database's clock. */
+        day: name(10, primary),
+        subject: name(255, primary),
+        requests: number,
+        writes: number,
+        bytes_in: number,
+        bytes_out: number,
+        stream_ms: number,
+        /** When the row was made; it is added to until it is taken. */
+        noted_at: number,
+      },
+      indices: [{ name: 'pool_usage_noted', columns: ['noted_at'] }],
+    }),
   ];
 }

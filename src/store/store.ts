@@ -19,6 +19,7 @@ import type {
   StoredItem,
   StoredSession,
   StoreTransaction,
+  UsageCount,
 } from '../engine/ports.js';
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
@@ -26,6 +27,7 @@ import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js'
 import { headById, readItemChange, readLog, readRange } from './reads.js';
 import { clockOf, deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
 import { SqlTransaction } from './transaction.js';
+import { addUsage, deleteUsage, readUsage, readUsedPools } from './usage.js';
 
 export class SqlStore implements Store {
   readonly exclusive: boolean;
@@ -213,6 +215,11 @@ export class SqlStore implements Store {
         );
         return sessions.length;
       }
+      const usage = await readUsage(session, id, limit);
+      if (usage.length > 0) {
+        await deleteUsage(session, id, usage);
+        return usage.length;
+      }
       await session.run('DELETE FROM collection_index WHERE pool_id = ?', [id]);
       await session.run('DELETE FROM collection WHERE pool_id = ?', [id]);
       return session.run('DELETE FROM pool WHERE id = ?', [id]);
@@ -240,6 +247,14 @@ export class SqlStore implements Store {
 
   dueSessions(limit: number): Promise<{ pool: string; poolId: number; sessions: string[] }[]> {
     return this.database.read((session) => readDueSessions(session, limit));
+  }
+
+  addUsage(counts: readonly UsageCount[]): Promise<void> {
+    return this.database.write((session) => addUsage(session, counts));
+  }
+
+  usedPools(time: number): Promise<string[]> {
+    return this.database.read((session) => readUsedPools(session, time));
   }
 
   now(): Promise<number> {

@@ -18,6 +18,7 @@ import type {
   StoredItem,
   StoredSession,
   StoreTransaction,
+  UsageRow,
 } from '../engine/ports.js';
 import type { KeyRange } from '../engine/state/key-order.js';
 import type { Collection } from '../engine/state/model.js';
@@ -37,6 +38,7 @@ import {
 } from './mapping.js';
 import { readItems, readLog, readLogBefore, readRange } from './reads.js';
 import * as sessions from './sessions.js';
+import { deleteUsage, readUsage } from './usage.js';
 
 export class SqlTransaction implements StoreTransaction, SnapshotSource {
   constructor(private readonly session: Session) {}
@@ -237,5 +239,13 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
 
   keepSessionAnswers(poolId: number, answers: readonly SessionAnswer[], kept: number): Promise<void> {
     return sessions.keepSessionAnswers(this.session, poolId, answers, kept);
+  }
+
+  usage(poolId: number, limit: number): Promise<UsageRow[]> {
+    return readUsage(this.session, poolId, limit);
+  }
+
+  deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void> {
+    return deleteUsage(this.session, poolId, rows);
   }
 }

@@ -172,7 +172,7 @@ export class Querying {
     asking: Asking,
     work: (scope: Scope | undefined, reading: Reading, source: ItemSource) => Promise<T>,
   ): Promise<T> {
-    const replica = await this.reader.current(pool);
+    const replica = await this.reader.current(pool, collection);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return undefined;
       const items =

@@ -2,10 +2,8 @@
 import { limits } from '../limits.js';
 import type { Store, Telemetry } from '../ports.js';
 import type { Committer } from '../state/committer.js';
+import { system } from '../subject.js';
 import { endDue } from './session-commands.js';
-
-/** Who the commits are by. */
-const SYSTEM = { id: 'system' };
 
 export class Due {
   constructor(
@@ -22,7 +20,7 @@ export class Due {
       for (const { pool, sessions } of due) {
         more ||= sessions.length >= limits.dueSessionsMax;
         try {
-          await this.committer.submit(pool, endDue({ subject: SYSTEM, sessions }));
+          await this.committer.submit(pool, endDue({ subject: system, sessions }));
         } catch (error) {
           more = false;
           // One pool that can't be swept now is no reason to let all others wait.

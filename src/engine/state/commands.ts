@@ -4,7 +4,7 @@
  * (a deletion by query, a definition) explores first and is judged in a group of its own.
  */
 import type { Problem } from '../errors.js';
-import type { Store, StoredItem } from '../ports.js';
+import type { Store, StoredItem, UsageRow } from '../ports.js';
 import type { Selection } from '../query/run.js';
 import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
@@ -70,6 +70,8 @@ export interface Explorer {
   expired(collection: string, limit: number): Promise<string[]>;
   /** Leaves the items to the draft. */
   load(refs: readonly ItemRef[]): Promise<void>;
+  /** Up to `limit` rows of usage; `Draft.takeUsage` takes them away. */
+  usage(limit: number): Promise<UsageRow[]>;
   range(collection: string, range: KeyRange, limit: number): Promise<{ items: StoredItem[]; more: boolean }>;
 }
 

@@ -9,7 +9,7 @@ import { limits } from '../limits.js';
 import type { Held } from '../locks/lock.js';
 import { LOCKS, type LockRecord, type PoolLocks } from '../locks/lock-items.js';
 import { regionOf, type Scope } from '../locks/scope.js';
-import type { StoredSession } from '../ports.js';
+import type { StoredSession, UsageRow } from '../ports.js';
 import { checkOwner, checkSession, findSession, isOver, type SessionStates } from '../sessions/session-states.js';
 import type { LockProof, Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
@@ -37,6 +37,8 @@ export class GroupState {
   /** The collections that the group has touched, as it leaves them; a new one has the id 0 until it is stored. */
   readonly collections = new Map<string, Collection>();
   dropped = false;
+  /** Rows of usage that are in items now. */
+  readonly takenUsage: UsageRow[] = [];
   /** Steps that judging by the dictionary took, refused commands included. */
   checkCost = 0;
 
@@ -78,6 +80,7 @@ export class Draft {
   readonly #touched = new Map<string, Touched>();
   /** Sessions as the command leaves them; undefined where it forgets one. */
   readonly #sessions = new Map<string, StoredSession | undefined>();
+  #takenUsage: readonly UsageRow[] = [];
   /** Set by a command to give the pool another description; `null` removes it. */
   description: string | null | undefined;
   #cost = 0;
@@ -177,6 +180,11 @@ export class Draft {
 
   saveSession(session: StoredSession): void {
     this.#sessions.set(session.id, session);
+  }
+
+  /** The command has brought rows of usage into items: they go with its commit. */
+  takeUsage(rows: readonly UsageRow[]): void {
+    this.#takenUsage = rows;
   }
 
   forgetSession(id: string): void {
@@ -337,6 +345,7 @@ export class Draft {
       if (session) group.sessions.save(session);
       else group.sessions.delete(id);
     }
+    group.takenUsage.push(...this.#takenUsage);
     if (this.description !== undefined) group.description = this.description ?? undefined;
     if (this.dropsPool) group.dropped = true;
     if (changes.length > 0) group.revision += 1;

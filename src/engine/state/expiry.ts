@@ -4,13 +4,11 @@
  */
 import { limits } from '../limits.js';
 import type { Store, StoredIndex, Telemetry } from '../ports.js';
+import { system } from '../subject.js';
 import type { Committer } from './committer.js';
 import { isExpiry, sortKeyOfTime } from './indexes.js';
 import { expireItems } from './item-commands.js';
 import type { Reader } from './reader.js';
-
-/** Who the commits are by. */
-const SYSTEM = { id: 'system' };
 
 interface Expiring {
   readonly pool: string;
@@ -55,7 +53,7 @@ export class Expiry {
     while ((await count()) > 0) {
       const collection = await this.#nameOf(pool, poolId, index.collectionId);
       if (collection === undefined) return true;
-      const command = expireItems({ subject: SYSTEM, collection, limit: limits.expireItemsMax });
+      const command = expireItems({ subject: system, collection, limit: limits.expireItemsMax });
       const submitted = await this.committer.submit(pool, command);
       // What is left is locked, and looked at again with the next sweep.
       if (!submitted.replayed && submitted.answer.expired === 0) return true;

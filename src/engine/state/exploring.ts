@@ -1,7 +1,7 @@
 /** What a command may read that can't name its items beforehand: inside the commit's transaction, alone in its group. */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import type { IndexEntry, StoredItem, StoreTransaction } from '../ports.js';
+import type { IndexEntry, StoredItem, StoreTransaction, UsageRow } from '../ports.js';
 import { findPage, type Selection } from '../query/run.js';
 import { scopeOf } from '../query/scope.js';
 import type { Explorer } from './commands.js';
@@ -83,6 +83,10 @@ export class Exploring implements Explorer {
   async load(refs: readonly ItemRef[]): Promise<void> {
     const { tx, replica, state } = this;
     await loadItems([{ touches: refs }], state, replica, tx);
+  }
+
+  usage(limit: number): Promise<UsageRow[]> {
+    return this.replica ? this.tx.usage(this.replica.id, limit) : Promise.resolve([]);
   }
 
   async range(collection: string, range: KeyRange, limit: number): Promise<{ items: StoredItem[]; more: boolean }> {

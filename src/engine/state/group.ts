@@ -87,6 +87,7 @@ export async function judgeGroup(
     const { verdicts, commits } = await judgeEach(group, repetitions, court);
     const written = await write(pool, head, replica, state, commits, now, definitions, tx);
     if (written.poolId > 0 && !written.dropped) await writeSessions(written.poolId, state.sessions, tx);
+    if (head && state.takenUsage.length > 0) await tx.deleteUsage(head.id, state.takenUsage);
     await repetitions.write(written.poolId, tx);
     return { verdicts, commits, replica, locks, ...written };
   } catch (error) {

@@ -37,6 +37,8 @@ interface Wanted {
 
 export class Reader {
   readonly #batches = new Map<Replica, Wanted[]>();
+  /** Brings collections that are kept beside until somebody looks at them up to date: by name, what does it for a pool. */
+  readonly bringUp = new Map<string, (pool: string) => Promise<void>>();
 
   constructor(
     private readonly store: Store,
@@ -46,14 +48,16 @@ export class Reader {
   /** The item, or undefined as its state. Refuses with `notFound` where there is no such pool. */
   item(pool: string, ref: ItemRef): ItemReading | Promise<ItemReading> {
     if (ref.collection === CHANGES) return this.#commitItem(pool, ref.key);
+    if (this.bringUp.has(ref.collection)) return this.#prepare(pool, ref.collection).then(() => this.#find(pool, ref));
     const replica = this.store.exclusive ? this.replicas.known(pool) : undefined;
     const remembered = replica?.remembered(ref);
     if (replica && remembered) return { replica, revision: replica.revision, state: remembered.state };
     return this.#find(pool, ref);
   }
 
-  /** The pool's replica, known to be current. */
-  async current(pool: string): Promise<Replica> {
+  /** The pool's replica, known to be current; also as to a collection that is to be looked at. */
+  async current(pool: string, collection?: string): Promise<Replica> {
+    if (collection !== undefined) await this.#prepare(pool, collection);
     return (await this.#find(pool, undefined)).replica;
   }
 
@@ -94,6 +98,10 @@ export class Reader {
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  async #prepare(pool: string, collection: string): Promise<void> {
+    await this.bringUp.get(collection)?.(pool);
   }
 
   /** A commit as an item of `_changes`. It isn't remembered: the log may lose it, and may yet get it. */

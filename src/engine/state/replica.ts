@@ -21,6 +21,8 @@ export interface Follower {
   leapt(): void;
   /** The pool is gone. */
   ended(): void;
+  /** Whether somebody watches the collection by its name. */
+  watches(collection: string): boolean;
   /** True while somebody would miss the replica. */
   readonly busy: boolean;
 }

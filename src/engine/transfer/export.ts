@@ -51,7 +51,7 @@ export class Export {
 
   /** Fixes the revision and what there is at it. Refuses with `notFound` where there is no such pool. */
   async open(pool: string, request: ExportRequest): Promise<ExportOpening> {
-    const replica = await this.reader.current(pool);
+    const replica = await this.reader.current(pool, request.collection);
     const { revision } = replica;
     // In the same turn as the revision: later the replica may have moved on.
     const names = collectionsOf(replica, request);

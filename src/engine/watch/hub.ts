@@ -63,6 +63,10 @@ export class Hub implements Follower {
     return this.streams > 0 || this.#groupOf.size > 0;
   }
 
+  watches(collection: string): boolean {
+    return this.#index.watches(collection);
+  }
+
   get members(): number {
     return this.#groupOf.size;
   }

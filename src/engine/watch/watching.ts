@@ -122,7 +122,7 @@ export class Watching {
         headers: { 'retry-after': '5' },
       });
     }
-    const replica = await this.reader.current(pool);
+    const replica = await this.reader.current(pool, request.view.collection);
     const start =
       request.kind === 'attach' ? startOfAttach(replica, request.start) : startOfStream(replica, request.start);
     return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
@@ -130,7 +130,7 @@ export class Watching {
 
   /** A page of changes; waits for one that the view sees when there is none yet, unless the asker leaves. */
   async changes(pool: string, request: ChangesRequest, asker: Asker): Promise<ChangesPage> {
-    const replica = await this.reader.current(pool);
+    const replica = await this.reader.current(pool, request.view.collection);
     const view = new View(request.view);
     let after = startOfRead(replica, request.since);
     try {
