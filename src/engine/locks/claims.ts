@@ -4,7 +4,6 @@
  */
 import { comparePlaces, exclude, type Lock, type LockNode, type Part, type Place } from './lock.js';
 import { RegionIndex } from './region-index.js';
-import { overlap } from './scope.js';
 
 export class Claims<L extends Lock> {
   readonly held = new RegionIndex<Part<L>>();
@@ -41,14 +40,12 @@ export class Claims<L extends Lock> {
 /** A part of a request that need not be in the table. */
 type Asked = Pick<Part<Lock>, 'region' | 'session' | 'mode'>;
 
-/** Whether one lock stands in the way of another, which waits. */
-export function blocks<L extends Lock>(node: LockNode<L>, waiter: LockNode<L>): boolean {
-  if (conflict(node.held, waiter.wanted)) return true;
-  return comparePlaces(node.place, waiter.place) < 0 && conflict(node.wanted, waiter.wanted);
-}
-
-function conflict<L extends Lock>(some: readonly Part<L>[], others: readonly Part<L>[]): boolean {
-  return some.some((a) => others.some((b) => exclude(a, b) && overlap(a.region, b.region)));
+/** A test of which locks stand in the way of one that waits. Made once and asked of many, it finds scopes by an index too. */
+export function blockerTest<L extends Lock>(waiter: LockNode<L>): (node: LockNode<L>) => boolean {
+  const index = new RegionIndex<Part<L>>();
+  for (const part of waiter.wanted) index.add(part);
+  const meets = (part: Part<L>) => index.someOverlapping(part.region, (wanted) => exclude(part, wanted));
+  return (node) => node.held.some(meets) || (comparePlaces(node.place, waiter.place) < 0 && node.wanted.some(meets));
 }
 
 function gather<L extends Lock>(

@@ -176,12 +176,28 @@ export class LockTable<L extends Lock = Lock> {
       this.#unlist(node);
       node.rename(lock);
       this.#list(node);
+    } else if (lock && this.#isGrant(node, lock)) {
+      this.#unlist(node);
+      this.#claims.remove(node);
+      node.replace(lock);
+      this.#claims.add(node);
+      this.#list(node);
     } else {
       this.#leave(node);
       if (!lock) return;
       node.replace(lock);
       this.#enter(node);
     }
+  }
+
+  /**
+   * Whether a waiter that waits for none becomes the holder of what it wanted: nobody ahead of it conflicts with it, and
+   * those behind stay behind, so no edge changes.
+   */
+  #isGrant(node: LockNode<L>, { session, held, wanted }: L): boolean {
+    const before = node.lock;
+    if (before.held || wanted || session !== before.session || this.#graph.targetsOf(node).size > 0) return false;
+    return isDeepStrictEqual(claimOf(before.wanted), claimOf(held));
   }
 
   #enter(node: LockNode<L>): void {
@@ -258,6 +274,9 @@ function claimsAlike(a: Lock, b: Lock): boolean {
 }
 
 function claimsOf({ held, wanted }: Lock) {
-  const of = (claim: Held | Wanted | undefined) => claim && [claim.mode, claim.scopes];
-  return [of(held), of(wanted), wanted?.queued];
+  return [claimOf(held), claimOf(wanted), wanted?.queued];
+}
+
+function claimOf(claim: Held | Wanted | undefined) {
+  return claim && [claim.mode, claim.scopes];
 }

@@ -9,8 +9,8 @@
  * them.
  */
 import { Multimap } from '../state/multimap.js';
-import { blocks, type Claims } from './claims.js';
-import { comparePlaces, type Lock, type LockNode } from './lock.js';
+import { blockerTest, type Claims } from './claims.js';
+import { comparePlaces, type Lock, type LockNode, type Place } from './lock.js';
 
 export class WaitGraph<L extends Lock> {
   readonly #claims: Claims<L>;
@@ -72,8 +72,9 @@ export class WaitGraph<L extends Lock> {
       this.#link(waiter, node);
       walk(waiter, reaching, (each) => this.#above(each));
     }
-    const reached = this.#reached([node]);
-    if (reached.size === 1) return;
+    if (reaching.size === 0 || !node.place) return;
+    const reached = new Set<LockNode<L>>();
+    this.#reach(node, undefined, reached);
     // Whoever reaches the lock since now needs no edge to what that reaches.
     for (const waiter of reaching) {
       for (const target of [...this.targetsOf(waiter)]) {
@@ -83,10 +84,10 @@ export class WaitGraph<L extends Lock> {
   }
 
   /**
-   * A lock is gone, by which those above it reached what was below it. Each that has some of this in its way and doesn't
-   * reach it otherwise gets an edge to it; where that gives back all that was reached, nobody further up lost anything.
+   * A lock is gone, through which those above it reached what was below it. Who has that in its way gets edges to it; where
+   * these give back all that was reached, nobody further up lost anything.
    */
-  #mend(above: readonly LockNode<L>[], below: readonly LockNode<L>[]): void {
+  #mend(above: Iterable<LockNode<L>>, below: readonly LockNode<L>[]): void {
     const queue = [...above];
     const seen = new Set(queue);
     while (queue.length > 0) {
@@ -103,54 +104,57 @@ export class WaitGraph<L extends Lock> {
 
   /** True if the waiter reaches all of `below`. */
   #mendOne(waiter: LockNode<L>, below: readonly LockNode<L>[]): boolean {
-    const reached = this.#reached([waiter], foremost(below));
-    const blockers: LockNode<L>[] = [];
-    let whole = true;
-    const look = (node: LockNode<L>): Iterable<LockNode<L>> => {
-      if (reached.has(node)) return NONE;
-      if (blocks(node, waiter)) {
-        blockers.push(node);
-        return NONE;
-      }
-      whole = false;
-      return this.#below(node);
-    };
-    const looked = new Set<LockNode<L>>();
-    for (const node of below) walk(node, looked, look);
-    for (const blocker of this.#essential(blockers)) this.#link(waiter, blocker);
-    return whole;
+    const present = [...this.#below(waiter)];
+    if (below.every(blockerTest(waiter))) {
+      this.#relink(waiter, present, this.#essential([...new Set([...present, ...below])]));
+      return true;
+    }
+    const place = waiter.place as Place;
+    const blockers = [...this.#claims.blockers(waiter.wanted, place)].filter((blocker) => isBelow(blocker, waiter));
+    this.#relink(waiter, present, this.#essential(blockers));
+    const reached = new Set<LockNode<L>>();
+    this.#reach(waiter, foremost(below), reached);
+    return below.every((node) => reached.has(node));
+  }
+
+  #relink(waiter: LockNode<L>, present: readonly LockNode<L>[], wanted: readonly LockNode<L>[]): void {
+    const kept = new Set(wanted);
+    for (const target of present) if (!kept.delete(target)) this.#unlink(waiter, target);
+    for (const target of kept) this.#link(waiter, target);
   }
 
   /** Of locks below one: those that it would not wait for anyway through another of them. */
-  #essential(nodes: LockNode<L>[]): LockNode<L>[] {
+  #essential(nodes: LockNode<L>[]): readonly LockNode<L>[] {
     if (nodes.length < 2) return nodes;
     const front = foremost(nodes);
+    const [latest, ...others] = nodes.sort((a, b) => inQueueOrder(b, a)) as [LockNode<L>, ...LockNode<L>[]];
+    const essential = [latest];
+    const isInItsWay = blockerTest(latest);
     const reached = new Set<LockNode<L>>();
-    const latestFirst = nodes.sort((a, b) => inQueueOrder(b, a));
-    return latestFirst.filter((node) => {
-      if (reached.has(node)) return false;
-      this.#reach(node, front, reached);
-      return true;
-    });
+    let walked = 0;
+    for (const node of others) {
+      // In a queue this is all that there is to be seen.
+      if (isInItsWay(node)) continue;
+      while (walked < essential.length) this.#reach(essential[walked++] as LockNode<L>, front, reached);
+      if (!reached.has(node)) essential.push(node);
+    }
+    return essential;
   }
 
-  /** The locks themselves and what they reach downwards, as far as it isn't ahead of `front`. */
-  #reached(nodes: readonly LockNode<L>[], front?: LockNode<L>): Set<LockNode<L>> {
-    const reached = new Set<LockNode<L>>();
-    for (const node of nodes) this.#reach(node, front, reached);
-    return reached;
-  }
-
+  /** Adds the lock and what it reaches downwards, as far as it isn't ahead of `front`. */
   #reach(node: LockNode<L>, front: LockNode<L> | undefined, reached: Set<LockNode<L>>): void {
     walk(node, reached, (each) => (front && inQueueOrder(each, front) <= 0 ? NONE : this.#below(each)));
   }
 
-  *#below(node: LockNode<L>): Iterable<LockNode<L>> {
-    for (const target of this.targetsOf(node)) if (isBelow(target, node)) yield target;
+  /** Only conversions have edges that don't lead downwards. */
+  #below(node: LockNode<L>): Iterable<LockNode<L>> {
+    const targets = this.targetsOf(node);
+    return node.place?.converts ? [...targets].filter((target) => isBelow(target, node)) : targets;
   }
 
-  *#above(node: LockNode<L>): Iterable<LockNode<L>> {
-    for (const waiter of this.#waiters.get(node) ?? NONE) if (isBelow(node, waiter)) yield waiter;
+  #above(node: LockNode<L>): Iterable<LockNode<L>> {
+    const waiters = this.#waiters.get(node) ?? NONE;
+    return node.place?.converts ? [...waiters].filter((waiter) => isBelow(node, waiter)) : waiters;
   }
 
   #link(waiter: LockNode<L>, target: LockNode<L>): void {
@@ -199,6 +203,6 @@ function walk<N>(from: N, visited: Set<N>, next: (node: N) => Iterable<N>): void
   for (let node = open.pop(); node !== undefined; node = open.pop()) {
     if (visited.has(node)) continue;
     visited.add(node);
-    open.push(...next(node));
+    for (const each of next(node)) open.push(each);
   }
 }
