@@ -191,8 +191,12 @@ function stepsOn(scopes: fc.Arbitrary<Scope>, locksMax: number, sessions: fc.Arb
       { weight: 1, arbitrary: fc.record({ act: fc.constant('narrow' as const), id, held }) },
       { weight: 4, arbitrary: fc.record({ act: fc.constantFrom('remove' as const, 'grant' as const), id }) },
       { weight: 1, arbitrary: fc.record({ act: fc.constant('note' as const), id, note: fc.string() }) },
-      { weight: 1, arbitrary: fc.record({ act: fc.constantFrom('mark' as const, 'settle' as const) }) },
-      { weight: 1, arbitrary: fc.record({ act: fc.constant('rollback' as const), to: fc.nat(9) }) },
+      { weight: 1, arbitrary: fc.record({ act: fc.constant('requeue' as const), id, queued: fc.nat(9) }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({ act: fc.constantFrom('mark' as const, 'mark' as const, 'settle' as const) }),
+      },
+      { weight: 2, arbitrary: fc.record({ act: fc.constant('rollback' as const), to: fc.nat(9) }) },
     ),
     { maxLength: 60 },
   );
@@ -215,6 +219,8 @@ function afterStep(step: Change, lock: Lock | undefined): Lock | undefined {
       return lock?.held && { ...lock, held: step.held };
     case 'note':
       return lock && ({ ...lock, note: step.note } as Lock);
+    case 'requeue':
+      return lock?.wanted && { ...lock, wanted: { ...lock.wanted, queued: step.queued } };
     case 'grant':
       return lock?.wanted && { ...withoutWanted(lock), held: { ...lock.wanted, fence: 2 } };
     default:
@@ -245,9 +251,9 @@ class Pair {
   }
 
   #rollback(to: number): void {
-    const target = this.#marks[to];
+    const target = this.#marks[to % this.#marks.length];
     if (!target) return;
-    this.#marks.length = to + 1;
+    this.#marks = this.#marks.slice(0, this.#marks.indexOf(target) + 1);
     this.table.rollback(target.mark);
     this.locks = new Map(target.locks);
   }

@@ -78,6 +78,21 @@ describe('the queue', () => {
     expect(story.table.waitsFor('d')).toEqual(['a', 'c']);
   });
 
+  it('mends those behind a gap in their order, so that none waits twice for the same', () => {
+    const story = new Story();
+    const item = (key: string): Scope => ({ collection: 'rooms', key });
+    story.holds('holder', 'exclusive', [item('a')]);
+    story.asks('gone', 'exclusive', [item('a'), item('b'), item('c')]);
+    story.asks('loses', 'exclusive', [item('b')]);
+    story.asks('keeps', 'exclusive', [item('a'), item('c')]);
+    story.asks('last', 'exclusive', [item('a'), item('b'), item('c')]);
+    expect(story.table.waitsFor('last')).toEqual(['keeps', 'loses']);
+    expect(story.table.remove('gone')).toEqual(['loses', 'keeps']);
+    expect(story.table.waitsFor('loses')).toEqual([]);
+    expect(story.table.waitsFor('keeps')).toEqual(['holder']);
+    expect(story.table.waitsFor('last')).toEqual(['keeps', 'loses']);
+  });
+
   it('lets nobody pass one that waits ahead', () => {
     const story = new Story();
     story.holds('reader', 'shared');

@@ -35,7 +35,7 @@ export class LockTable<L extends Lock = Lock> {
   readonly #graph = new WaitGraph(this.#claims);
   readonly #sessions = new Multimap<string, LockNode<L>>();
   readonly #waiting = new Multimap<string, LockNode<L>>();
-  readonly #requests = new Map<string, Map<string, LockNode<L>>>();
+  readonly #requests = new Map<string, LockNode<L>>();
   #waits = 0;
   /** What was there before each change since the first mark. */
   #journal: { id: string; before: L | undefined }[] | undefined;
@@ -63,7 +63,7 @@ export class LockTable<L extends Lock = Lock> {
   }
 
   byRequest(session: string, requestId: string): L | undefined {
-    return this.#requests.get(session)?.get(requestId)?.lock;
+    return this.#requests.get(requestName(session, requestId))?.lock;
   }
 
   /**
@@ -172,18 +172,13 @@ export class LockTable<L extends Lock = Lock> {
     const node = this.#nodes.get(id);
     if (!node) {
       if (lock) this.#enter(new LockNode(lock));
-    } else if (lock && claimsAlike(lock, node.lock)) {
+    } else if (lock && (claimsAlike(lock, node.lock) || this.#isGrant(node, lock))) {
       this.#unlist(node);
-      node.rename(lock);
-      this.#list(node);
-    } else if (lock && this.#isGrant(node, lock)) {
-      this.#unlist(node);
-      this.#claims.remove(node);
       node.replace(lock);
-      this.#claims.add(node);
       this.#list(node);
     } else {
-      this.#leave(node);
+      this.#unlist(node);
+      this.#graph.remove(node);
       if (!lock) return;
       node.replace(lock);
       this.#enter(node);
@@ -202,39 +197,28 @@ export class LockTable<L extends Lock = Lock> {
 
   #enter(node: LockNode<L>): void {
     this.#list(node);
-    this.#claims.add(node);
     this.#graph.add(node);
-  }
-
-  #leave(node: LockNode<L>): void {
-    this.#unlist(node);
-    this.#claims.remove(node);
-    this.#graph.remove(node);
   }
 
   #list(node: LockNode<L>): void {
     const { id, session, requestId } = node.lock;
     this.#nodes.set(id, node);
     this.#sessions.add(session, node);
+    if (requestId !== undefined) this.#requests.set(requestName(session, requestId), node);
     if (node.place) {
-      this.#waits++;
       this.#waiting.add(session, node);
+      this.#waits++;
     }
-    if (requestId === undefined) return;
-    const requests = this.#requests.get(session);
-    if (requests) requests.set(requestId, node);
-    else this.#requests.set(session, new Map([[requestId, node]]));
+    this.#claims.add(node);
   }
 
   #unlist(node: LockNode<L>): void {
     const { id, session, requestId } = node.lock;
     this.#nodes.delete(id);
     this.#sessions.delete(session, node);
+    if (requestId !== undefined) this.#requests.delete(requestName(session, requestId));
     if (this.#waiting.delete(session, node)) this.#waits--;
-    const requests = requestId === undefined ? undefined : this.#requests.get(session);
-    if (requestId === undefined || !requests) return;
-    if (requests.get(requestId) === node) requests.delete(requestId);
-    if (requests.size === 0) this.#requests.delete(session);
+    this.#claims.remove(node);
   }
 
   #takeChanged(itself?: LockNode<L>): string[] {
@@ -255,6 +239,11 @@ export class LockTable<L extends Lock = Lock> {
     for (const other of reached) cameFrom.set(other, session);
     return [...reached].sort();
   }
+}
+
+/** Sessions have no control characters in their ids. */
+function requestName(session: string, requestId: string): string {
+  return `${session}\0${requestId}`;
 }
 
 /** From the session back to itself. */

@@ -80,11 +80,6 @@ export class LockNode<L extends Lock = Lock> {
     this.#place = lock.wanted && { converts: lock.held !== undefined, queued: lock.wanted.queued, id: lock.id };
   }
 
-  /** For a lock that holds and wants the same as the one before. */
-  rename(lock: L): void {
-    this.#lock = lock;
-  }
-
   #parts(claim: Held | Wanted | undefined): Part<L>[] {
     const { session } = this.#lock;
     return (claim?.scopes ?? []).map((scope) => ({
