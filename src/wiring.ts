@@ -146,6 +146,8 @@ function gaugesOf(engine: Engine) {
     queuedCommands: engine.committer.depth,
     pools: engine.replicas.size,
     cacheBytes: engine.cacheBytes,
+    leasesHeld: engine.leases.held,
+    ...engine.lockCounts,
   };
 }
 

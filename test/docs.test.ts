@@ -17,7 +17,17 @@ test('OPERATING.md has each variable, with what holds without it', () => {
 });
 
 test('OPERATING.md has each metric, with its kind and labels', async () => {
-  const zero = { streams: 0, watchGroups: 0, bufferedBytes: 0, queuedCommands: 0, pools: 0, cacheBytes: 0 };
+  const zero = {
+    streams: 0,
+    watchGroups: 0,
+    bufferedBytes: 0,
+    queuedCommands: 0,
+    pools: 0,
+    cacheBytes: 0,
+    leasesHeld: 0,
+    locks: 0,
+    locksWaiting: 0,
+  };
   const metrics = new Metrics(() => zero);
   metrics.requestAnswered('getItem', 200, 0.001);
   // The times of requests are kept beside the registry; their labels are those of every line of theirs.

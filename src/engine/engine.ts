@@ -84,6 +84,16 @@ export class Engine {
     return reading.then(({ state }) => this.definitions.lenient(state));
   }
 
+  /** Locks of the pools whose locks this node has needed. */
+  get lockCounts(): { locks: number; locksWaiting: number } {
+    const counts = { locks: 0, locksWaiting: 0 };
+    for (const { locks } of this.replicas.all()) {
+      counts.locks += locks?.size ?? 0;
+      counts.locksWaiting += locks?.waiting ?? 0;
+    }
+    return counts;
+  }
+
   get cacheBytes(): number {
     return this.#cache.bytes;
   }

@@ -121,6 +121,9 @@ export const limits = {
   locksPerSessionMax: 10_000,
   /** About a kilobyte each, on every node. */
   locksPerPoolMax: 200_000,
+  /** Everything that a session has goes in one commit; and every node has all locks in memory. */
+  lockBytesPerSessionMax: 8 * MiB,
+  lockBytesPerPoolMax: 128 * MiB,
   /** Locks that wait: in a pool, and in the way of one request. */
   lockWaitersMax: 10_000,
   lockQueueMax: 1000,

@@ -48,6 +48,9 @@ const FEATURES = [
   'scripts',
   'transfer',
   'history',
+  'sessions',
+  'locks',
+  'usage',
 ];
 
 @Controller()

@@ -9,6 +9,9 @@ export interface Gauges {
   queuedCommands: number;
   pools: number;
   cacheBytes: number;
+  leasesHeld: number;
+  locks: number;
+  locksWaiting: number;
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -48,6 +51,9 @@ export class Metrics {
     this.#gauge('stargus_queued_commands', 'Writes that wait for their group.', () => gauges().queuedCommands);
     this.#gauge('stargus_pools_ready', 'Pools whose state this node keeps ready.', () => gauges().pools);
     this.#gauge('stargus_cache_bytes', 'Memory taken by items that are kept ready.', () => gauges().cacheBytes);
+    this.#gauge('stargus_leases_held', 'Sessions whose leases streams of this node renew.', () => gauges().leasesHeld);
+    this.#gauge('stargus_locks', 'Locks, held and waiting, that this node knows.', () => gauges().locks);
+    this.#gauge('stargus_locks_waiting', 'Those of them that wait.', () => gauges().locksWaiting);
   }
 
   get contentType(): string {

@@ -52,5 +52,6 @@ function writeItem(draft: Draft, lock: LockRecord, cause?: Cause): void {
   const { locks } = draft;
   const ref = lockRef(lock.id);
   draft.write(ref, attributesOf(lock, lock.wanted ? locks.waitsFor(lock.id) : []), undefined, cause);
-  locks.put({ ...lock, item: draft.item(ref) });
+  const item = draft.item(ref);
+  locks.put({ ...lock, item, bytes: item?.json.length ?? 0 });
 }

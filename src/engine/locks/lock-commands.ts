@@ -252,6 +252,10 @@ function checkRoom(draft: Draft, session: StoredSession): void {
   if (isFull) throw tooMany(`A pool has at most ${limits.locksPerPoolMax} locks.`);
   if (draft.locks.countOf(session.id) >= limits.locksPerSessionMax)
     throw tooMany(`A session has at most ${limits.locksPerSessionMax} locks.`);
+  if (draft.locks.bytesOf(session.id) >= limits.lockBytesPerSessionMax)
+    throw tooMany(`The locks of a session have at most ${limits.lockBytesPerSessionMax} bytes of scopes.`);
+  if (draft.locks.bytes >= limits.lockBytesPerPoolMax)
+    throw tooMany(`The locks of a pool have at most ${limits.lockBytesPerPoolMax} bytes of scopes.`);
 }
 
 function checkQueue(draft: Draft, blockers: readonly LockRecord[]): void {

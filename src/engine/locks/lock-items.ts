@@ -78,7 +78,7 @@ export function lockOf(id: string, item: ItemState): LockRecord {
   const { session, subject, mode, scopes, fence, requestId, note } = told;
   const waiting = told.wanted ?? (told.queued === undefined ? undefined : (told as Required<LockAttributes>));
   return {
-    ...{ id, session, subject, item },
+    ...{ id, session, subject, item, bytes: item.json.length },
     since: Date.parse(told.since),
     ...(fence !== undefined && { held: { mode, scopes, fence } }),
     ...(waiting && {

@@ -36,12 +36,19 @@ export class LockTable<L extends Lock = Lock> {
   readonly #sessions = new Multimap<string, LockNode<L>>();
   readonly #waiting = new Multimap<string, LockNode<L>>();
   readonly #requests = new Map<string, LockNode<L>>();
+  readonly #bytes = new Map<string, number>();
+  #allBytes = 0;
   #waits = 0;
   /** What was there before each change since the first mark. */
   #journal: { id: string; before: L | undefined }[] | undefined;
 
   get size(): number {
     return this.#nodes.size;
+  }
+
+  /** What all locks take together. */
+  get bytes(): number {
+    return this.#allBytes;
   }
 
   /** How many locks wait, conversions among them. */
@@ -60,6 +67,11 @@ export class LockTable<L extends Lock = Lock> {
 
   countOf(session: string): number {
     return this.#sessions.get(session)?.size ?? 0;
+  }
+
+  /** What the locks of a session take together. */
+  bytesOf(session: string): number {
+    return this.#bytes.get(session) ?? 0;
   }
 
   byRequest(session: string, requestId: string): L | undefined {
@@ -219,6 +231,13 @@ export class LockTable<L extends Lock = Lock> {
     if (requestId !== undefined) this.#requests.delete(requestName(session, requestId));
     if (this.#waiting.delete(session, node)) this.#waits--;
     this.#claims.remove(node);
+  }
+
+  #weigh(session: string, bytes: number): void {
+    this.#allBytes += bytes;
+    const sum = this.bytesOf(session) + bytes;
+    if (sum > 0) this.#bytes.set(session, sum);
+    else this.#bytes.delete(session);
   }
 
   #takeChanged(itself?: LockNode<L>): string[] {

@@ -24,6 +24,8 @@ export interface Lock {
   readonly id: string;
   readonly session: string;
   readonly requestId?: string;
+  /** What it takes, for a bound on what a session may have. */
+  readonly bytes?: number;
   readonly held?: Held;
   readonly wanted?: Wanted;
 }

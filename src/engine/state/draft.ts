@@ -363,7 +363,8 @@ export class Draft {
   }
 
   #checkBytes(changes: readonly Change[]): void {
-    if (changes.length < 2) return;
+    // What a session had must go with it, however much else that sets free.
+    if (changes.length < 2 || this.isUpkeep) return;
     let bytes = 0;
     for (const change of changes) bytes += bytesOf(change);
     if (bytes > limits.commitBytesMax) {

@@ -92,6 +92,7 @@ export async function judgeGroup(
     return { verdicts, commits, replica, locks, ...written };
   } catch (error) {
     locks.rollback(0);
+    locks.settle();
     throw error;
   }
 }
