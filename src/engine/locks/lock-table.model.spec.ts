@@ -73,6 +73,11 @@ class Naive {
     return this.locks.filter(({ wanted }) => wanted).sort((a, b) => (isAhead(a, b) ? -1 : 1));
   }
 
+  bytes(session?: string): number {
+    const counted = this.locks.filter((lock) => session === undefined || lock.session === session);
+    return counted.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+  }
+
   blockers(waiter: Lock): Lock[] {
     return this.locks.filter((other) => stands(other, waiter));
   }
@@ -212,7 +217,7 @@ function afterStep(step: Change, lock: Lock | undefined): Lock | undefined {
   switch (step.act) {
     case 'put': {
       const { id, session, requestId } = step;
-      return { id, session, ...step.lock, ...(requestId && { requestId: `r${id}` }) };
+      return { id, session, bytes: id.length, ...step.lock, ...(requestId && { requestId: `r${id}` }) };
     }
     case 'convert':
       return lock?.held && { ...lock, wanted: step.wanted };
@@ -284,6 +289,11 @@ function expectAlike(table: LockTable, locks: ReadonlyMap<string, Lock>): void {
   const naive = new Naive(locks.values());
   expect(table.size).toBe(locks.size);
   expect(table.waiting).toBe(naive.queue.length);
+  expect(table.bytes).toBe(naive.bytes());
+  for (const session of new Set(naive.locks.map((lock) => lock.session))) {
+    expect(table.countOf(session)).toBe(naive.locks.filter((lock) => lock.session === session).length);
+    expect(table.bytesOf(session)).toBe(naive.bytes(session));
+  }
   for (const lock of naive.locks) {
     expect(table.get(lock.id)).toBe(lock);
     if (lock.requestId) expect(table.byRequest(lock.session, lock.requestId)).toBe(lock);

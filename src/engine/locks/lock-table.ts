@@ -216,6 +216,7 @@ export class LockTable<L extends Lock = Lock> {
     const { id, session, requestId } = node.lock;
     this.#nodes.set(id, node);
     this.#sessions.add(session, node);
+    this.#weigh(session, node.lock.bytes ?? 0);
     if (requestId !== undefined) this.#requests.set(requestName(session, requestId), node);
     if (node.place) {
       this.#waiting.add(session, node);
@@ -228,6 +229,7 @@ export class LockTable<L extends Lock = Lock> {
     const { id, session, requestId } = node.lock;
     this.#nodes.delete(id);
     this.#sessions.delete(session, node);
+    this.#weigh(session, -(node.lock.bytes ?? 0));
     if (requestId !== undefined) this.#requests.delete(requestName(session, requestId));
     if (this.#waiting.delete(session, node)) this.#waits--;
     this.#claims.remove(node);
