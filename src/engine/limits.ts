@@ -248,6 +248,8 @@ export const limits = {
   watchStallMs: 300_000,
   /** Values under which one watcher is looked up; a filter that allows more of them is asked at every change instead. */
   watchPinnedValuesMax: 64,
+  /** A session has one stream; a few more are those of connections that broke and haven't been noticed. */
+  sessionStreamsMax: 4,
   heartbeatMs: 15_000,
   bookmarkMsDefault: 30_000,
   bookmarkMsMin: 1_000,

@@ -18,7 +18,7 @@ export function attachmentPrefix(session: string): string {
   return `${session}/`;
 }
 
-function attachmentRef(session: string, view: string): ItemRef {
+export function attachmentRef(session: string, view: string): ItemRef {
   return { collection: ATTACHMENTS, key: attachmentPrefix(session) + view };
 }
 

@@ -1,28 +1,49 @@
 /**
  * The hub of one pool on this node: follows the replica and offers each commit to the watchers that it concerns. Watchers
  * with equal views form a group: one evaluation, and one buffer for all members, however many; all commits of one turn
- * are joined into one write each.
+ * are joined into one write each. A view that several groups have in common is evaluated, and its text made, once.
  *
  * Every member of a group has been told everything up to the replica's revision: a watcher joins only at that revision,
- * in the same turn of the event loop in which it made sure of it, and leaves when it can't keep up.
+ * in the same turn of the event loop in which it made sure of it, and leaves when it can't keep up. A member that a commit
+ * concerns in more than its views, because it is about the member's session, is sent away before that commit and reads it
+ * from the log by itself: such commits are few, and what they ask for isn't shared.
  */
 import { limits } from '../limits.js';
 import type { Telemetry } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
 import { additionOf, CHANGES } from '../state/log-items.js';
 import type { Change, Commit } from '../state/model.js';
+import { Multimap } from '../state/multimap.js';
 import type { Follower, Replica } from '../state/replica.js';
-import { changesFrames, frame } from './frames.js';
+import { frame } from './frames.js';
+import { type HolderOf, holderOf } from './lock-events.js';
+import { sessionsOf } from './session-changes.js';
+import { Sequence, Telling } from './telling.js';
 import type { View } from './view.js';
 import { WatchIndex } from './watch-index.js';
 
 export interface Member {
-  /** Frames for the member's view, in order. */
-  receive(frames: Buffer): void;
-  /** The replica moved on without telling; the member was told everything up to `told`, is out of its group and reads the log by itself. */
-  leapt(told: number): void;
+  /** Frames of the member's views, in order; with them it is told everything up to `told`. */
+  receive(frames: Buffer, told: number): void;
+  /** The member is out of its group, was told everything up to `told`, and reads what follows by itself. */
+  released(told: number): void;
   /** The pool is gone; the member has been taken out of its group. */
   ended(): void;
+}
+
+/** What a member is told of. */
+export interface Interest {
+  readonly views: readonly View[];
+  readonly bookmarkMs: number;
+  /** The member is released before each commit about this session. */
+  readonly session?: string | undefined;
+}
+
+/** One view, and the groups that have it. */
+interface Watched {
+  readonly view: View;
+  readonly serial: number;
+  readonly groups: Set<Group>;
 }
 
 class Group {
@@ -34,7 +55,7 @@ class Group {
 
   constructor(
     readonly id: string,
-    readonly view: View,
+    readonly watched: readonly Watched[],
     readonly bookmarkMs: number,
     revision: number,
   ) {
@@ -42,12 +63,20 @@ class Group {
   }
 }
 
+interface Place {
+  readonly group: Group;
+  readonly session: string | undefined;
+}
+
 export class Hub implements Follower {
   readonly #groups = new Map<string, Group>();
-  readonly #index = new WatchIndex<Group>();
-  readonly #groupOf = new Map<Member, Group>();
+  readonly #watched = new Map<string, Watched>();
+  readonly #index = new WatchIndex<Watched>();
+  readonly #places = new Map<Member, Place>();
+  readonly #sessions = new Multimap<string, Member>();
   /** What every member has been told; the replica's revision but for the moment of a leap. */
   #told: number;
+  #serials = 0;
 
   constructor(
     readonly replica: Replica,
@@ -56,67 +85,71 @@ export class Hub implements Follower {
     this.#told = replica.revision;
   }
 
+  /** The session that holds a lock. */
+  readonly holderOf: HolderOf = (lock) => holderOf(this.replica, lock);
+
   /** Streams that were begun and have not ended, members or not: they hold the replica. */
   streams = 0;
 
   get busy(): boolean {
-    return this.streams > 0 || this.#groupOf.size > 0;
+    return this.streams > 0 || this.#places.size > 0;
   }
 
   watches(collection: string): boolean {
     return this.#index.watches(collection);
   }
 
-  get members(): number {
-    return this.#groupOf.size;
-  }
-
   get groups(): number {
     return this.#groups.size;
   }
 
-  /** The member has seen everything up to the replica's present revision and is told what follows. */
-  join(member: Member, view: View, bookmarkMs: number): void {
-    const id = `${bookmarkMs} ${view.id}`;
+  /** The member has been told everything up to the replica's present revision and is told what follows. */
+  join(member: Member, { views, bookmarkMs, session }: Interest): void {
+    const watched = views.map((view) => this.#watch(view)).sort((a, b) => a.serial - b.serial);
+    const id = `${bookmarkMs} ${watched.map(({ serial }) => serial).join()}`;
     let group = this.#groups.get(id);
     if (!group) {
-      group = new Group(id, view, bookmarkMs, this.replica.revision);
+      group = new Group(id, watched, bookmarkMs, this.replica.revision);
       this.#groups.set(id, group);
-      this.#index.add(group);
+      for (const { groups } of watched) groups.add(group);
     }
     group.members.add(member);
-    this.#groupOf.set(member, group);
+    this.#places.set(member, { group, session });
+    if (session !== undefined) this.#sessions.add(session, member);
   }
 
-  leave(member: Member): void {
-    const group = this.#groupOf.get(member);
-    if (!group) return;
-    this.#groupOf.delete(member);
+  /** True if it was a member. */
+  leave(member: Member): boolean {
+    const place = this.#places.get(member);
+    if (!place) return false;
+    const { group, session } = place;
+    this.#places.delete(member);
+    if (session !== undefined) this.#sessions.delete(session, member);
     group.members.delete(member);
-    if (group.members.size > 0) return;
-    this.#groups.delete(group.id);
-    this.#index.remove(group);
+    if (group.members.size === 0) this.#dissolve(group);
+    return true;
   }
 
   offer(commits: readonly Commit[]): void {
     this.#told = this.replica.revision;
     if (this.#groups.size === 0) return;
-    const output = new Map<Group, string>();
+    const nothing = new Sequence();
+    const output = new Map<Group, Sequence>();
     for (const commit of commits) {
-      for (const [group, concerned] of this.#concerned(commit)) {
-        const frames = changesFrames(group.view, this.replica.epoch, commit, concerned);
-        output.set(group, (output.get(group) ?? '') + frames);
+      if (this.#sessions.size > 0) this.#releaseSessions(commit, output);
+      for (const [group, telling] of this.#tellings(commit)) {
+        output.set(group, (output.get(group) ?? nothing).followedBy(telling));
         group.toldRevision = commit.revision;
         group.behindSince = undefined;
       }
     }
-    for (const [group, frames] of output) this.#send(group, frames);
+    for (const [group, { buffer }] of output) this.#send(group, buffer);
   }
 
   leapt(): void {
     const told = this.#told;
     this.#told = this.replica.revision;
-    this.#dismiss((member) => member.leapt(told));
+    this.#dismiss((member) => member.released(told));
   }
 
   ended(): void {
@@ -131,35 +164,83 @@ export class Hub implements Follower {
       group.behindSince ??= now;
       // The pool may have moved just after the last look, and the next look may come a little late.
       if (now - group.behindSince + 3 * everyMs < group.bookmarkMs) continue;
-      this.#send(group, frame('bookmark', { revision }, formatCursor(epoch, revision)));
+      this.#send(group, Buffer.from(frame('bookmark', { revision }, formatCursor(epoch, revision))));
       group.toldRevision = revision;
       group.behindSince = undefined;
     }
   }
 
-  /** The groups that see something of the commit, and what. */
-  #concerned(commit: Commit): Map<Group, Change[]> {
-    const concerned = new Map<Group, Change[]>();
+  #watch(view: View): Watched {
+    let watched = this.#watched.get(view.id);
+    if (!watched) {
+      watched = { view, serial: ++this.#serials, groups: new Set() };
+      this.#watched.set(view.id, watched);
+      this.#index.add(watched);
+    }
+    return watched;
+  }
+
+  #dissolve(group: Group): void {
+    this.#groups.delete(group.id);
+    for (const watched of group.watched) {
+      watched.groups.delete(group);
+      if (watched.groups.size > 0) continue;
+      this.#watched.delete(watched.view.id);
+      this.#index.remove(watched);
+    }
+  }
+
+  /** What each group that sees something of the commit is told: the same object where it sees it through the same views. */
+  #tellings(commit: Commit): Map<Group, Telling> {
+    const cursor = formatCursor(this.replica.epoch, commit.revision);
+    const tellings = new Map<Group, Telling>();
+    for (const [{ view, groups }, changes] of this.#seen(commit)) {
+      const texts = changes.map((change) => view.tellChange(change));
+      const telling = new Telling(commit, cursor, texts);
+      for (const group of groups) tellings.set(group, tellings.get(group)?.and(telling) ?? telling);
+    }
+    return tellings;
+  }
+
+  /** The views that see something of the commit, and what. */
+  #seen(commit: Commit): Map<Watched, Change[]> {
+    const all = new Map<Watched, Change[]>();
     // To those who watch `_changes` the commit itself is an item; it is made only for them.
     const changes = this.#index.watches(CHANGES) ? [...commit.changes, additionOf(commit)] : commit.changes;
     for (const change of changes) {
-      this.#index.each(change, (group, seen) => {
-        const changes = concerned.get(group);
+      this.#index.each(change, (watched, seen) => {
+        const changes = all.get(watched);
         if (changes) changes.push(seen);
-        else concerned.set(group, [seen]);
+        else all.set(watched, [seen]);
       });
     }
-    return concerned;
+    return all;
   }
 
-  #send(group: Group, frames: string): void {
-    const buffer = Buffer.from(frames);
-    for (const member of group.members) member.receive(buffer);
-    this.telemetry.framesSent(group.members.size, buffer.length * group.members.size);
+  /** Releases those whose session the commit is about. `output` is what the groups are still to be sent of the commits before. */
+  #releaseSessions(commit: Commit, output: ReadonlyMap<Group, Sequence>): void {
+    const told = commit.revision - 1;
+    for (const change of commit.changes) {
+      for (const session of sessionsOf(change, this.holderOf)) {
+        for (const member of this.#sessions.get(session) ?? []) {
+          const { group } = this.#places.get(member) as Place;
+          const before = output.get(group);
+          if (before) member.receive(before.buffer, told);
+          // One that can't take that has left by itself.
+          if (this.leave(member)) member.released(told);
+        }
+      }
+    }
+  }
+
+  #send({ members }: Group, buffer: Buffer): void {
+    const told = this.replica.revision;
+    for (const member of members) member.receive(buffer, told);
+    this.telemetry.framesSent(members.size, buffer.length * members.size);
   }
 
   #dismiss(tell: (member: Member) => void): void {
-    const members = [...this.#groupOf.keys()];
+    const members = [...this.#places.keys()];
     for (const member of members) this.leave(member);
     for (const member of members) tell(member);
   }

@@ -31,8 +31,14 @@ export class View {
   readonly range: KeyRange;
   readonly #fields: ReadonlySet<string> | undefined;
   readonly #filtering: Filtering | undefined;
+  /** What each change ends with. */
+  readonly #tail: string;
 
-  constructor(readonly request: ViewRequest) {
+  constructor(
+    readonly request: ViewRequest,
+    /** What its changes are told to be of, where a stream has several views. */
+    readonly name?: string,
+  ) {
     const { key, where } = request;
     // The smallest string above a key is the key and a NUL.
     this.range = key === undefined ? rangeOf(request) : { start: key, end: `${key}\0` };
@@ -45,7 +51,9 @@ export class View {
       where?.text,
       request.fields && [...request.fields].sort(),
       request.values,
+      name,
     ]);
+    this.#tail = name === undefined ? '}' : `,"view":${JSON.stringify(name)}}`;
   }
 
   /** Whether the view looks at the change's item: it is of its collection and in its range. */
@@ -113,18 +121,18 @@ export class View {
 
   /** A change, as the view sees it, as JSON text. */
   tellChange(change: Change): string {
-    const reason = change.reason ? `,"reason":"${change.reason}"}` : '}';
+    const tail = change.reason ? `,"reason":"${change.reason}"${this.#tail}` : this.#tail;
     const changed = this.#shown(change.changed);
     const head =
       `{"op":"${change.op}","collection":${JSON.stringify(change.collection)},"key":${JSON.stringify(change.key)}` +
       `,"changed":${JSON.stringify(changed)},"removed":${change.removed.length > 0 ? JSON.stringify(this.#shown(change.removed)) : '[]'}`;
     switch (this.request.values) {
       case 'none':
-        return `${head}${reason}`;
+        return `${head}${tail}`;
       case 'full':
-        return `${head},"attributes":${change.after ? this.attributesText(change.after) : '{}'},"previous":${JSON.stringify(pickMembers(change.before, changed))}${reason}`;
+        return `${head},"attributes":${change.after ? this.attributesText(change.after) : '{}'},"previous":${JSON.stringify(pickMembers(change.before, changed))}${tail}`;
       case 'changed':
-        return `${head},"attributes":${this.#changedText(change, changed)}${reason}`;
+        return `${head},"attributes":${this.#changedText(change, changed)}${tail}`;
     }
   }
 

@@ -7,13 +7,17 @@ import { limits } from '../limits.js';
 import type { Clock, Store, Telemetry } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
 import type { Commit } from '../state/model.js';
+import { Multimap } from '../state/multimap.js';
 import type { Reader } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
+import { AttachStream } from './attach-stream.js';
+import { FeedStream } from './feed-stream.js';
 import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
 import { LogExpired, LogReader } from './log-reader.js';
-import { cursorExpired, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
-import { type Sink, Stream } from './stream.js';
+import { type SessionLife, SessionStream } from './session-stream.js';
+import { cursorExpired, type Start, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
+import type { Sink, Stream, StreamOptions } from './stream.js';
 import { View, type ViewRequest } from './view.js';
 
 export interface WatchingOptions {
@@ -24,12 +28,15 @@ export interface WatchingOptions {
   readonly streamsMax: number;
 }
 
-export interface StreamRequest {
-  readonly kind: 'attach' | 'feed';
-  readonly view: ViewRequest;
+/** What a stream is of: a collection's state, a pool's changes, or all that a session has attached. */
+export type StreamSubject =
+  | { readonly kind: 'attach' | 'feed'; readonly view: ViewRequest }
+  | { readonly kind: 'session'; readonly session: SessionLife };
+
+export type StreamRequest = StreamSubject & {
   readonly start: StartRequest;
   readonly bookmarkMs: number;
-}
+};
 
 export interface ChangesRequest {
   readonly view: ViewRequest;
@@ -72,6 +79,8 @@ const HEARTBEAT_SLOTS = limits.heartbeatMs / SECOND;
 
 export class Watching {
   readonly #running = new Set<Running>();
+  /** The streams of each session, in the order in which they began. */
+  readonly #ofSession = new Multimap<string, Stream>();
   /** Requests that wait for a change; each is ended by calling it. */
   readonly #waiting = new Set<() => void>();
   readonly #log: LogReader;
@@ -122,9 +131,9 @@ export class Watching {
         headers: { 'retry-after': '5' },
       });
     }
-    const replica = await this.reader.current(pool, request.view.collection);
-    const start =
-      request.kind === 'attach' ? startOfAttach(replica, request.start) : startOfStream(replica, request.start);
+    const replica = await this.reader.current(pool, request.kind === 'session' ? undefined : request.view.collection);
+    const startOf = request.kind === 'feed' ? startOfStream : startOfAttach;
+    const start = startOf(replica, request.start);
     return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
   }
 
@@ -162,24 +171,19 @@ export class Watching {
   async #begin(
     replica: Replica,
     request: StreamRequest,
-    start: ReturnType<typeof startOfAttach>,
+    start: Start,
     sink: Sink,
     onClose: (listener: () => void) => void,
   ): Promise<void> {
-    const { bookmarkMs, kind } = request;
+    const { bookmarkMs } = request;
     const expiresInMs = this.options.streamMaxAgeMs;
-    const view = new View(request.view);
-    const stream = new Stream(this.#hub(replica), this.#log, this.store, sink, {
-      kind,
-      view,
-      start,
-      bookmarkMs,
-      expiresInMs,
-    });
+    const hub = this.#hub(replica);
+    const stream = this.#newStream(hub, request, sink, { start, bookmarkMs, expiresInMs });
     const running = { stream, until: this.clock.now() + expiresInMs, slot: this.#slots++ % HEARTBEAT_SLOTS };
+    const session = request.kind === 'session' ? `${replica.id}/${request.session.id}` : undefined;
+    if (session !== undefined) this.#enter(session, stream);
     this.#running.add(running);
     onClose(() => stream.closed());
-    const hub = this.#hub(replica);
     hub.streams++;
     try {
       this.telemetry.watcherEnded(await stream.run());
@@ -191,8 +195,32 @@ export class Watching {
       sink.destroy();
     } finally {
       hub.streams--;
+      if (session !== undefined) this.#ofSession.delete(session, stream);
       this.#running.delete(running);
     }
+  }
+
+  #newStream(hub: Hub, request: StreamRequest, sink: Sink, options: StreamOptions): Stream {
+    switch (request.kind) {
+      case 'feed':
+        return new FeedStream(hub, this.#log, sink, options, new View(request.view));
+      case 'attach':
+        return new AttachStream(hub, this.#log, this.store, sink, options, new View(request.view));
+      case 'session':
+        return new SessionStream(hub, this.#log, this.store, sink, options, request.session);
+    }
+  }
+
+  /** Keeps one more stream of a session; where it has as many as it may have, the oldest ends. */
+  #enter(session: string, stream: Stream): void {
+    const others = this.#ofSession.get(session);
+    if (others && others.size >= limits.sessionStreamsMax) {
+      const [oldest] = others as Iterable<Stream>;
+      // It counts no more, even while its reader has not taken its end.
+      this.#ofSession.delete(session, oldest as Stream);
+      oldest?.end('replaced');
+    }
+    this.#ofSession.add(session, stream);
   }
 
   #hub(replica: Replica): Hub {
@@ -237,10 +265,10 @@ export class Watching {
         this.#waiting.delete(done);
         resolve();
       };
-      const member: Member = { receive: done, leapt: done, ended: done };
+      const member: Member = { receive: done, released: done, ended: done };
       const timer = setTimeout(done, waitMs);
       this.#waiting.add(done);
-      hub.join(member, view, limits.bookmarkMsMax);
+      hub.join(member, { views: [view], bookmarkMs: limits.bookmarkMsMax });
       asker.onClose(done);
     });
   }

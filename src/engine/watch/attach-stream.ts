@@ -1,0 +1,224 @@
+/**
+ * The stream of an attachment: it is told states. First a snapshot, unless it resumes at a cursor, then every commit that
+ * its view sees. What it missed while it was slow is joined to one commit, and if even that is too much, or no longer in
+ * the log, it gets `reset` and a new snapshot.
+ *
+ * There may be several attachments on one stream (`SessionStream`), which share one position: everything up to `told` has
+ * been told of all of them, but for those whose snapshot is due. These are told one after the other, each of the
+ * revision that the stream has reached by then. Meanwhile no id is sent that would make who resumes there miss a snapshot.
+ */
+import { limits } from '../limits.js';
+import type { Store } from '../ports.js';
+import type { Change, Commit } from '../state/model.js';
+import { turn } from '../turn.js';
+import { Coalesced } from './coalesce.js';
+import { changesFrames, frame } from './frames.js';
+import type { Hub, Interest } from './hub.js';
+import { LogExpired, type LogReader } from './log-reader.js';
+import { SnapshotOverrun, snapshot } from './snapshot.js';
+import { SnapshotParts } from './snapshot-parts.js';
+import type { ResetReason } from './start.js';
+import { type Sink, Stream, type StreamOptions } from './stream.js';
+import type { View } from './view.js';
+
+/** What is told under one name. */
+export interface Attachment {
+  readonly name: string;
+  readonly view: View;
+  /**
+   * While its snapshot is due: the revision that it was attached at, from which on there is no id; 0 where it had been told
+   * before and has to be forgotten.
+   */
+  due: number | undefined;
+}
+
+/** An event that isn't about what is attached. */
+export interface Notice {
+  readonly event: string;
+  readonly data: object;
+}
+
+/** How often snapshots are begun anew because too much changed while the reader took them, before it is told to come back. */
+const SNAPSHOT_ATTEMPTS = 5;
+/** What is joined to one commit for a slow attachment: beyond this a snapshot is cheaper. */
+const COALESCE_COMMITS_MAX = 20_000;
+/** Commits that are joined in one turn of the event loop. */
+const COALESCE_TURN = 200;
+
+export class AttachStream extends Stream {
+  /** In the order of their names. */
+  protected attachments: readonly Attachment[] = [];
+  /** Snapshots that were begun and given up since all were complete. */
+  #failures = 0;
+
+  constructor(
+    hub: Hub,
+    log: LogReader,
+    protected readonly store: Store,
+    sink: Sink,
+    options: StreamOptions,
+    view?: View,
+  ) {
+    super(hub, log, sink, options);
+    if (view) this.attachments = [{ name: view.request.collection as string, view, due: undefined }];
+  }
+
+  protected override get interest(): Interest {
+    return { views: this.attachments.map(({ view }) => view), bookmarkMs: this.options.bookmarkMs };
+  }
+
+  /** Finds out what is attached at the replica's revision, which it answers. What was attached after `after` is due. */
+  protected async readAttachments(_after: number): Promise<number> {
+    return this.replica.revision;
+  }
+
+  /** Takes in what a commit says of the attachments, and answers what is told of it beyond their changes. */
+  protected takeIn(_commit: Commit): Notice[] {
+    return [];
+  }
+
+  protected override async begin(): Promise<void> {
+    const { after, reset } = this.options.start;
+    if (after === undefined) return this.restart(reset);
+    await this.fromLog(async () => {
+      await this.readAttachments(after);
+      this.told = after;
+      await super.catchUp();
+    });
+    this.#tellLive(this.attachments.filter(({ due }) => due === undefined));
+  }
+
+  protected override async restart(reason: ResetReason | undefined): Promise<void> {
+    if (reason && this.#isGivenUp()) return;
+    await this.fromLog(async () => {
+      this.told = await this.readAttachments(0);
+      for (const attachment of this.attachments) {
+        if (reason) this.#tellReset(reason, attachment);
+        attachment.due = 0;
+      }
+      if (this.attachments.length > 0) return;
+      if (reason) this.#tellReset(reason);
+      this.#tellLive([]);
+    });
+  }
+
+  protected override async catchUp(): Promise<void> {
+    for (;;) {
+      await super.catchUp();
+      const due = this.attachments.find((attachment) => attachment.due !== undefined);
+      if (!due) this.#failures = 0;
+      if (!due || this.over) return;
+      await this.fromLog(() => this.#tellSnapshot(due));
+    }
+  }
+
+  protected override tell(commit: Commit): void {
+    const notices = this.takeIn(commit);
+    if (!this.over) this.#tellCommit(commit, notices);
+  }
+
+  protected override async recover(): Promise<void> {
+    await this.sink.drained();
+    await this.fromLog(() => this.#tellMissed());
+  }
+
+  protected override nextId(revision: number): string | undefined {
+    const isHeld = this.attachments.some(({ due }) => due !== undefined && due <= revision);
+    return isHeld ? undefined : super.nextId(revision);
+  }
+
+  /** What a slow reader missed, as one commit; or snapshots, where that is less. */
+  async #tellMissed(): Promise<void> {
+    const missed = this.replica.revision - this.told;
+    if (missed === 0 || this.over) return;
+    if (missed > COALESCE_COMMITS_MAX) return this.restart('slow');
+    const joined = new Coalesced();
+    const notices: Notice[] = [];
+    let taken = 0;
+    for await (const commit of this.log.between(this.replica, this.told, this.replica.revision)) {
+      notices.push(...this.takeIn(commit));
+      if (this.over) return;
+      joined.add({ ...commit, changes: this.#changesOf(commit) }, (change) => this.#concerns(change));
+      if (joined.bytes > limits.watchBufferBytesMax) return this.restart('slow');
+      // From the ring they come without a pause, and others want their turn.
+      if (++taken % COALESCE_TURN === 0) await turn();
+    }
+    const { commit } = joined;
+    if (!commit) return;
+    this.#tellCommit(commit, notices, (view) => view.seeEach(commit.changes));
+    this.told = commit.revision;
+  }
+
+  #concerns(change: Change): boolean {
+    return this.attachments.some(({ due, view }) => due === undefined && view.concerns(change));
+  }
+
+  /** The changes that some view may look at: to one of `_changes` the commit is an item. */
+  #changesOf(commit: Commit): readonly Change[] {
+    const others = this.attachments.filter(({ view }) => view.changesOf(commit) !== commit.changes);
+    return others[0] ? [...commit.changes, ...others[0].view.changesOf(commit)] : commit.changes;
+  }
+
+  #tellCommit(
+    commit: Commit,
+    notices: readonly Notice[],
+    see = (view: View): readonly Change[] => view.seeAll(commit),
+  ): void {
+    const changes = this.attachments.flatMap(({ due, view }) =>
+      due === undefined ? see(view).map((change) => view.tellChange(change)) : [],
+    );
+    if (notices.length + changes.length === 0) return;
+    const id = this.nextId(commit.revision);
+    for (const [i, { event, data }] of notices.entries()) {
+      const isLast = i === notices.length - 1 && changes.length === 0;
+      this.sink.write(frame(event, data, isLast ? id : undefined));
+    }
+    if (changes.length > 0) this.sink.write(changesFrames(commit, changes, id));
+  }
+
+  async #tellSnapshot(attachment: Attachment): Promise<void> {
+    const { name, view } = attachment;
+    const parts = new SnapshotParts(this.sink, name, this.told);
+    try {
+      for await (const page of snapshot(this.store, this.log, this.replica, view, this.told)) {
+        for (const { key, state } of page) {
+          if (this.over) return;
+          const isPart = parts.add(view.tellItem(view.request.collection as string, key, state));
+          if (isPart && this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof SnapshotOverrun)) throw error;
+      if (this.#isGivenUp()) return;
+      this.#tellReset('slow', attachment);
+      attachment.due = 0;
+      return;
+    }
+    if (this.over) return;
+    parts.end();
+    attachment.due = undefined;
+    this.#tellLive([attachment]);
+  }
+
+  /** Counts a snapshot that has to be begun anew; true when it was the last attempt. */
+  #isGivenUp(): boolean {
+    this.#failures++;
+    if (this.#failures >= SNAPSHOT_ATTEMPTS) this.end('slow');
+    return this.over;
+  }
+
+  /** The attachments, or where there are none the stream, have been told everything up to now. */
+  #tellLive(attachments: readonly Attachment[]): void {
+    if (this.over) return;
+    const revision = this.told;
+    if (this.attachments.length === 0) this.sink.write(frame('live', { revision }, this.nextId(revision)));
+    for (const attachment of attachments) {
+      const isLast = attachment === attachments.at(-1);
+      this.sink.write(frame('live', { view: attachment.name, revision }, isLast ? this.nextId(revision) : undefined));
+    }
+  }
+
+  #tellReset(reason: ResetReason, attachment?: Attachment): void {
+    this.sink.write(frame('reset', { ...(attachment && { view: attachment.name }), reason }, ''));
+  }
+}

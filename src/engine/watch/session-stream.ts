@@ -1,0 +1,102 @@
+/**
+ * The one stream of a session: all that it has attached, and the news of its locks. What is attached is in items of
+ * `_attachments`, and that the session lives in its item of `_clients`, so the stream reads them as they are when it begins and
+ * follows them in the log from there: a view that is attached, changed or detached meanwhile is so in its place in the order of
+ * commits, and the stream ends with the session.
+ */
+import type { Store, StoredSession } from '../ports.js';
+import { viewOf } from '../sessions/attachments.js';
+import { ATTACHMENTS, attachmentPrefix, CLIENTS } from '../sessions/session-items.js';
+import { compareKeys } from '../state/key-order.js';
+import type { Change, Commit, ItemState } from '../state/model.js';
+import { system } from '../subject.js';
+import { type Attachment, AttachStream, type Notice } from './attach-stream.js';
+import type { Hub, Interest } from './hub.js';
+import { LOCKS, lockEventsOf } from './lock-events.js';
+import type { LogReader } from './log-reader.js';
+import { type SnapshotPage, snapshot } from './snapshot.js';
+import type { Sink, StreamOptions } from './stream.js';
+import { View, type ViewRequest } from './view.js';
+
+/** A session in one of its lives: resuming it raises the epoch. */
+export type SessionLife = Pick<StoredSession, 'id' | 'epoch'>;
+
+export class SessionStream extends AttachStream {
+  readonly #prefix: string;
+
+  constructor(
+    hub: Hub,
+    log: LogReader,
+    store: Store,
+    sink: Sink,
+    options: StreamOptions,
+    private readonly session: SessionLife,
+  ) {
+    super(hub, log, store, sink, options);
+    this.#prefix = attachmentPrefix(session.id);
+  }
+
+  protected override get hello(): object {
+    return { ...super.hello, session: this.session.id };
+  }
+
+  protected override get interest(): Interest {
+    return { ...super.interest, session: this.session.id };
+  }
+
+  protected override async readAttachments(after: number): Promise<number> {
+    const { revision } = this.replica;
+    const [client] = await this.#read({ collection: CLIENTS, key: this.session.id }, revision);
+    const items = await this.#read({ collection: ATTACHMENTS, prefix: this.#prefix }, revision);
+    this.attachments = items.map(({ state }) =>
+      attachmentOf(state, state.revision > after ? state.revision : undefined),
+    );
+    this.#heedClient(client?.state, system.id);
+    return revision;
+  }
+
+  protected override takeIn(commit: Commit): Notice[] {
+    const notices: Notice[] = [];
+    for (const change of commit.changes) {
+      if (change.collection === LOCKS) notices.push(...this.#lockNotices(change));
+      else this.#heed(change, commit);
+    }
+    return notices;
+  }
+
+  #lockNotices(change: Change): Notice[] {
+    return lockEventsOf(change, this.hub.holderOf)
+      .filter(({ session }) => session === this.session.id)
+      .map(({ data }) => ({ event: 'lock', data }));
+  }
+
+  #heed({ collection, key, after }: Change, { revision, subject }: Commit): void {
+    if (collection === CLIENTS && key === this.session.id) this.#heedClient(after, subject);
+    if (collection !== ATTACHMENTS || !key.startsWith(this.#prefix)) return;
+    const others = this.attachments.filter(({ name }) => name !== key.slice(this.#prefix.length));
+    this.attachments = after ? [...others, attachmentOf(after, revision)].sort(byName) : others;
+  }
+
+  /** Ends the stream where the session has ended, or is resumed by somebody else. */
+  #heedClient(client: ItemState | undefined, subject: string): void {
+    const epoch = client?.attributes.epoch as number | undefined;
+    if (epoch === undefined) this.end(subject === system.id ? 'expired' : 'deleted');
+    else if (epoch > this.session.epoch) this.end('expired');
+  }
+
+  async #read(place: Pick<ViewRequest, 'collection' | 'key' | 'prefix'>, revision: number): Promise<SnapshotPage> {
+    const view = new View({ ...place, values: 'none' });
+    const items = [];
+    for await (const page of snapshot(this.store, this.log, this.replica, view, revision)) items.push(...page);
+    return items;
+  }
+}
+
+function attachmentOf(state: ItemState, due: number | undefined): Attachment {
+  const view = viewOf(state);
+  return { name: view.name as string, view, due };
+}
+
+function byName(a: Attachment, b: Attachment): number {
+  return compareKeys(a.name, b.name);
+}

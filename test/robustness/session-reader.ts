@@ -1,0 +1,206 @@
+/**
+ * A reader of a session's stream, as a client would be: it keeps a copy of each view, drops what was not whole when its
+ * connection broke, and resumes at the last id. At each `live` and each id it compares its copies with the truth.
+ */
+import { createParser } from 'eventsource-parser';
+import type { ItemState } from '../../src/engine/state/model.js';
+import type { Items } from './memory-pool.js';
+
+export interface ViewAttributes {
+  readonly view: string;
+  readonly collection: string;
+  readonly key?: string;
+  readonly prefix?: string;
+  readonly start?: string;
+  readonly end?: string;
+  readonly where?: { readonly room: string };
+  readonly fields?: readonly string[];
+  readonly values: 'changed' | 'full' | 'none';
+}
+
+interface Copy {
+  /** The revision of the attachment's item that it is a copy for. */
+  readonly attached: number;
+  readonly items: Map<string, Record<string, unknown>>;
+  at: number;
+}
+
+interface ToldChange {
+  op: 'add' | 'change' | 'delete';
+  key: string;
+  view: string;
+  removed: string[];
+  attributes?: Record<string, unknown>;
+}
+
+export class SessionReader {
+  cursor: string | undefined;
+  bye: string | undefined;
+  readonly locks: object[] = [];
+  readonly names: string[] = [];
+  readonly #copies = new Map<string, Copy>();
+  /** Snapshots of which the end is still to come. */
+  readonly #parts = new Map<string, { revision: number; part: number; items: Copy['items'] }>();
+  readonly #split: ToldChange[] = [];
+  /** The highest revision that changes were told of on this connection, and the id that it resumed at. */
+  #told = 0;
+  #opened = 0;
+
+  constructor(
+    private readonly session: string,
+    private readonly stateAt: (revision: number) => Items,
+  ) {}
+
+  /** Reads all that one connection brought, which was opened when the pool was at the revision. */
+  read(text: string, opened: number): void {
+    this.#opened = opened;
+    this.#parts.clear();
+    this.#split.length = 0;
+    this.#told = this.#position;
+    const parser = createParser({
+      onEvent: ({ event, id, data }) => this.#take(event as string, id, JSON.parse(data)),
+    });
+    parser.feed(text);
+  }
+
+  get #position(): number {
+    return this.cursor === undefined ? 0 : Number(this.cursor.split('-')[1]);
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: what comes is judged by the cases.
+  #take(event: string, id: string | undefined, data: any): void {
+    this.names.push(event);
+    if (event === 'snapshot') this.#takePart(data);
+    if (event === 'live' && data.view !== undefined) this.#takeLive(data);
+    if (event === 'changes') this.#takeCommit(data);
+    if (event === 'reset') this.#forget(data.view);
+    if (event === 'lock') this.locks.push(data);
+    if (event === 'bye') this.bye = data.reason;
+    if (id === undefined) return;
+    const before = this.#position;
+    this.cursor = id === '' ? undefined : id;
+    if (id === '') return;
+    if (this.#position < before) fail(`the id ${id} came after ${before}`);
+    this.#compareAll();
+  }
+
+  #takePart({
+    view,
+    revision,
+    items,
+    part,
+  }: {
+    view: string;
+    revision: number;
+    items: [{ key: string; attributes?: object }];
+    part: number;
+  }) {
+    if (part === 1) this.#parts.set(view, { revision, part: 0, items: new Map() });
+    const all = this.#parts.get(view);
+    if (all?.part !== part - 1 || all.revision !== revision) fail(`part ${part} of ${view} out of order`);
+    for (const { key, attributes } of items) {
+      if (all?.items.has(key)) fail(`${view} has ${key} twice`);
+      all?.items.set(key, { ...attributes });
+    }
+    if (all) all.part = part;
+  }
+
+  #takeLive({ view, revision }: { view: string; revision: number }): void {
+    const parts = this.#parts.get(view);
+    if (parts) {
+      const attached = this.#attachments(revision).get(view)?.revision;
+      if (attached === undefined) fail(`${view} is live at ${revision} and was not attached then`);
+      if (parts.revision !== revision) fail(`${view} is live at ${revision} with a snapshot of ${parts.revision}`);
+      this.#copies.set(view, { attached, items: parts.items, at: revision });
+      this.#parts.delete(view);
+    }
+    const copy = this.#copies.get(view);
+    if (!copy) fail(`${view} is live at ${revision} and was never told`);
+    copy.at = Math.max(copy.at, revision);
+    this.#compare(view, copy, copy.at);
+  }
+
+  #takeCommit({ revision, changes, more }: { revision: number; changes: ToldChange[]; more?: boolean }): void {
+    this.#split.push(...changes);
+    if (more) return;
+    if (revision <= this.#told) fail(`commit ${revision} came after ${this.#told}`);
+    this.#told = revision;
+    const changed = new Set<Copy>();
+    for (const change of this.#split.splice(0)) {
+      const copy = this.#copies.get(change.view);
+      if (!copy) fail(`commit ${revision} tells of ${change.view}, which is not live`);
+      if (!this.#attachments(revision).has(change.view))
+        fail(`commit ${revision} tells of ${change.view}, which is detached`);
+      // Told on a former connection, without an id.
+      if (revision <= copy.at) continue;
+      fold(copy.items, change);
+      changed.add(copy);
+    }
+    for (const copy of changed) copy.at = revision;
+  }
+
+  #forget(view: string | undefined): void {
+    if (view === undefined) this.#copies.clear();
+    else this.#copies.delete(view);
+  }
+
+  #attachments(revision: number): Map<string, ItemState> {
+    const prefix = `_attachments ${this.session}/`;
+    const found = [...this.stateAt(revision)].filter(([id]) => id.startsWith(prefix));
+    return new Map(found.map(([id, state]) => [id.slice(prefix.length), state]));
+  }
+
+  /** With an id everything up to its revision has been told, of all that is attached; and was when the connection was opened. */
+  #compareAll(): void {
+    const later = this.#attachments(Math.max(this.#position, this.#opened));
+    for (const [view, { revision }] of this.#attachments(this.#position)) {
+      if (later.get(view)?.revision !== revision) continue;
+      const copy = this.#copies.get(view);
+      if (copy?.attached !== revision)
+        fail(`at ${this.cursor} ${view} of ${revision} is not live, but that of ${copy?.attached}`);
+      if (copy.at <= this.#position) this.#compare(view, copy, this.#position);
+    }
+  }
+
+  #compare(view: string, { items }: Copy, revision: number): void {
+    const attributes = this.#attachments(revision).get(view)?.attributes as unknown as ViewAttributes | undefined;
+    if (!attributes) return;
+    const told = JSON.stringify(
+      [...items].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, each]) => [key, sorted(each)]),
+    );
+    const truth = JSON.stringify(shown(attributes, this.stateAt(revision)));
+    if (told !== truth) fail(`${view} at ${revision} is told ${told}, not ${truth}`);
+  }
+}
+
+function fold(items: Copy['items'], { op, key, removed, attributes, view }: ToldChange): void {
+  if (items.has(key) !== (op !== 'add')) fail(`${op} of ${key} in ${view}, which has ${[...items.keys()]}`);
+  if (op === 'delete') return void items.delete(key);
+  const former = Object.entries(items.get(key) ?? {}).filter(([name]) => !removed.includes(name));
+  items.set(key, { ...Object.fromEntries(former), ...attributes });
+}
+
+/** What a view shows of a state. */
+function shown(view: ViewAttributes, items: Items): unknown[] {
+  const { collection, key, prefix = '', start = '', end = '~', where, fields, values } = view;
+  return [...items]
+    .filter(([id]) => id.startsWith(`${collection} `))
+    .map(([id, { attributes }]) => [id.slice(collection.length + 1), attributes] as const)
+    .filter(([own]) => own.startsWith(prefix) && own >= start && own < end && (key === undefined || own === key))
+    .filter(([, { room }]) => !where || room === where.room)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([own, attributes]) => {
+      const names = Object.entries(attributes).filter(
+        ([name]) => values !== 'none' && (!fields || fields.includes(name)),
+      );
+      return [own, sorted(Object.fromEntries(names))];
+    });
+}
+
+function sorted(attributes: object): object {
+  return Object.fromEntries(Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function fail(what: string): never {
+  throw new Error(what);
+}
