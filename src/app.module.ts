@@ -3,6 +3,7 @@
  * requests and does the background work in one process.
  */
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { AttachmentsController } from './http/attachments.controller.js';
 import { AttributesController } from './http/attributes.controller.js';
 import { BatchController } from './http/batch.controller.js';
 import { ChangesController } from './http/changes.controller.js';
@@ -36,6 +37,7 @@ export const controllers = [
   ScriptsController,
   SessionsController,
   LocksController,
+  AttachmentsController,
 ];
 
 @Module({ controllers, providers: [ItemCalls] })

@@ -2,24 +2,16 @@
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { Engine } from '../engine/engine.js';
-import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import { parseFilterText } from '../engine/query/filter.js';
-import { parsePaths } from '../engine/query/request.js';
 import { formatCursor } from '../engine/state/cursor.js';
-import { checkItemKey, checkName } from '../engine/state/names.js';
+import { checkName } from '../engine/state/names.js';
 import { ensurePool } from '../engine/state/pool-commands.js';
-import type { ViewRequest } from '../engine/watch/view.js';
 import { type Asker, cursorOf } from '../engine/watch/watching.js';
 import { awaitMinRevision, poolHeaders, send } from './answers.js';
 import * as schema from './changes.schema.js';
 import { type Call, Route } from './route.js';
-import { SseSink } from './sse.js';
-
-const EVENTS = {
-  description: 'Server-Sent Events; each line of data is one JSON object.',
-  contentType: 'text/event-stream',
-};
+import { serveStream, startOf } from './sse.js';
+import { checkView } from './views.js';
 
 type StreamQuery = z.output<typeof schema.streamQuery>;
 
@@ -70,7 +62,7 @@ export class ChangesController {
     query: schema.streamQuery,
     headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
     streaming: true,
-    answers: { 200: EVENTS },
+    answers: { 200: schema.events },
   })
   stream(call: Call<StreamQuery>): Promise<void> {
     return this.#stream(call, 'feed', call.query);
@@ -87,7 +79,7 @@ export class ChangesController {
     query: schema.attachQuery,
     headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
     streaming: true,
-    answers: { 200: EVENTS },
+    answers: { 200: schema.events },
   })
   attach(call: Call<z.output<typeof schema.attachQuery>>): Promise<void> {
     return this.#stream(call, 'attach', { ...call.query, collection: call.params.collection as string });
@@ -98,20 +90,14 @@ export class ChangesController {
     kind: 'attach' | 'feed',
     { since, bookmarkMs = limits.bookmarkMsDefault, ...view }: StreamQuery,
   ): Promise<void> {
-    const { request, reply } = call;
     const pool = checkName('pool', call.params.pool as string);
     const checked = checkView(view);
     await awaitMinRevision(call, this.engine.reader, pool);
-    const lastEventId = request.headers['last-event-id'];
-    const start = { since, lastEventId: Array.isArray(lastEventId) ? lastEventId[0] : lastEventId };
+    const start = startOf(call, since);
     // Who comes back with a cursor wants the pool that it knew: a deleted one isn't made anew by those who watched it.
     const isResuming = Boolean(start.lastEventId) || !(since === undefined || since === 'start' || since === 'now');
     if (this.engine.options.createPools && !isResuming) await this.#ensurePool(call, pool);
-    const opening = await this.engine.watching.open(pool, { kind, view: checked, bookmarkMs, start });
-    if (request.raw.socket.destroyed) return void reply.hijack();
-    const { epoch, revision } = opening.replica;
-    const sink = new SseSink(request, reply, { 'request-id': request.id, ...poolHeaders(epoch, revision) });
-    await opening.begin(sink, (listener) => void reply.raw.once('close', listener));
+    await serveStream(call, await this.engine.watching.open(pool, { kind, view: checked, bookmarkMs, start }));
   }
 
   /** Who watches first and writes then finds the pool as if it had been there: where writes make pools, so does watching. */
@@ -119,31 +105,6 @@ export class ChangesController {
     if (pool.startsWith('_') || (await this.engine.replicas.find(pool))) return;
     await this.engine.committer.submit(pool, ensurePool(call));
   }
-}
-
-function checkView({ where, ...view }: Omit<StreamQuery, 'since' | 'bookmarkMs'>): ViewRequest {
-  if (view.collection !== undefined) checkName('collection', view.collection);
-  if (view.key !== undefined) checkItemKey(view.key);
-  if (view.key !== undefined && (view.prefix ?? view.start ?? view.end) !== undefined) {
-    throw new Problem('badRequest', '`key` names one item; it can’t be combined with `prefix`, `start` or `end`.');
-  }
-  const fields = view.fields?.map(attributeOf);
-  return {
-    ...view,
-    ...(fields && { fields }),
-    ...(where !== undefined && { where: parseFilterText(where, '?where') }),
-  };
-}
-
-/** An attribute by its name or a pointer to it: changes are told by whole attributes. */
-function attributeOf(field: string): string {
-  const [path] = parsePaths([field], '?fields', 1);
-  const [name, ...deeper] = path?.tokens ?? [];
-  if (name !== undefined && deeper.length === 0) return name;
-  const detail = `must name whole attributes: a change tells of them, and not of what is inside, as ${JSON.stringify(field)} would.`;
-  throw new Problem('badRequest', `?fields ${detail}`, {
-    errors: [{ pointer: '?fields', code: 'badRequest', detail }],
-  });
 }
 
 /** The client of a request, who may leave while it waits. */

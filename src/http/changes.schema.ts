@@ -29,8 +29,8 @@ const view = {
 };
 
 const collection = textParameter('Only this collection.').optional();
-const since = textParameter('A cursor, `start` for the beginning of what is retained, or `now`.').optional();
-const bookmarkMs = integerParameter(
+export const since = textParameter('A cursor, `start` for the beginning of what is retained, or `now`.').optional();
+export const bookmarkMs = integerParameter(
   limits.bookmarkMsMin,
   limits.bookmarkMsMax,
   `A bookmark follows within this time when the pool moved; ${limits.bookmarkMsDefault} when absent.`,
@@ -50,6 +50,11 @@ export const changesQuery = z.strictObject({
 
 export const streamQuery = z.strictObject({ ...view, collection, since, bookmarkMs });
 export const attachQuery = z.strictObject({ ...view, since, bookmarkMs });
+
+export const events = {
+  description: 'Server-Sent Events; each line of data is one JSON object.',
+  contentType: 'text/event-stream',
+};
 
 export const change = z
   .object({

@@ -60,6 +60,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   },
   session: { description: 'The session’s id, or its name.', schema: NAME },
   lock: { description: 'The lock’s id.', schema: { type: 'string' } },
+  view: { description: 'The name of a session’s view.', schema: NAME },
   code: { description: 'The `code` of a problem.', schema: { type: 'string' } },
 };
 

@@ -3,12 +3,33 @@
  * frame that is for a thousand readers is one buffer for a thousand sockets, written as it is.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { StartRequest } from '../engine/watch/start.js';
 import type { Sink } from '../engine/watch/stream.js';
+import type { Opening } from '../engine/watch/watching.js';
+import { poolHeaders } from './answers.js';
+import type { Call } from './route.js';
 
 /** Below this, a reader that was slow is written to again. */
 const LOW_MARK_BYTES = 64 * 1024;
 
-export class SseSink implements Sink {
+/** Where a stream is to begin, as the request says. */
+export function startOf({ request }: Pick<Call, 'request'>, since: string | undefined): StartRequest {
+  const lastEventId = request.headers['last-event-id'];
+  return { since, lastEventId: Array.isArray(lastEventId) ? lastEventId[0] : lastEventId };
+}
+
+/** Answers the request with the stream, and settles when that has ended. */
+export async function serveStream(
+  { request, reply }: Pick<Call, 'request' | 'reply'>,
+  opening: Opening,
+): Promise<void> {
+  if (request.raw.socket.destroyed) return void reply.hijack();
+  const { epoch, revision } = opening.replica;
+  const sink = new SseSink(request, reply, { 'request-id': request.id, ...poolHeaders(epoch, revision) });
+  await opening.begin(sink, (listener) => void reply.raw.once('close', listener));
+}
+
+class SseSink implements Sink {
   readonly #response: FastifyReply['raw'];
   #blockedSince: number | undefined;
   readonly #drained: (() => void)[] = [];
