@@ -98,6 +98,10 @@ export const lock = z
       .meta({ type: 'integer', format: 'int32', description: 'Its place in the queue; 1 is next.' }),
     waitUntil: time.optional(),
     waitsFor: z.array(z.string()).optional().meta({ description: 'The locks that it waits for.' }),
+    waitsForSessions: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'The sessions that these belong to, in the same order.' }),
     wanted: jsonObject.optional().meta({
       type: 'object',
       additionalProperties: true,

@@ -162,7 +162,9 @@ describe.each(databases)('the stream of a session on $name', ({ name }) => {
       [4, true, false],
       [4, undefined, true],
     ]);
-    const keys = parts.flatMap(({ data }) => data.changes.map(({ view, key }: { view: string; key: string }) => view + key));
+    const keys = parts.flatMap(({ data }) =>
+      data.changes.map(({ view, key }: { view: string; key: string }) => view + key),
+    );
     expect(keys.sort()).toEqual(['vk0', 'vk1', 'vk2', 'vk3', 'wk1']);
     expect(last.id).toBe(await scenario.cursor());
     stream.close();
@@ -212,6 +214,55 @@ describe.each(databases)('the stream of a session on $name', ({ name }) => {
     expect((await second.waitFor(named('bye'))).data.reason).toBe('deleted');
     await second.ended;
     expect(summary(second).at(-1)).toBe('bye deleted');
+  });
+
+  it('tells news of locks, and again to who resumes', async () => {
+    const { scenario, session, own } = await begun();
+    const other = (await scenario.calls(['POST P/sessions'])).body.session;
+    const hers = { 'stargus-session': `${other};epoch=1` };
+    const stream = await scenario.watch(EVENTS);
+    const theirs = await scenario.watch(`P/sessions/${other}/events`);
+    await Promise.all([stream.waitFor(named('live')), theirs.waitFor(named('live'))]);
+    const ask = async (by: string, more: object = {}) => {
+      const body = { session: by, mode: 'exclusive', scopes: [{ collection: 'things' }], ...more };
+      return (await scenario.calls(['POST P/locks', body])).body;
+    };
+    const { lock } = await ask(session);
+    const wait = await ask(other, { waitMs: 60_000 });
+    await scenario.calls(
+      [`POST P/locks/${lock}/break`, { graceMs: 60_000 }],
+      [`DELETE P/locks/${lock}`, undefined, own],
+    );
+    const { data } = await theirs.waitFor(named('lock'));
+    await scenario.calls([`POST P/locks/${wait.lock}/break`, { graceMs: 0 }]);
+    const brief = await ask(other);
+    const late = await ask(session, { waitMs: 50 });
+    const { id, data: lost } = await stream.waitFor(({ event, data }) => event === 'lock' && data.type === 'lost');
+    await scenario.calls([`DELETE P/locks/${brief.lock}`, undefined, hers]);
+    const told = [
+      { lock, type: 'contended', by: other },
+      { lock, type: 'expiring', breaksAt: expect.stringMatching(/Z$/) },
+      { lock: late.lock, type: 'lost', reason: 'timeout' },
+    ];
+    expect(stream.events.filter(named('lock')).map((event) => event.data)).toEqual(told);
+    expect([data, lost]).toEqual([{ lock: wait.lock, type: 'granted', fence: expect.any(Number) }, told[2]]);
+    await theirs.waitFor(({ event, data }) => event === 'lock' && data.type === 'contended');
+    expect(theirs.events.filter(named('lock')).map((event) => event.data.type)).toEqual([
+      'granted',
+      'broken',
+      'contended',
+    ]);
+    const first = stream.events.find(named('live'))?.id as string;
+    for (const [since, missed] of [
+      [first, told],
+      [id as string, []],
+    ] as const) {
+      const resumed = await scenario.watch(EVENTS, { 'last-event-id': since });
+      await resumed.waitFor(named('live'));
+      expect(resumed.events.filter(named('lock')).map((event) => event.data)).toEqual(missed);
+      resumed.close();
+    }
+    for (const each of [stream, theirs]) each.close();
   });
 
   it('gives way to newer ones beyond four', async () => {

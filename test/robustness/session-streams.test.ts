@@ -266,9 +266,11 @@ describe('one stream', () => {
     await settled();
     await story.play([attach(SESSION, 'v')]);
     const own = { session: SESSION, state: 'granted', fence: 3 };
-    pool.replica.remember({ collection: '_locks', key: 'l1' }, undefined);
     await story.play([lock('l1', own)]);
-    await story.play([lock('l2', { session: 'other', state: 'waiting', waitsFor: ['l1'] }), put('x', { n: 1 })]);
+    await story.play([
+      lock('l2', { session: 'other', state: 'waiting', waitsFor: ['l1'], waitsForSessions: [SESSION] }),
+      put('x', { n: 1 }),
+    ]);
     await story.play([lock('l3', { session: SESSION, state: 'waiting' })]);
     await story.play([lock('l1', { ...own, breakAt: 'soon' }), lock('l3', undefined, 'timeout')]);
     await story.play([lock('l1', undefined, 'broken'), lock('l2', { session: 'other', state: 'granted', fence: 7 })]);

@@ -51,7 +51,8 @@ function follow(draft: Draft, waiting: readonly string[]): void {
 function writeItem(draft: Draft, lock: LockRecord, cause?: Cause): void {
   const { locks } = draft;
   const ref = lockRef(lock.id);
-  draft.write(ref, attributesOf(lock, lock.wanted ? locks.waitsFor(lock.id) : []), undefined, cause);
+  const waitsFor = lock.wanted ? locks.waitsFor(lock.id).map((id) => locks.get(id) as LockRecord) : [];
+  draft.write(ref, attributesOf(lock, waitsFor), undefined, cause);
   const item = draft.item(ref);
   locks.put({ ...lock, item, bytes: item?.json.length ?? 0 });
 }

@@ -34,8 +34,8 @@ export function lockRef(lock: string): ItemRef {
 /** How many of the locks that a lock waits for its item names. */
 const WAITS_FOR_TOLD = 100;
 
-/** What the item of a lock says. A conversion that waits is told beside what is held. */
-export function attributesOf(lock: LockRecord, waitsFor: readonly string[]): Attributes {
+/** What the item of a lock says. A conversion that waits is told beside what is held; and of what it waits for, whose it is. */
+export function attributesOf(lock: LockRecord, waitsFor: readonly Pick<Lock, 'id' | 'session'>[]): Attributes {
   const { session, subject, held, wanted } = lock;
   const { mode, scopes } = (held ?? wanted) as Held | Wanted;
   const attributes: Attributes = {
@@ -48,7 +48,9 @@ export function attributesOf(lock: LockRecord, waitsFor: readonly string[]): Att
     const waiting = { queued: wanted.queued, waitUntil: timeText(lock.waitUntil as number) };
     if (held) attributes.wanted = { mode: wanted.mode, scopes: wanted.scopes as unknown as Json, ...waiting };
     else Object.assign(attributes, waiting);
-    attributes.waitsFor = waitsFor.slice(0, WAITS_FOR_TOLD);
+    const told = waitsFor.slice(0, WAITS_FOR_TOLD);
+    attributes.waitsFor = told.map(({ id }) => id);
+    attributes.waitsForSessions = told.map(({ session }) => session);
   }
   if (lock.breakAt !== undefined) attributes.breakAt = timeText(lock.breakAt);
   if (lock.requestId !== undefined) attributes.requestId = lock.requestId;

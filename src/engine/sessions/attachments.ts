@@ -43,7 +43,7 @@ export interface Attached extends Settled {
 }
 
 /** Attaches a view, or changes it. */
-function attach(request: Place & { readonly attachment: AttachmentRequest }): Command<Attached> {
+export function attach(request: Place & { readonly attachment: AttachmentRequest }): Command<Attached> {
   const { attachment, view } = request;
   let count = 0;
   return {
@@ -67,7 +67,7 @@ function attach(request: Place & { readonly attachment: AttachmentRequest }): Co
 }
 
 /** Detaches a view. */
-function detach(request: Place): Command<Settled & { readonly existed: boolean }> {
+export function detach(request: Place): Command<Settled & { readonly existed: boolean }> {
   return {
     ...commandOn(request),
     explore: (explorer) => load(explorer, request).then(() => undefined),

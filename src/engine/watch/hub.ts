@@ -16,7 +16,6 @@ import type { Change, Commit } from '../state/model.js';
 import { Multimap } from '../state/multimap.js';
 import type { Follower, Replica } from '../state/replica.js';
 import { frame } from './frames.js';
-import { type HolderOf, holderOf } from './lock-events.js';
 import { sessionsOf } from './session-changes.js';
 import { Sequence, Telling } from './telling.js';
 import type { View } from './view.js';
@@ -84,9 +83,6 @@ export class Hub implements Follower {
   ) {
     this.#told = replica.revision;
   }
-
-  /** The session that holds a lock. */
-  readonly holderOf: HolderOf = (lock) => holderOf(this.replica, lock);
 
   /** Streams that were begun and have not ended, members or not: they hold the replica. */
   streams = 0;
@@ -221,7 +217,7 @@ export class Hub implements Follower {
   #releaseSessions(commit: Commit, output: ReadonlyMap<Group, Sequence>): void {
     const told = commit.revision - 1;
     for (const change of commit.changes) {
-      for (const session of sessionsOf(change, this.holderOf)) {
+      for (const session of sessionsOf(change)) {
         for (const member of this.#sessions.get(session) ?? []) {
           const { group } = this.#places.get(member) as Place;
           const before = output.get(group);

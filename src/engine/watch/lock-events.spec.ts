@@ -2,8 +2,6 @@ import { expect, it } from 'vitest';
 import { type Attributes, type Change, changeBetween, ItemState } from '../state/model.js';
 import { lockEventsOf } from './lock-events.js';
 
-const holders: Record<string, string> = { l1: 'anna', l2: 'bert', l3: 'carl' };
-
 function told(
   before: Attributes | undefined,
   after: Attributes | undefined,
@@ -12,12 +10,12 @@ function told(
   const state = (attributes: Attributes | undefined, revision: number) =>
     attributes && new ItemState(undefined, revision, 1, { session: 'anna', ...attributes });
   const change = changeBetween({ collection: '_locks', key: 'l1' }, state(before, 1), state(after, 2)) as Change;
-  const events = lockEventsOf({ ...change, ...(reason && { reason }) }, (lock) => holders[lock]);
+  const events = lockEventsOf({ ...change, ...(reason && { reason }) });
   return events.map(({ session, data }) => [session, data]);
 }
 
 const granted = { state: 'granted', fence: 7 };
-const waiting = { state: 'waiting', waitsFor: ['l2'] };
+const waiting = { state: 'waiting', waitsFor: ['l2'], waitsForSessions: ['bert'] };
 const contended = (lock: string, session: string) => [session, { lock, type: 'contended', by: 'anna' }] as const;
 
 it.each<
@@ -42,11 +40,11 @@ it.each<
   [
     'only those who weren’t waited for before',
     waiting,
-    { ...waiting, waitsFor: ['l2', 'l3'] },
+    { ...waiting, waitsFor: ['l3', 'l2'], waitsForSessions: ['carl', 'bert'] },
     [contended('l3', 'carl')],
   ],
   ['a wait that goes on says nothing', { ...waiting, note: 'a' }, { ...waiting, note: 'b' }, []],
-  ['what isn’t held any more, or by oneself', undefined, { ...waiting, waitsFor: ['gone', 'l1'] }, []],
+  ['a wait that goes on for less', { ...waiting, waitsFor: ['l2', 'l3'] }, waiting, []],
   [
     'a lock that will be broken',
     granted,
@@ -62,5 +60,20 @@ it.each<
     [['anna', { lock: 'l1', type: 'lost', reason: 'timeout' }]],
     'timeout',
   ],
+  [
+    'a wait for more than is held that took too long',
+    { ...waiting, fence: 7, wanted: {} },
+    granted,
+    [['anna', { lock: 'l1', type: 'lost', reason: 'timeout', fence: 7 }]],
+    'timeout',
+  ],
+  ['a wait for more that its session gives up', { ...waiting, fence: 7, wanted: {} }, granted, []],
+  [
+    'a resumed session, whose locks have new fences',
+    { ...waiting, fence: 7, wanted: {} },
+    { ...waiting, fence: 9, wanted: {} },
+    [['anna', { lock: 'l1', type: 'granted', fence: 9 }]],
+  ],
+  ['a lock that goes with its session', granted, undefined, [], 'expired'],
   ['a release, which its session asked for', granted, undefined, []],
 ])('%s', (_says, before, after, events, reason) => expect(told(before, after, reason)).toEqual(events));

@@ -12,7 +12,7 @@ import type { Change, Commit, ItemState } from '../state/model.js';
 import { system } from '../subject.js';
 import { type Attachment, AttachStream, type Notice } from './attach-stream.js';
 import type { Hub, Interest } from './hub.js';
-import { LOCKS, lockEventsOf } from './lock-events.js';
+import { lockEventsOf } from './lock-events.js';
 import type { LogReader } from './log-reader.js';
 import { type SnapshotPage, snapshot } from './snapshot.js';
 import type { Sink, StreamOptions } from './stream.js';
@@ -56,16 +56,9 @@ export class SessionStream extends AttachStream {
   }
 
   protected override takeIn(commit: Commit): Notice[] {
-    const notices: Notice[] = [];
-    for (const change of commit.changes) {
-      if (change.collection === LOCKS) notices.push(...this.#lockNotices(change));
-      else this.#heed(change, commit);
-    }
-    return notices;
-  }
-
-  #lockNotices(change: Change): Notice[] {
-    return lockEventsOf(change, this.hub.holderOf)
+    for (const change of commit.changes) this.#heed(change, commit);
+    return commit.changes
+      .flatMap(lockEventsOf)
       .filter(({ session }) => session === this.session.id)
       .map(({ data }) => ({ event: 'lock', data }));
   }
