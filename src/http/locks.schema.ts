@@ -78,7 +78,8 @@ const time = z.string().meta({ format: 'date-time' });
 export const lock = z
   .object({
     lock: z.string().meta({ description: 'The lock’s id.' }),
-    session: z.string(),
+    session: z.string().meta({ description: 'The id of the session that it belongs to.' }),
+    sessionName: z.string(),
     subject: z.string(),
     mode: z.string().meta({ 'x-extensible-enum': [...MODES] }),
     scopes: z.array(lockedScope),

@@ -53,7 +53,15 @@ describe.each(databases)('locks on $name', ({ name }) => {
     expect(answer.status).toBe(201);
     expect(answer.headers.location).toBe(scenario.path(`P/locks/${lock}`));
     expect(answer.body).toEqual({
-      ...{ lock, session: one.session, subject: 'anonymous', mode: 'exclusive', scopes: A.scopes, state: 'granted' },
+      ...{
+        lock,
+        session: one.session,
+        sessionName: one.session,
+        subject: 'anonymous',
+        mode: 'exclusive',
+        scopes: A.scopes,
+        state: 'granted',
+      },
       ...{ fence: 2, revision: 2, since: expect.any(String), note: 'painting', requestId: 'r1' },
     });
     await scenario.play([
@@ -71,7 +79,7 @@ describe.each(databases)('locks on $name', ({ name }) => {
     const lock = await acquire(one, A);
     const refused = await scenario.refused(423, 'locked', 'PUT C/items/a', { attributes: { x: 1 } });
     expect(refused.body.locks).toEqual([
-      { lock: lock.lock, session: one.session, mode: 'exclusive', fence: lock.fence },
+      { lock: lock.lock, session: one.session, sessionName: one.session, mode: 'exclusive', fence: lock.fence },
     ]);
     await scenario.refused(423, 'locked', 'PUT C/items/a', { attributes: { x: 1 } }, as(two));
     await scenario.play([

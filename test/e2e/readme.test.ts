@@ -47,7 +47,10 @@ test('what README.md shows is what happens', async () => {
     'text stream',
     'sh stream',
     'text stream',
-    ...Array.from({ length: 2 }, () => ['sh session', 'json session']).flat(),
+    ...Array.from({ length: 4 }, () => ['sh session', 'json session']).flat(),
+    'sh stream',
+    ...['sh session', 'json session'],
+    'text stream',
   ]);
   const server = await startServer({ database: 'sqlite' });
   const address = server.url.replace('http://', '');
@@ -67,10 +70,8 @@ test('what README.md shows is what happens', async () => {
         stream = startStream(here(content));
         await until(() => /^event: hello\n.*\n\n/m.test(stream?.shown ?? ''));
         expect(stream.shown, place).toContain('event: hello');
-        if (epoch === epochOfReadme) {
-          epoch = epochIn(stream.shown);
-          await until(() => stream?.shown.includes('event: live') ?? false);
-        }
+        if (epoch === epochOfReadme) epoch = epochIn(stream.shown);
+        await until(() => stream?.shown.includes('event: live') ?? false);
         break;
       case 'sh session':
         // Each block has a new shell, which is given the variables of those before.
@@ -139,6 +140,7 @@ function separated(script: string): string {
 function constant(text: string, address: string): string[] {
   return text
     .replaceAll(address, 'ADDRESS')
+    .replaceAll(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'UUID')
     .replaceAll(/\b[0-9a-f]{12}\b/g, 'EPOCH')
     .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
     .replaceAll(/"requestId":"[^"]+"/g, '"requestId":"ID"')

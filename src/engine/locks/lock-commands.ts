@@ -50,7 +50,8 @@ export function acquireLock(asking: LockAsking): Command<LockAnswer> {
       if (known) return answerOf(draft, known);
       checkRoom(draft, session);
       const lock: LockRecord = {
-        ...{ id: asking.id, session: session.id, subject: subject.id, since: draft.now, item: undefined },
+        ...{ id: asking.id, session: session.id, sessionName: session.name, subject: subject.id },
+        ...{ since: draft.now, item: undefined },
         ...(requestId !== undefined && { requestId }),
         ...(note !== undefined && { note }),
         wanted: { mode, scopes, queued: draft.nextRevision },
@@ -300,7 +301,7 @@ const HOLDERS_TOLD = 20;
 
 function lockConflict(blockers: readonly LockRecord[]): Problem {
   const [first] = blockers;
-  const detail = `The session ${JSON.stringify(first?.session)} ${first?.held ? 'holds' : 'waits for'} a lock in the way. With \`waitMs\` the lock would wait for its turn.`;
+  const detail = `The session ${JSON.stringify(first?.sessionName)} ${first?.held ? 'holds' : 'waits for'} a lock in the way. With \`waitMs\` the lock would wait for its turn.`;
   return new Problem('lockConflict', detail, { members: { holders: blockers.slice(0, HOLDERS_TOLD).map(shortly) } });
 }
 
@@ -310,7 +311,8 @@ function deadlock(cycle: readonly string[]): Problem {
 }
 
 /** A lock as a refusal tells of it. */
-export function shortly({ id, session, held, wanted }: LockRecord) {
+function shortly({ id, session, sessionName, held, wanted, note }: LockRecord) {
   const claim = held ?? wanted;
-  return { lock: id, session, state: held ? 'granted' : 'waiting', mode: claim?.mode, scopes: claim?.scopes };
+  const state = held ? 'granted' : 'waiting';
+  return { lock: id, session, sessionName, state, mode: claim?.mode, scopes: claim?.scopes, note };
 }

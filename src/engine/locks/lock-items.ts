@@ -14,6 +14,8 @@ export const LOCKS = '_locks';
 /** A lock with all that its item says. Times are the database's, in ms since 1970. */
 export interface LockRecord extends Lock {
   readonly subject: string;
+  /** The name of its session. */
+  readonly sessionName: string;
   /** When it was asked for. */
   readonly since: number;
   readonly note?: string | undefined;
@@ -39,7 +41,7 @@ export function attributesOf(lock: LockRecord, waitsFor: readonly Pick<Lock, 'id
   const { session, subject, held, wanted } = lock;
   const { mode, scopes } = (held ?? wanted) as Held | Wanted;
   const attributes: Attributes = {
-    ...{ session, subject, state: wanted ? 'waiting' : 'granted', mode },
+    ...{ session, sessionName: lock.sessionName, subject, state: wanted ? 'waiting' : 'granted', mode },
     scopes: scopes as unknown as Json,
     since: timeText(lock.since),
   };
@@ -61,6 +63,7 @@ export function attributesOf(lock: LockRecord, waitsFor: readonly Pick<Lock, 'id
 /** What the attributes of a lock's item are, as `attributesOf` made them. */
 interface LockAttributes {
   readonly session: string;
+  readonly sessionName: string;
   readonly subject: string;
   readonly mode: Mode;
   readonly scopes: readonly Scope[];
@@ -77,10 +80,10 @@ interface LockAttributes {
 /** The lock that an item of `_locks` is. */
 export function lockOf(id: string, item: ItemState): LockRecord {
   const told = item.attributes as unknown as LockAttributes;
-  const { session, subject, mode, scopes, fence, requestId, note } = told;
+  const { session, sessionName, subject, mode, scopes, fence, requestId, note } = told;
   const waiting = told.wanted ?? (told.queued === undefined ? undefined : (told as Required<LockAttributes>));
   return {
-    ...{ id, session, subject, item, bytes: item.json.length },
+    ...{ id, session, sessionName, subject, item, bytes: item.json.length },
     since: Date.parse(told.since),
     ...(fence !== undefined && { held: { mode, scopes, fence } }),
     ...(waiting && {

@@ -379,9 +379,10 @@ export class Draft {
 const NOTHING_WRONG: readonly ErrorPlace[] = [];
 
 function locked(what: string, lock: LockRecord): Problem {
+  const { id, session, sessionName, note } = lock;
   const { mode, fence } = lock.held as Held;
-  return new Problem('locked', `${what} is locked by the session ${JSON.stringify(lock.session)}.`, {
-    members: { locks: [{ lock: lock.id, session: lock.session, mode, fence }] },
+  return new Problem('locked', `${what} is locked by the session ${JSON.stringify(sessionName)}.`, {
+    members: { locks: [{ lock: id, session, sessionName, mode, fence, note }] },
     headers: { 'retry-after': '1' },
   });
 }
