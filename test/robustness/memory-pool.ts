@@ -3,6 +3,7 @@
  * test decides when the node hears of a commit, when it leaps over some, and how far back the log reaches.
  */
 import type { LogPage, LogRequest, LogRow, PoolHead, RangeRequest, Store } from '../../src/engine/ports.js';
+import { refId } from '../../src/engine/state/draft.js';
 import { ItemCache } from '../../src/engine/state/item-cache.js';
 import { compareKeys, isInRange } from '../../src/engine/state/key-order.js';
 import {
@@ -18,6 +19,7 @@ import { Replicas } from '../../src/engine/state/replicas.js';
 import { turn } from '../../src/engine/turn.js';
 import { Hub } from '../../src/engine/watch/hub.js';
 import { LogReader } from '../../src/engine/watch/log-reader.js';
+import type { Items } from './session-reader.js';
 
 export interface Write extends ItemRef {
   /** Undefined: it is deleted. */
@@ -25,12 +27,11 @@ export interface Write extends ItemRef {
   readonly reason?: Change['reason'];
 }
 
-export type Items = ReadonlyMap<string, ItemState>;
-
 export class MemoryPool {
   readonly commits: Commit[] = [];
-  /** The items at each revision, by `collection key`. */
-  readonly states: Items[] = [new Map()];
+  /** The items at each revision, by `collection/key`. */
+  readonly #states: ReadonlyMap<string, ItemState>[] = [new Map()];
+  readonly #items: Items[] = [];
   readonly replica: Replica;
   readonly hub: Hub;
   readonly log: LogReader;
@@ -59,13 +60,25 @@ export class MemoryPool {
     return this.commits.length;
   }
 
+  /** The items at a revision, by `collection/key`. */
+  itemsAt(revision: number): Items {
+    this.#items[revision] ??= new Map(
+      Array.from(this.#states[revision] ?? [], ([id, { revision: changed, createdRevision, attributes }]) => {
+        const slash = id.indexOf('/');
+        const item = { collection: id.slice(0, slash), key: id.slice(slash + 1), revision: changed, createdRevision };
+        return [id, { ...item, attributes }] as const;
+      }),
+    );
+    return this.#items[revision] as Items;
+  }
+
   /** Commits the writes, in the store only; answers false where they change nothing. */
   commit(writes: readonly Write[], subject = 'somebody'): boolean {
     const revision = this.revision + 1;
-    const items = new Map(this.states.at(-1));
+    const items = new Map(this.#states.at(-1));
     const changes: Change[] = [];
     for (const { collection, key, attributes, reason } of writes) {
-      const id = `${collection} ${key}`;
+      const id = refId({ collection, key });
       const before = items.get(id);
       const after =
         attributes &&
@@ -78,7 +91,7 @@ export class MemoryPool {
     }
     if (changes.length === 0) return false;
     this.commits.push({ revision, time: 0, subject, changes });
-    this.states.push(items);
+    this.#states.push(items);
     return true;
   }
 
@@ -117,8 +130,8 @@ export class MemoryPool {
   }
 
   #range({ collectionId, after, limit, start, end }: RangeRequest) {
-    const prefix = `${this.collections[collectionId - 1]} `;
-    const found = [...(this.states.at(-1) as Items)]
+    const prefix = `${this.collections[collectionId - 1]}/`;
+    const found = [...(this.#states.at(-1) ?? [])]
       .filter(([id]) => id.startsWith(prefix))
       .map(([id, state]) => ({ key: id.slice(prefix.length), state }))
       .filter(({ key }) => isInRange(key, { start, end }) && (after === undefined || compareKeys(key, after) > 0))

@@ -3,25 +3,17 @@
  * connection broke, and resumes at the last id. At each `live` and each id it compares its copies with the truth.
  */
 import { createParser } from 'eventsource-parser';
-import type { ItemState } from '../../src/engine/state/model.js';
-import type { Items } from './memory-pool.js';
+import type { Attributes, Item } from './client.js';
+import { compareBytes } from './model.js';
+import { shownItems, type Variant } from './watcher.js';
 
-export interface ViewAttributes {
-  readonly view: string;
-  readonly collection: string;
-  readonly key?: string;
-  readonly prefix?: string;
-  readonly start?: string;
-  readonly end?: string;
-  readonly where?: { readonly room: string };
-  readonly fields?: readonly string[];
-  readonly values: 'changed' | 'full' | 'none';
-}
+/** Items by `collection/key`. */
+export type Items = ReadonlyMap<string, Item>;
 
 interface Copy {
   /** The revision of the attachment's item that it is a copy for. */
   readonly attached: number;
-  readonly items: Map<string, Record<string, unknown>>;
+  readonly items: Map<string, Attributes>;
   at: number;
 }
 
@@ -30,7 +22,7 @@ interface ToldChange {
   key: string;
   view: string;
   removed: string[];
-  attributes?: Record<string, unknown>;
+  attributes?: Attributes;
 }
 
 export class SessionReader {
@@ -92,7 +84,7 @@ export class SessionReader {
   }: {
     view: string;
     revision: number;
-    items: [{ key: string; attributes?: object }];
+    items: [{ key: string; attributes?: Attributes }];
     part: number;
   }) {
     if (part === 1) this.#parts.set(view, { revision, part: 0, items: new Map() });
@@ -144,10 +136,10 @@ export class SessionReader {
     else this.#copies.delete(view);
   }
 
-  #attachments(revision: number): Map<string, ItemState> {
-    const prefix = `_attachments ${this.session}/`;
+  #attachments(revision: number): Map<string, Item> {
+    const prefix = `_attachments/${this.session}/`;
     const found = [...this.stateAt(revision)].filter(([id]) => id.startsWith(prefix));
-    return new Map(found.map(([id, state]) => [id.slice(prefix.length), state]));
+    return new Map(found.map(([id, item]) => [id.slice(prefix.length), item]));
   }
 
   /** With an id everything up to its revision has been told, of all that is attached; and was when the connection was opened. */
@@ -163,12 +155,12 @@ export class SessionReader {
   }
 
   #compare(view: string, { items }: Copy, revision: number): void {
-    const attributes = this.#attachments(revision).get(view)?.attributes as unknown as ViewAttributes | undefined;
-    if (!attributes) return;
-    const told = JSON.stringify(
-      [...items].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, each]) => [key, sorted(each)]),
-    );
-    const truth = JSON.stringify(shown(attributes, this.stateAt(revision)));
+    const attachment = this.#attachments(revision).get(view)?.attributes as unknown as Variant | undefined;
+    if (!attachment) return;
+    const state = shownItems(attachment, this.stateAt(revision).values()) as Item[];
+    const truth = JSON.stringify(state.map(({ key, attributes }) => [key, sorted(attributes ?? {})]));
+    const copy = [...items].sort(([a], [b]) => compareBytes(a, b));
+    const told = JSON.stringify(copy.map(([key, attributes]) => [key, sorted(attributes)]));
     if (told !== truth) fail(`${view} at ${revision} is told ${told}, not ${truth}`);
   }
 }
@@ -178,23 +170,6 @@ function fold(items: Copy['items'], { op, key, removed, attributes, view }: Told
   if (op === 'delete') return void items.delete(key);
   const former = Object.entries(items.get(key) ?? {}).filter(([name]) => !removed.includes(name));
   items.set(key, { ...Object.fromEntries(former), ...attributes });
-}
-
-/** What a view shows of a state. */
-function shown(view: ViewAttributes, items: Items): unknown[] {
-  const { collection, key, prefix = '', start = '', end = '~', where, fields, values } = view;
-  return [...items]
-    .filter(([id]) => id.startsWith(`${collection} `))
-    .map(([id, { attributes }]) => [id.slice(collection.length + 1), attributes] as const)
-    .filter(([own]) => own.startsWith(prefix) && own >= start && own < end && (key === undefined || own === key))
-    .filter(([, { room }]) => !where || room === where.room)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([own, attributes]) => {
-      const names = Object.entries(attributes).filter(
-        ([name]) => values !== 'none' && (!fields || fields.includes(name)),
-      );
-      return [own, sorted(Object.fromEntries(names))];
-    });
 }
 
 function sorted(attributes: object): object {

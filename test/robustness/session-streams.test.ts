@@ -10,7 +10,7 @@ import { turn } from '../../src/engine/turn.js';
 import { SessionStream } from '../../src/engine/watch/session-stream.js';
 import { startOfAttach } from '../../src/engine/watch/start.js';
 import type { Sink } from '../../src/engine/watch/stream.js';
-import { type Items, MemoryPool, type Write } from './memory-pool.js';
+import { MemoryPool, type Write } from './memory-pool.js';
 import { SessionReader } from './session-reader.js';
 
 const RUNS_MS = 15_000;
@@ -117,7 +117,7 @@ class Story {
     readonly pool: MemoryPool,
     private readonly session = SESSION,
   ) {
-    this.reader = new SessionReader(session, (revision) => pool.states[revision] as Items);
+    this.reader = new SessionReader(session, (revision) => pool.itemsAt(revision));
     pool.commit([{ collection: '_clients', key: session, attributes: { epoch: 1 } }]);
   }
 
