@@ -6,7 +6,7 @@ import { limits } from '../engine/limits.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkName } from '../engine/state/names.js';
 import { ensurePool } from '../engine/state/pool-commands.js';
-import { type Asker, cursorOf } from '../engine/watch/watching.js';
+import { type Asker, cursorOf, type StreamSubject } from '../engine/watch/watching.js';
 import { awaitMinRevision, poolHeaders, send } from './answers.js';
 import * as schema from './changes.schema.js';
 import { type Call, Route } from './route.js';
@@ -64,8 +64,9 @@ export class ChangesController {
     streaming: true,
     answers: { 200: schema.events },
   })
-  stream(call: Call<StreamQuery>): Promise<void> {
-    return this.#stream(call, 'feed', call.query);
+  async stream(call: Call<StreamQuery>): Promise<void> {
+    const { since, bookmarkMs, ...view } = call.query;
+    return this.#stream(call, { since, bookmarkMs }, { kind: 'feed', view: checkView(view) });
   }
 
   @Route({
@@ -75,29 +76,31 @@ export class ChangesController {
     tag: 'changes',
     summary: 'Be told the state of a collection, then every change',
     description:
-      'Events: `hello`, `snapshot` (in parts), `live` when it is complete, then `changes` for each commit in order, without gap or double; `bookmark` when the pool moved and nothing was for you, `reset` when a new snapshot follows, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID` or `since` with only what was missed. With `where` the state is that of the items that match, and they come and go as they begin and cease to.',
+      'Events: `hello`, `snapshot` (in parts), `live` when it is complete, then `changes` for each commit in order, without gap or double; `bookmark` when the pool moved and nothing was for you, `reset` when a new snapshot follows, `problem`, and `bye` before the stream ends. Resumes after `Last-Event-ID` or `since` with only what was missed. With `where` the state is that of the items that match, and they come and go as they begin and cease to. With `locks` so do the locks that lie on what is attached.',
     query: schema.attachQuery,
     headers: ['Last-Event-ID', 'Stargus-Min-Revision'],
     streaming: true,
     answers: { 200: schema.events },
   })
-  attach(call: Call<z.output<typeof schema.attachQuery>>): Promise<void> {
-    return this.#stream(call, 'attach', { ...call.query, collection: call.params.collection as string });
+  async attach(call: Call<z.output<typeof schema.attachQuery>>): Promise<void> {
+    const { since, bookmarkMs, locks = false, ...rest } = call.query;
+    const collection = call.params.collection as string;
+    const view = { ...checkView({ ...rest, collection }), collection };
+    return this.#stream(call, { since, bookmarkMs }, { kind: 'attach', view, locks });
   }
 
   async #stream(
     call: Call,
-    kind: 'attach' | 'feed',
-    { since, bookmarkMs = limits.bookmarkMsDefault, ...view }: StreamQuery,
+    { since, bookmarkMs = limits.bookmarkMsDefault }: Pick<StreamQuery, 'since' | 'bookmarkMs'>,
+    subject: StreamSubject,
   ): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
-    const checked = checkView(view);
     await awaitMinRevision(call, this.engine.reader, pool);
     const start = startOf(call, since);
     // Who comes back with a cursor wants the pool that it knew: a deleted one isn't made anew by those who watched it.
     const isResuming = Boolean(start.lastEventId) || !(since === undefined || since === 'start' || since === 'now');
     if (this.engine.options.createPools && !isResuming) await this.#ensurePool(call, pool);
-    await serveStream(call, await this.engine.watching.open(pool, { kind, view: checked, bookmarkMs, start }));
+    await serveStream(call, await this.engine.watching.open(pool, { ...subject, bookmarkMs, start }));
   }
 
   /** Who watches first and writes then finds the pool as if it had been there: where writes make pools, so does watching. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { limits } from '../engine/limits.js';
 import {
   attributes,
+  booleanParameter,
   changedNames,
   cursor,
   fieldsParameter,
@@ -49,7 +50,12 @@ export const changesQuery = z.strictObject({
 });
 
 export const streamQuery = z.strictObject({ ...view, collection, since, bookmarkMs });
-export const attachQuery = z.strictObject({ ...view, since, bookmarkMs });
+export const attachQuery = z.strictObject({
+  ...view,
+  since,
+  bookmarkMs,
+  locks: booleanParameter('Also the locks that lie on what is attached, as items of `_locks`.').optional(),
+});
 
 export const events = {
   description: 'Server-Sent Events; each line of data is one JSON object.',

@@ -392,4 +392,56 @@ describe.each(databases)('attachments on $name', ({ name }) => {
       stream.close();
     }
   });
+
+  it('with `locks` tells those that lie on what is attached, and no others', async () => {
+    const scenario = new Scenario(server);
+    await scenario.fill({ a1: { n: 1 }, b1: {} });
+    const { session } = (await scenario.calls(['POST P/sessions'])).body;
+    const own = { 'stargus-session': `${session};epoch=1` };
+    const ask = async (scopes: object[], mode = 'shared') =>
+      (await scenario.calls(['POST P/locks', { session, mode, scopes }])).body.lock as string;
+    const whole = await ask([{}]);
+    await ask([{ collection: 'things', prefix: 'b' }, { collection: 'halls' }]);
+    const near = await ask([{ collection: 'things', start: 'a', end: 'a2' }]);
+    const stream = await scenario.watch('C/attach?prefix=a&locks=true&fields=n');
+    const without = await scenario.watch('C/attach?prefix=a');
+    await stream.waitFor(named('live'));
+    const items = stream.events.filter(named('snapshot')).flatMap(({ data }) => data.items);
+    expect(items.map(({ collection, key }) => [collection, key]).sort()).toEqual(
+      [['things', 'a1'], ...[whole, near].map((lock) => ['_locks', lock])].sort(),
+    );
+    expect(items.find(({ key }) => key === near)?.attributes).toMatchObject({
+      session,
+      mode: 'shared',
+      state: 'granted',
+    });
+    const far = await ask([{ collection: 'things', key: 'c' }]);
+    // It comes to lie there, goes elsewhere, and ends where nobody looks.
+    await scenario.calls(
+      [`PATCH P/locks/${far}`, { scopes: [{ collection: 'things', key: 'a9' }] }, own],
+      [`PATCH P/locks/${far}`, { scopes: [{ collection: 'things', key: 'c' }] }, own],
+      [`DELETE P/locks/${far}`, undefined, own],
+      [`DELETE P/locks/${near}`, undefined, own],
+      ['PUT C/items/a1', { attributes: { n: 2 } }, own],
+    );
+    const last = await stream.waitFor(
+      ({ event, data }) => event === 'changes' && data.changes[0].collection === 'things',
+    );
+    const told = stream.events.filter(named('changes')).flatMap(({ data }) => data.changes);
+    expect(told.map(({ op, key, reason }) => [op, key, reason])).toEqual([
+      ['add', far, 'entered'],
+      ['delete', far, 'left'],
+      ['delete', near, undefined],
+      ['change', 'a1', undefined],
+    ]);
+    await without.waitFor(named('changes'));
+    expect(without.events.map(({ event }) => event)).toEqual(['hello', 'snapshot', 'live', 'changes']);
+    const first = stream.events.find(named('live'))?.id as string;
+    const resumed = await scenario.watch('C/attach?prefix=a&locks=true&fields=n', { 'last-event-id': first });
+    await resumed.waitFor(named('live'));
+    const again = resumed.events.filter(named('changes')).flatMap(({ data }) => data.changes);
+    expect(again).toEqual(told);
+    expect(resumed.events.at(-1)?.id).toBe(last.id);
+    for (const each of [stream, without, resumed]) each.close();
+  });
 });

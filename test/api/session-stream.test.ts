@@ -22,7 +22,8 @@ function summary(stream: SseStream): string[] {
   return stream.events.map(({ event, id, data }) => {
     const seen = data.changes?.map(({ view, op, key }: Record<string, string>) => `${view}:${op}:${key}`);
     const items = data.items?.map(({ key }: { key: string }) => key);
-    const words = [event, data.view, data.reason, items && `[${items}]`, ...(seen ?? [])];
+    // In which order the views of one commit come means nothing.
+    const words = [event, data.view, data.reason, items && `[${items}]`, ...(seen?.sort() ?? [])];
     return `${words.filter((word) => word !== undefined).join(' ')}${id ? ' *' : ''}`;
   });
 }
@@ -263,6 +264,40 @@ describe.each(databases)('the stream of a session on $name', ({ name }) => {
       resumed.close();
     }
     for (const each of [stream, theirs]) each.close();
+  });
+
+  it('tells the locks on what is attached, the log, and who is there, where they are attached', async () => {
+    const { scenario, session, own } = await begun();
+    await scenario.fill({ a: {} });
+    const lockOn = async (key: string) => {
+      const body = { session, mode: 'shared', scopes: [{ collection: 'things', key }] };
+      return (await scenario.calls(['POST P/locks', body])).body.lock as string;
+    };
+    const first = await lockOn('a');
+    await scenario.calls(
+      [`PUT ${A}/locked`, { collection: 'things', key: 'a', locks: true }],
+      [`PUT ${A}/log`, { collection: '_changes', start: '0000000000000005', values: 'none' }],
+      [`PUT ${A}/people`, { collection: '_clients', fields: ['name'] }],
+    );
+    const stream = await scenario.watch(EVENTS);
+    await stream.waitFor(({ event, data }) => event === 'live' && data.view === 'people');
+    const second = await lockOn('a');
+    const other = (await scenario.calls(['POST P/sessions', { name: 't' }])).body.session;
+    await scenario.calls([`DELETE P/locks/${first}`, undefined, own]);
+    await stream.waitFor(atRevision(9));
+    expect(summary(stream)).toEqual([
+      'hello',
+      `snapshot locked [a,${first}]`,
+      'live locked',
+      'snapshot log [0000000000000005,0000000000000006]',
+      'live log',
+      `snapshot people [${session}]`,
+      'live people *',
+      `changes locked:add:${second} log:add:0000000000000007 *`,
+      `changes log:add:0000000000000008 people:add:${other} *`,
+      `changes locked:delete:${first} log:add:0000000000000009 *`,
+    ]);
+    stream.close();
   });
 
   it('gives way to newer ones beyond four', async () => {

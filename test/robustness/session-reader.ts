@@ -5,7 +5,7 @@
 import { createParser } from 'eventsource-parser';
 import type { Attributes, Item } from './client.js';
 import { compareBytes } from './model.js';
-import { shownItems, type Variant } from './watcher.js';
+import { isInPlace, shownItems, type Variant } from './watcher.js';
 
 /** Items by `collection/key`. */
 export type Items = ReadonlyMap<string, Item>;
@@ -19,6 +19,7 @@ interface Copy {
 
 interface ToldChange {
   op: 'add' | 'change' | 'delete';
+  collection: string;
   key: string;
   view: string;
   removed: string[];
@@ -84,15 +85,16 @@ export class SessionReader {
   }: {
     view: string;
     revision: number;
-    items: [{ key: string; attributes?: Attributes }];
+    items: [{ collection: string; key: string; attributes?: Attributes }];
     part: number;
   }) {
     if (part === 1) this.#parts.set(view, { revision, part: 0, items: new Map() });
     const all = this.#parts.get(view);
     if (all?.part !== part - 1 || all.revision !== revision) fail(`part ${part} of ${view} out of order`);
-    for (const { key, attributes } of items) {
-      if (all?.items.has(key)) fail(`${view} has ${key} twice`);
-      all?.items.set(key, { ...attributes });
+    for (const { collection, key, attributes } of items) {
+      const id = `${collection}/${key}`;
+      if (all?.items.has(id)) fail(`${view} has ${id} twice`);
+      all?.items.set(id, { ...attributes });
     }
     if (all) all.part = part;
   }
@@ -155,21 +157,46 @@ export class SessionReader {
   }
 
   #compare(view: string, { items }: Copy, revision: number): void {
-    const attachment = this.#attachments(revision).get(view)?.attributes as unknown as Variant | undefined;
+    const attachment = this.#attachments(revision).get(view)?.attributes as unknown as AttachedView | undefined;
     if (!attachment) return;
-    const state = shownItems(attachment, this.stateAt(revision).values()) as Item[];
-    const truth = JSON.stringify(state.map(({ key, attributes }) => [key, sorted(attributes ?? {})]));
+    const state = shown(attachment, [...this.stateAt(revision).values()]);
+    const truth = JSON.stringify(
+      state.map(({ collection, key, attributes }) => [`${collection}/${key}`, sorted(attributes ?? {})]),
+    );
     const copy = [...items].sort(([a], [b]) => compareBytes(a, b));
-    const told = JSON.stringify(copy.map(([key, attributes]) => [key, sorted(attributes)]));
+    const told = JSON.stringify(copy.map(([id, attributes]) => [id, sorted(attributes)]));
     if (told !== truth) fail(`${view} at ${revision} is told ${told}, not ${truth}`);
   }
 }
 
-function fold(items: Copy['items'], { op, key, removed, attributes, view }: ToldChange): void {
-  if (items.has(key) !== (op !== 'add')) fail(`${op} of ${key} in ${view}, which has ${[...items.keys()]}`);
-  if (op === 'delete') return void items.delete(key);
-  const former = Object.entries(items.get(key) ?? {}).filter(([name]) => !removed.includes(name));
-  items.set(key, { ...Object.fromEntries(former), ...attributes });
+type AttachedView = Variant & { readonly locks?: boolean };
+
+/** What an attachment shows of a state, in the order of collections and keys. */
+function shown({ locks, ...view }: AttachedView, items: readonly Item[]): Item[] {
+  const lying = items.filter((item) => locks && item.collection === '_locks' && liesOn(item, view));
+  const told = [...shownItems(view, items), ...shownItems({ kind: 'attach', values: view.values }, lying)] as Item[];
+  return told.sort((a, b) => compareBytes(`${a.collection}/${a.key}`, `${b.collection}/${b.key}`));
+}
+
+/** Of locks whose scopes are the pool, a collection or an item. */
+function liesOn({ attributes }: Item, view: Variant): boolean {
+  const scopes = attributes.scopes as { collection?: string; key?: string }[];
+  return scopes.some(
+    ({ collection = view.collection, key }) =>
+      collection === view.collection &&
+      (key === undefined || isInPlace(view, { collection: collection as string, key })),
+  );
+}
+
+function fold(items: Copy['items'], { op, collection, key, removed, attributes, view }: ToldChange): void {
+  const id = `${collection}/${key}`;
+  if (items.has(id) !== (op !== 'add')) fail(`${op} of ${id} in ${view}, which has ${[...items.keys()]}`);
+  if (op === 'delete') {
+    items.delete(id);
+    return;
+  }
+  const former = Object.entries(items.get(id) ?? {}).filter(([name]) => !removed.includes(name));
+  items.set(id, { ...Object.fromEntries(former), ...attributes });
 }
 
 function sorted(attributes: object): object {

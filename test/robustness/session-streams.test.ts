@@ -36,6 +36,7 @@ const attachment = fc
     where: fc.constantFrom(undefined, { room: 'red' }, { room: 'blue' }),
     fields: fc.constantFrom(undefined, undefined, ['n']),
     values: fc.constantFrom('changed', 'full', 'none'),
+    locks: fc.boolean(),
   })
   .map(({ place, where, fields, ...rest }): Write => {
     const attributes = { session: SESSION, ...rest, ...place, ...(where && { where }), ...(fields && { fields }) };
@@ -45,6 +46,17 @@ const attachment = fc
       attributes: attributes as unknown as Attributes,
     };
   });
+const scope = fc.constantFrom({}, { collection: 'a' }, { collection: 'a', key: 'k1' }, { collection: 'b', key: 'm2' });
+const lockWrite = fc
+  .record({
+    key: fc.constantFrom('l1', 'l2'),
+    scopes: fc.option(fc.tuple(scope, scope), { nil: undefined }),
+    note: fc.nat(2),
+  })
+  .map(({ key, scopes, note }): Write => {
+    const attributes = scopes && { session: 'other', state: 'granted', scopes, note };
+    return { collection: '_locks', key, attributes: attributes as unknown as Attributes };
+  });
 const detachment = fc
   .constantFrom('v1', 'v2', 'v3')
   .map((view): Write => ({ collection: '_attachments', key: `${SESSION}/${view}`, attributes: undefined }));
@@ -52,7 +64,13 @@ const detachment = fc
 const step = fc.oneof(
   {
     weight: 8,
-    arbitrary: fc.record({ do: fc.constant('write' as const), writes: fc.array(item, { minLength: 1, maxLength: 3 }) }),
+    arbitrary: fc.record({
+      do: fc.constant('write' as const),
+      writes: fc.array(fc.oneof({ weight: 4, arbitrary: item }, { weight: 1, arbitrary: lockWrite }), {
+        minLength: 1,
+        maxLength: 3,
+      }),
+    }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('write' as const), writes: fc.tuple(attachment) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('write' as const), writes: fc.tuple(detachment, item) }) },

@@ -299,7 +299,7 @@ function isInView({ where, ...place }: Omit<Variant, 'kind'>, item: Item): boole
   return isInPlace(place, item) && (!where || matches(where, item));
 }
 
-function isInPlace(
+export function isInPlace(
   { collection, key, prefix, start, end }: Omit<Variant, 'kind' | 'where' | 'values'>,
   item: { collection: string; key: string },
 ): boolean {

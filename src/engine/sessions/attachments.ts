@@ -11,7 +11,7 @@ import type { Json } from '../state/json.js';
 import { rangeOf } from '../state/key-order.js';
 import type { Attributes, ItemState } from '../state/model.js';
 import type { Subject } from '../subject.js';
-import { View, type ViewRequest } from '../watch/view.js';
+import { type View, type ViewRequest, viewsOf } from '../watch/view.js';
 import { noSession } from './leases.js';
 import { checkNamed } from './session-commands.js';
 import { ATTACHMENTS, attachmentPrefix, attachmentRef } from './session-items.js';
@@ -79,10 +79,10 @@ export function detach(request: Place): Command<Settled & { readonly existed: bo
   };
 }
 
-/** The view that an attachment's item asks for. */
-export function viewOf({ attributes }: ItemState): View {
-  const { where, view, ...request } = attributes as unknown as AttachmentRequest & { view: string };
-  return new View({ ...request, where: where === undefined ? undefined : parseFilter(where, '/where') }, view);
+/** What an attachment's item asks to see. */
+export function attachedViews({ attributes }: ItemState): View[] {
+  const { where, view, locks, ...request } = attributes as unknown as AttachmentRequest & { view: string };
+  return viewsOf({ ...request, where: where === undefined ? undefined : parseFilter(where, '/where') }, locks, view);
 }
 
 function commandOn({ subject, writer, session }: Place) {

@@ -9,6 +9,7 @@
  */
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
+import { additionOf, CHANGES } from '../state/log-items.js';
 import type { Change, Commit } from '../state/model.js';
 import { turn } from '../turn.js';
 import { Coalesced } from './coalesce.js';
@@ -24,7 +25,8 @@ import type { View } from './view.js';
 /** What is told under one name. */
 export interface Attachment {
   readonly name: string;
-  readonly view: View;
+  /** What was asked for, and where they are wanted the locks on that. */
+  readonly views: readonly View[];
   /**
    * While its snapshot is due: the revision that it was attached at, from which on there is no id; 0 where it had been told
    * before and has to be forgotten.
@@ -57,14 +59,14 @@ export class AttachStream extends Stream {
     protected readonly store: Store,
     sink: Sink,
     options: StreamOptions,
-    view?: View,
+    views?: readonly View[],
   ) {
     super(hub, log, sink, options);
-    if (view) this.attachments = [{ name: view.request.collection as string, view, due: undefined }];
+    if (views) this.attachments = [{ name: views[0]?.request.collection as string, views, due: undefined }];
   }
 
   protected override get interest(): Interest {
-    return { views: this.attachments.map(({ view }) => view), bookmarkMs: this.options.bookmarkMs };
+    return { views: this.attachments.flatMap(({ views }) => views), bookmarkMs: this.options.bookmarkMs };
   }
 
   /** Finds out what is attached at the replica's revision, which it answers. What was attached after `after` is due. */
@@ -149,24 +151,19 @@ export class AttachStream extends Stream {
     this.told = commit.revision;
   }
 
-  #concerns(change: Change): boolean {
-    return this.attachments.some(({ due, view }) => due === undefined && view.concerns(change));
-  }
-
-  /** The changes that some view may look at: to one of `_changes` the commit is an item. */
+  /** All changes that a view may look at, where one of them looks at commits as items. */
   #changesOf(commit: Commit): readonly Change[] {
-    const others = this.attachments.filter(({ view }) => view.changesOf(commit) !== commit.changes);
-    return others[0] ? [...commit.changes, ...others[0].view.changesOf(commit)] : commit.changes;
+    const isOfLog = this.attachments.some(({ views }) => views[0]?.request.collection === CHANGES);
+    return isOfLog ? [...commit.changes, additionOf(commit)] : commit.changes;
   }
 
-  #tellCommit(
-    commit: Commit,
-    notices: readonly Notice[],
-    see = (view: View): readonly Change[] => view.seeAll(commit),
-  ): void {
-    const changes = this.attachments.flatMap(({ due, view }) =>
-      due === undefined ? see(view).map((change) => view.tellChange(change)) : [],
-    );
+  #concerns(change: Change): boolean {
+    return this.attachments.some(({ due, views }) => due === undefined && views.some((view) => view.concerns(change)));
+  }
+
+  #tellCommit(commit: Commit, notices: readonly Notice[], see = (view: View) => view.seeAll(commit)): void {
+    const told = this.attachments.flatMap(({ due, views }) => (due === undefined ? views : []));
+    const changes = told.flatMap((view) => see(view).map((change) => view.tellChange(change)));
     if (notices.length + changes.length === 0) return;
     const id = this.nextId(commit.revision);
     for (const [i, { event, data }] of notices.entries()) {
@@ -177,16 +174,9 @@ export class AttachStream extends Stream {
   }
 
   async #tellSnapshot(attachment: Attachment): Promise<void> {
-    const { name, view } = attachment;
-    const parts = new SnapshotParts(this.sink, name, this.told);
+    const parts = new SnapshotParts(this.sink, attachment.name, this.told);
     try {
-      for await (const page of snapshot(this.store, this.log, this.replica, view, this.told)) {
-        for (const { key, state } of page) {
-          if (this.over) return;
-          const isPart = parts.add(view.tellItem(view.request.collection as string, key, state));
-          if (isPart && this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
-        }
-      }
+      for (const view of attachment.views) await this.#tellItems(view, parts);
     } catch (error) {
       if (!(error instanceof SnapshotOverrun)) throw error;
       if (this.#isGivenUp()) return;
@@ -198,6 +188,16 @@ export class AttachStream extends Stream {
     parts.end();
     attachment.due = undefined;
     this.#tellLive([attachment]);
+  }
+
+  async #tellItems(view: View, parts: SnapshotParts): Promise<void> {
+    for await (const page of snapshot(this.store, this.log, this.replica, view, this.told)) {
+      for (const { key, state } of page) {
+        if (this.over) return;
+        const isPart = parts.add(view.tellItem(view.request.collection as string, key, state));
+        if (isPart && this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
+      }
+    }
   }
 
   /** Counts a snapshot that has to be begun anew; true when it was the last attempt. */

@@ -10,21 +10,28 @@ import type { Filter, FilterNode } from '../query/filter.js';
 import type { Path } from '../query/path.js';
 import { type Change, changeBetween, type ItemState, stateBefore } from '../state/model.js';
 
-export class Filtering {
-  readonly #holds: Matcher;
-  /** The attributes that the filter looks at. */
-  readonly #reads: ReadonlySet<string>;
-  readonly #readsRevision: boolean;
+/** What an item must be to be in a view. */
+export interface Criterion {
+  readonly matches: Matcher;
+  /** The attributes that it looks at. */
+  readonly reads: ReadonlySet<string>;
+  readonly readsRevision: boolean;
+}
 
-  constructor(filter: Filter) {
-    this.#holds = matcherOf(filter);
-    const paths = pathsOf(filter.root);
-    this.#reads = new Set(paths.filter((path) => path.of === 'attribute').map(({ tokens }) => tokens[0] as string));
-    this.#readsRevision = paths.some((path) => path.of === 'revision');
-  }
+export function criterionOf(filter: Filter): Criterion {
+  const paths = pathsOf(filter.root);
+  return {
+    matches: matcherOf(filter),
+    reads: new Set(paths.filter((path) => path.of === 'attribute').map(({ tokens }) => tokens[0] as string)),
+    readsRevision: paths.some((path) => path.of === 'revision'),
+  };
+}
+
+export class Filtering {
+  constructor(private readonly criterion: Criterion) {}
 
   matches(key: string, { revision, attributes }: ItemState): boolean {
-    return this.#holds({ key, revision, attributes });
+    return this.criterion.matches({ key, revision, attributes });
   }
 
   /** The change as it looks from inside the filter; undefined where it is outside before and after. */
@@ -42,7 +49,8 @@ export class Filtering {
 
   /** Whether the change touches anything that the filter looks at: if not, the item matches as it did before. */
   #concerns({ changed }: Change): boolean {
-    return this.#readsRevision || changed.some((name) => this.#reads.has(name));
+    const { reads, readsRevision } = this.criterion;
+    return readsRevision || changed.some((name) => reads.has(name));
   }
 }
 

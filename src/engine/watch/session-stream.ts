@@ -5,7 +5,7 @@
  * commits, and the stream ends with the session.
  */
 import type { Store, StoredSession } from '../ports.js';
-import { viewOf } from '../sessions/attachments.js';
+import { attachedViews } from '../sessions/attachments.js';
 import { ATTACHMENTS, attachmentPrefix, CLIENTS } from '../sessions/session-items.js';
 import { compareKeys } from '../state/key-order.js';
 import type { Change, Commit, ItemState } from '../state/model.js';
@@ -86,8 +86,8 @@ export class SessionStream extends AttachStream {
 }
 
 function attachmentOf(state: ItemState, due: number | undefined): Attachment {
-  const view = viewOf(state);
-  return { name: view.name as string, view, due };
+  const { view: name } = state.attributes as unknown as { view: string };
+  return { name, views: attachedViews(state), due };
 }
 
 function byName(a: Attachment, b: Attachment): number {

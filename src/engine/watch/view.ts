@@ -2,13 +2,16 @@
  * A view is what a watcher asked to see: which items, which of their attributes, and in what form. Pure: decides what the
  * watcher sees of a change, and what of that is told. Watchers with equal views share one evaluation and one buffer.
  */
+import { LOCKS } from '../locks/lock-items.js';
+import type { Region } from '../locks/scope.js';
 import type { Filter } from '../query/filter.js';
 import { isSystemName } from '../state/collections.js';
 import { pickMembers } from '../state/json.js';
-import { isInRange, type KeyRange, rangeOf } from '../state/key-order.js';
+import { compareKeys, isInRange, type KeyRange, rangeOf } from '../state/key-order.js';
 import { additionOf, CHANGES } from '../state/log-items.js';
 import type { Change, Commit, ItemState } from '../state/model.js';
-import { Filtering } from './filtering.js';
+import { criterionOf, Filtering } from './filtering.js';
+import { lyingOn } from './lock-places.js';
 
 export interface ViewRequest {
   readonly collection?: string | undefined;
@@ -23,6 +26,8 @@ export interface ViewRequest {
   readonly fields?: readonly string[] | undefined;
   /** Which attributes a change carries: those that changed, all of them with their former values, or none. */
   readonly values: 'changed' | 'full' | 'none';
+  /** Of the collection of locks: only those that lie on something of this region. */
+  readonly locksOn?: Region | undefined;
 }
 
 export class View {
@@ -39,11 +44,12 @@ export class View {
     /** What its changes are told to be of, where a stream has several views. */
     readonly name?: string,
   ) {
-    const { key, where } = request;
+    const { key, where, locksOn } = request;
     // The smallest string above a key is the key and a NUL.
     this.range = key === undefined ? rangeOf(request) : { start: key, end: `${key}\0` };
     this.#fields = request.fields && new Set(request.fields);
-    this.#filtering = where && new Filtering(where);
+    if (where) this.#filtering = new Filtering(criterionOf(where));
+    else if (locksOn) this.#filtering = new Filtering(lyingOn(locksOn));
     this.id = JSON.stringify([
       request.collection,
       key,
@@ -51,6 +57,7 @@ export class View {
       where?.text,
       request.fields && [...request.fields].sort(),
       request.values,
+      locksOn && [locksOn.collection, locksOn.range],
       name,
     ]);
     this.#tail = name === undefined ? '}' : `,"view":${JSON.stringify(name)}}`;
@@ -147,4 +154,15 @@ export class View {
     const fields = this.#fields;
     return fields ? names.filter((name) => fields.has(name)) : names;
   }
+}
+
+/** The view that a watcher asked for and, where it wants them, a view of the locks on what that one covers. */
+export function viewsOf(request: ViewRequest & { collection: string }, locks: boolean, name?: string): View[] {
+  const view = new View(request, name);
+  const { collection, values } = request;
+  const { start, end } = view.range;
+  const isEmpty = start !== undefined && end !== undefined && compareKeys(start, end) >= 0;
+  if (!locks || isEmpty || collection === LOCKS) return [view];
+  const locksOn = { collection, range: view.range, attributes: undefined };
+  return [view, new View({ collection: LOCKS, locksOn, values }, name)];
 }

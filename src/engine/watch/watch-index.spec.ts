@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseFilter, parseFilterText } from '../query/filter.js';
 import type { Json } from '../state/json.js';
-import { type Attributes, type Change, changeBetween, ItemState } from '../state/model.js';
-import { View } from './view.js';
+import { isInRange } from '../state/key-order.js';
+import { type Attributes, type Change, changeBetween, ItemState, stateBefore } from '../state/model.js';
+import { View, viewsOf } from './view.js';
 import { WatchIndex } from './watch-index.js';
 
 const key = fc.string({ unit: fc.constantFrom('a', 'b', '/'), minLength: 1, maxLength: 3 });
@@ -89,6 +90,73 @@ it('visits exactly the watchers whose views see a change, once each, with what t
     { numRuns: 1000 },
   );
 });
+
+/** Where something lies: scopes of locks, and what is watched. */
+const place = fc.oneof(
+  fc.record({ collection, key }),
+  fc.record({ collection, prefix: key }),
+  fc.record({ collection, start: key }),
+  fc.record({ collection }),
+);
+const scopes = fc.array(fc.oneof(place, fc.constant({}), fc.constant({ attributes: ['x'] })), {
+  minLength: 1,
+  maxLength: 3,
+});
+const lock = fc.record({ scopes, wanted: maybe(scopes.map((wanted) => ({ scopes: wanted }))), note: fc.nat(1) });
+const lockChange = fc
+  .tuple(maybe(lock), maybe(lock))
+  .map(([before, after]) => {
+    const state = (attributes: object | undefined, revision: number) =>
+      attributes && new ItemState(JSON.stringify(attributes), revision, 1);
+    return changeBetween({ collection: '_locks', key: 'l' }, state(before, 1), state(after, 2));
+  })
+  .filter((found) => found !== undefined) as fc.Arbitrary<Change>;
+
+it('visits exactly those who watch where a lock lies or lay, and no others', () => {
+  fc.assert(
+    fc.property(fc.array(place, { maxLength: 20 }), fc.array(lockChange, { maxLength: 10 }), (places, changes) => {
+      const index = new WatchIndex<{ view: View }>();
+      const watchers = places.map((each) => {
+        const [items, locks] = viewsOf({ ...each, values: 'changed' }, true) as [View, View];
+        return { view: locks, items };
+      });
+      for (const one of watchers) index.add(one);
+      for (const [i, one] of watchers.entries()) if (i % 3 === 2) index.remove(one);
+      const there = watchers.filter((_, i) => i % 3 !== 2);
+      for (const one of changes) {
+        const found = visitsOf(index, one);
+        const expected = there.filter(({ view }) => view.covers(one) && view.see(one));
+        expect(new Set(found.map(({ watcher }) => watcher))).toEqual(new Set(expected));
+        expect(found.length).toBe(expected.length);
+        for (const { view, items } of there) {
+          const lies = (attributes: Attributes | undefined) => attributes !== undefined && liesOn(attributes, items);
+          const [was, is] = [lies(stateBefore(one)?.attributes), lies(one.after?.attributes)];
+          expect(view.see(one)?.op).toBe(is ? (was ? 'change' : 'add') : was ? 'delete' : undefined);
+        }
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+/** Whether a lock lies on something that a view covers, found by trying keys: all that there can be, and some between. */
+function liesOn(attributes: Attributes, { request: { collection: watched }, range }: View): boolean {
+  type Place = { collection?: string; key?: string; prefix?: string; start?: string };
+  const { scopes, wanted } = attributes as unknown as { scopes: Place[]; wanted?: { scopes: Place[] } };
+  const keys = KEYS_TRIED.filter((each) => isInRange(each, range));
+  return [...scopes, ...(wanted?.scopes ?? [])].some(
+    (scope) =>
+      (scope.collection === undefined || scope.collection === watched) &&
+      keys.some(
+        (each) =>
+          (scope.key === undefined || each === scope.key) &&
+          (scope.prefix === undefined || each.startsWith(scope.prefix)) &&
+          (scope.start === undefined || each >= scope.start),
+      ),
+  );
+}
+const UNITS = ['', 'a', 'b', '/', 'z'];
+const KEYS_TRIED = UNITS.flatMap((a) => UNITS.flatMap((b) => UNITS.flatMap((c) => UNITS.map((d) => a + b + c + d))));
 
 describe('watchers of one value', () => {
   /** A watcher that counts how often it is looked at, whether it then sees anything or not. */

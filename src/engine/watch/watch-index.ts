@@ -2,10 +2,14 @@
  * Which watchers a change concerns: found by collection, then by key, by prefix, by range or by a value that their filter
  * asks for, so that the cost of a commit follows the watchers that it matches and not those that there are.
  */
+import { LOCKS } from '../locks/lock-items.js';
+import { RegionIndex } from '../locks/region-index.js';
+import type { Region } from '../locks/scope.js';
 import { isSystemName } from '../state/collections.js';
 import { IntervalIndex } from '../state/interval-index.js';
 import type { Change } from '../state/model.js';
 import { Multimap } from '../state/multimap.js';
+import { placesOfChange } from './lock-places.js';
 import { pinsOf, ValueIndex } from './value-index.js';
 import type { View } from './view.js';
 
@@ -13,13 +17,27 @@ interface Indexed {
   readonly view: View;
 }
 
+/** A watcher of locks, by where they have to lie. */
+interface Placed<T> {
+  readonly region: Region;
+  readonly watcher: T;
+}
+
 export class WatchIndex<T extends Indexed> {
   /** Those that name no collection: of all that are the application's. */
   readonly #everywhere = new ItemIndex<T>();
   readonly #collections = new Map<string, ItemIndex<T>>();
+  readonly #places = new RegionIndex<Placed<T>>();
+  readonly #placed = new Map<T, Placed<T>>();
 
   add(watcher: T): void {
-    const { collection } = watcher.view.request;
+    const { collection, locksOn } = watcher.view.request;
+    if (locksOn) {
+      const placed = { region: locksOn, watcher };
+      this.#placed.set(watcher, placed);
+      this.#places.add(placed);
+      return;
+    }
     if (collection === undefined) {
       this.#everywhere.add(watcher);
       return;
@@ -33,7 +51,13 @@ export class WatchIndex<T extends Indexed> {
   }
 
   remove(watcher: T): void {
-    const { collection } = watcher.view.request;
+    const { collection, locksOn } = watcher.view.request;
+    if (locksOn) {
+      const placed = this.#placed.get(watcher);
+      if (placed) this.#places.remove(placed);
+      this.#placed.delete(watcher);
+      return;
+    }
     if (collection === undefined) {
       this.#everywhere.remove(watcher);
       return;
@@ -56,6 +80,20 @@ export class WatchIndex<T extends Indexed> {
     };
     if (!isSystemName(change.collection)) this.#everywhere.each(change, look);
     this.#collections.get(change.collection)?.each(change, look);
+    if (change.collection === LOCKS && this.#placed.size > 0)
+      for (const watcher of this.#onPlacesOf(change)) look(watcher);
+  }
+
+  /** Those who watch where the change's lock lies, or lay before. */
+  #onPlacesOf(change: Change): Set<T> {
+    const found = new Set<T>();
+    for (const place of placesOfChange(change)) {
+      this.#places.someOverlapping(place, ({ watcher }) => {
+        found.add(watcher);
+        return false;
+      });
+    }
+    return found;
   }
 }
 

@@ -18,7 +18,7 @@ import { LogExpired, LogReader } from './log-reader.js';
 import { type SessionLife, SessionStream } from './session-stream.js';
 import { cursorExpired, type Start, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
 import type { Sink, Stream, StreamOptions } from './stream.js';
-import { View, type ViewRequest } from './view.js';
+import { View, type ViewRequest, viewsOf } from './view.js';
 
 export interface WatchingOptions {
   /** After this time a stream is asked to reconnect, so that streams spread again over the nodes that there are. */
@@ -30,7 +30,8 @@ export interface WatchingOptions {
 
 /** What a stream is of: a collection's state, a pool's changes, or all that a session has attached. */
 export type StreamSubject =
-  | { readonly kind: 'attach' | 'feed'; readonly view: ViewRequest }
+  | { readonly kind: 'feed'; readonly view: ViewRequest }
+  | { readonly kind: 'attach'; readonly view: ViewRequest & { readonly collection: string }; readonly locks: boolean }
   | { readonly kind: 'session'; readonly session: SessionLife };
 
 export type StreamRequest = StreamSubject & {
@@ -205,7 +206,7 @@ export class Watching {
       case 'feed':
         return new FeedStream(hub, this.#log, sink, options, new View(request.view));
       case 'attach':
-        return new AttachStream(hub, this.#log, this.store, sink, options, new View(request.view));
+        return new AttachStream(hub, this.#log, this.store, sink, options, viewsOf(request.view, request.locks));
       case 'session':
         return new SessionStream(hub, this.#log, this.store, sink, options, request.session);
     }
