@@ -162,8 +162,8 @@ function environmentOfUser(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name)));
 }
 
-/** Leaves a file for as long as the server runs, by which scripts/test.mjs ends it if these tests are killed before it. */
-function markRunning({ pid }: ChildProcess): () => void {
+/** Leaves a file for as long as the child runs, by which scripts/test.mjs ends it if these tests are killed before it. */
+export function markRunning({ pid }: ChildProcess): () => void {
   const folder = process.env.STARGUS_TEST_FOLDER;
   if (!folder || pid === undefined) return () => {};
   const file = path.join(folder, `server-${pid}`);
