@@ -12,7 +12,7 @@ import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsup
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
 import { noteUser, telling, tellUse, type Uses, useKindOf } from './uses.js';
-import { writerOf } from './writer.js';
+import { namesSession, writerOf } from './writer.js';
 
 export interface MountOptions {
   /** Keeps the time of requests that are still arriving. */
@@ -61,7 +61,7 @@ function bind(
     if (raw.complete || spec.body?.stream) options.arrivals.release(raw);
     try {
       options.admit(request);
-      const subject = spec.public ? NOBODY : options.authenticate(request);
+      const subject = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
       if (use) noteUser(request, subject, use);
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
@@ -108,7 +108,7 @@ function isRead({ method, reads }: RouteSpec): boolean {
   return method === 'GET' || method === 'QUERY' || reads === true;
 }
 
-/** Public routes are answered whoever asks. */
+/** Public routes are answered whoever asks; but a session is spoken for by its own subject only. */
 const NOBODY: Subject = { id: 'nobody' };
 
 export function answerError(

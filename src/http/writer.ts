@@ -21,6 +21,10 @@ export function writerOf({ headers }: FastifyRequest): Writer | undefined {
   };
 }
 
+export function namesSession({ headers }: FastifyRequest): boolean {
+  return headers['stargus-session'] !== undefined;
+}
+
 function parseLocks(header: string): LockProof[] {
   const parts = header.split(',');
   return parts.map((part) => {
