@@ -88,6 +88,25 @@ describe.each(databases)('sessions on $name', ({ name }) => {
     expect((await scenario.attributes('a')) === undefined).toBe(true);
   });
 
+  it('is spoken for in reads, public ones too, and no longer once it was resumed or has ended', async () => {
+    fresh();
+    const first = await begin({ name: 's', ttlMs: 600_000 });
+    await scenario.fill({ a: {} });
+    const lines = ['GET P', 'GET C/items/a', 'POST C/query'];
+    const read = async (by: object, status: number, wanted?: object) => {
+      for (const line of lines)
+        await scenario.play([[line, line.startsWith('POST') ? {} : undefined, status, wanted, by as Headers]]);
+    };
+    await read(named(first), 200);
+    const second = (await scenario.calls(['PUT P/sessions/s'])).body;
+    await read(named(first), 409, { code: 'sessionFenced', epoch: 2 });
+    await read(named(second), 200);
+    await read({ 'stargus-session': 's;epoch=2' }, 200);
+    await scenario.calls(['DELETE P/sessions/s', undefined, named(second)]);
+    await read(named(second), 409, { code: 'sessionFenced' });
+    await read({ 'stargus-session': 's;epoch=2' }, 409, { code: 'sessionFenced' });
+  });
+
   it('renews without a commit', async () => {
     fresh();
     const session = await begin({ name: 's' });

@@ -6,6 +6,7 @@ import { Problem } from '../errors.js';
 import { type Clock, type LeaseRef, RetryTransaction, type Store, type StoredSession } from '../ports.js';
 import type { Reader } from '../state/reader.js';
 import type { Subject } from '../subject.js';
+import { clientRef } from './session-items.js';
 import { checkSession, isOver, RENEWED_BELOW, type SessionRef } from './session-states.js';
 
 interface Waiting {
@@ -21,6 +22,8 @@ interface Renewed {
 
 /** A lease that this node has seen renewed. */
 interface Seen {
+  /** A pool of the same name may be another one by now. */
+  readonly poolId: number;
   readonly session: StoredSession;
   /** By this process's clock. */
   readonly at: number;
@@ -81,12 +84,13 @@ export class Leases {
 
   /** A request that names its session and commits nothing has come: renews the session, or refuses with `sessionFenced`. */
   async touch(pool: string, ref: SessionRef, subject: Subject): Promise<StoredSession> {
-    const { id: poolId } = await this.reader.current(pool);
-    const seen = this.#seen.get(`${poolId}/${ref.session}`);
-    const now = this.clock.now();
-    if (seen && seen.session.epoch === ref.epoch && now - seen.at < seen.session.ttlMs * (1 - RENEWED_BELOW))
+    const seen = this.#seen.get(`${pool}/${ref.session}`);
+    const { replica, state } = await this.reader.item(pool, clientRef(seen?.session.id ?? ref.session));
+    // Since it was seen it may have been resumed or have ended, through any node: its item tells.
+    const isSame = seen?.poolId === replica.id && state?.attributes.epoch === seen.session.epoch;
+    if (seen && isSame && this.clock.now() - seen.at < seen.session.ttlMs * (1 - RENEWED_BELOW))
       return checkSession(seen.session, ref, subject, seen.session.expiresAt - 1);
-    return this.#renewNamed(poolId, ref, subject);
+    return this.#renewNamed(pool, replica.id, ref, subject);
   }
 
   /** Renews a lease from now on. `path` is how the call names the session, `ref` how its header does. */
@@ -98,7 +102,7 @@ export class Leases {
         `Stargus-Session names ${JSON.stringify(ref.session)}, and the path another session.`,
       );
     }
-    return this.#renewNamed(poolId, { ...ref, session: session.id }, subject);
+    return this.#renewNamed(pool, poolId, { ...ref, session: session.id }, subject);
   }
 
   /** A stream of the session is open until what this answers is called. */
@@ -116,7 +120,7 @@ export class Leases {
     };
   }
 
-  async #renewNamed(poolId: number, ref: SessionRef, subject: Subject): Promise<StoredSession> {
+  async #renewNamed(pool: string, poolId: number, ref: SessionRef, subject: Subject): Promise<StoredSession> {
     let { session, now } = await this.#enqueue({ poolId, session: ref.session, epoch: ref.epoch });
     if (!session) {
       // The header may give the name instead of the id.
@@ -126,7 +130,7 @@ export class Leases {
     }
     const checked = checkSession(session, ref, subject, now);
     if (this.#seen.size >= SEEN_MAX) this.#seen.clear();
-    this.#seen.set(`${poolId}/${ref.session}`, { session: checked, at: this.clock.now() });
+    this.#seen.set(`${pool}/${ref.session}`, { poolId, session: checked, at: this.clock.now() });
     return checked;
   }
 
