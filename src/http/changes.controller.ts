@@ -100,7 +100,20 @@ export class ChangesController {
     // Who comes back with a cursor wants the pool that it knew: a deleted one isn't made anew by those who watched it.
     const isResuming = Boolean(start.lastEventId) || !(since === undefined || since === 'start' || since === 'now');
     if (this.engine.options.createPools && !isResuming) await this.#ensurePool(call, pool);
-    await serveStream(call, await this.engine.watching.open(pool, { ...subject, bookmarkMs, start }));
+    const opening = await this.engine.watching.open(pool, { ...subject, bookmarkMs, start });
+    const release = await this.#holdLease(call, pool);
+    try {
+      await serveStream(call, opening);
+    } finally {
+      release?.();
+    }
+  }
+
+  /** A session that the request names lives for as long as its stream is open. */
+  async #holdLease({ writer }: Call, pool: string): Promise<(() => void) | undefined> {
+    if (!writer?.session) return undefined;
+    const { session, poolId } = await this.engine.leases.find(pool, writer.session.session);
+    return this.engine.leases.hold(poolId, { ...session, epoch: writer.session.epoch });
   }
 
   /** Who watches first and writes then finds the pool as if it had been there: where writes make pools, so does watching. */

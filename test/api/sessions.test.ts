@@ -163,6 +163,16 @@ describe.each(databases)('sessions on $name', ({ name }) => {
     await until(() => isGone(session.session));
   });
 
+  it('lives while a stream that names it is open', async () => {
+    fresh();
+    const session = await begin({ ttlMs: 1000 });
+    const stream = await scenario.watch('C/attach', named(session));
+    await sleep(2500);
+    expect(await isGone(session.session)).toBe(false);
+    stream.close();
+    await until(() => isGone(session.session));
+  });
+
   it('remembers a name whose lease ran out, and forgets it where another begins it', async () => {
     fresh();
     const first = await begin({ name: 'n', ttlMs: 1000 });
