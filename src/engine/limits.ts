@@ -223,6 +223,8 @@ export const limits = {
 
   /** Scopes of one lock: the items of one piece of work. More have a prefix or a collection in common. */
   lockScopesMax: 100,
+  /** What a lock is about is written again whenever something becomes of it. */
+  lockScopesBytesMax: 64 * KiB,
 
   /** Exports and imports under way on a node: each holds a few mebibytes and a connection for as long as it takes. */
   transfersMax: 64,

@@ -389,13 +389,13 @@ export interface StoreTransaction extends ItemSource {
   ): Promise<{ sortKey: Buffer; keys: [string, string] }[]>;
   /**
    * Entries of an index of times to live that are due before `sortKey`, with when their items were last changed: up to `limit`,
-   * and up to the one whose item reaches `bytesMax`.
+   * and up to the one whose item reaches `bytesMax`; only those beyond the entry `after`.
    */
   due(
     poolId: number,
     index: Pick<StoredIndex, 'id' | 'collectionId'>,
     sortKey: Buffer,
-    bounds: { readonly limit: number; readonly bytesMax: number },
+    bounds: { readonly limit: number; readonly bytesMax: number; readonly after?: IndexEntry | undefined },
   ): Promise<{ entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[]>;
   removeEntries(poolId: number, entries: readonly IndexEntry[]): Promise<void>;
   keepAnswers(answers: readonly StoredAnswer[]): Promise<void>;

@@ -9,18 +9,20 @@ import {
   acquireLock,
   breakLock,
   changeLock,
+  findPosition,
   type LockAnswer,
   noLock,
-  positionOf,
   releaseLock,
 } from '../engine/locks/lock-commands.js';
 import { attributesOf, LOCKS, lockRef } from '../engine/locks/lock-items.js';
 import { checkScopes, type Scope } from '../engine/locks/scope.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
+import type { Writer } from '../engine/sessions/writer.js';
 import { formatCursor } from '../engine/state/cursor.js';
-import type { Attributes } from '../engine/state/model.js';
+import type { Attributes, ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
+import type { Subject } from '../engine/subject.js';
 import { idempotencyOf, poolHeaders, send, sendWritten } from './answers.js';
 import { askerOf } from './changes.controller.js';
 import * as schema from './locks.schema.js';
@@ -55,7 +57,7 @@ export class LocksController {
     checkScopes(scopes as Scope[], '/scopes');
     const session = sessionOf(call);
     const command = acquireLock({
-      ...{ subject: call.subject, id: uuidv7(), session, mode, waitMs, requestId, note },
+      ...{ subject: call.subject, writer: call.writer, id: uuidv7(), session, mode, waitMs, requestId, note },
       scopes: scopes as Scope[],
     });
     const shape = shapeOf((answer) => (answer.lock.wanted ? 202 : 201), pool);
@@ -108,8 +110,7 @@ export class LocksController {
       }
       const waitMs = Math.ceil(deadline - performance.now());
       if (state.attributes.state !== 'waiting' || waitMs <= 0 || asker.gone) {
-        const lock = replica.locks?.get(id);
-        const position = lock && positionOf(replica.locks as NonNullable<typeof replica.locks>, lock);
+        const position = await this.#position(pool, id, state, call.subject);
         const body = tell(id, state.attributes, state.revision, position);
         return send(call, { status: 200, headers, body: JSON.stringify(body) });
       }
@@ -117,6 +118,13 @@ export class LocksController {
       const since = formatCursor(replica.epoch, revision);
       await this.engine.watching.changes(pool, { view, since, limit: 1, waitMs }, asker);
     }
+  }
+
+  /** A lock's place in its queue, as of now; undefined for one that doesn't wait. */
+  async #position(pool: string, id: string, state: ItemState, subject: Subject): Promise<number | undefined> {
+    if (state.attributes.state !== 'waiting') return undefined;
+    const submitted = await this.engine.committer.submit(pool, findPosition({ subject, lock: id }));
+    return submitted.replayed ? undefined : submitted.answer.position;
   }
 
   @Route({
@@ -140,8 +148,8 @@ export class LocksController {
     const scopes = call.body.scopes as Scope[] | undefined;
     if (scopes) checkScopes(scopes, '/scopes');
     const { subject, params } = call;
-    const session = ownSession(call);
-    const command = changeLock({ subject, lock: params.lock as string, session, mode, scopes, waitMs });
+    const lock = params.lock as string;
+    const command = changeLock({ subject, ...ownSession(call), lock, mode, scopes, waitMs });
     const shape = shapeOf((answer) => (answer.lock.wanted ? 202 : 200));
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
@@ -165,7 +173,7 @@ export class LocksController {
       headers: poolHeaders(epoch, revision),
       body: JSON.stringify({ lock, revision, existed }),
     });
-    const command = releaseLock({ subject: call.subject, lock, session: ownSession(call) });
+    const command = releaseLock({ subject: call.subject, lock, ...ownSession(call) });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 
@@ -187,6 +195,7 @@ export class LocksController {
       subject: call.subject,
       lock: call.params.lock as string,
       graceMs: call.body.graceMs ?? 0,
+      writer: call.writer,
     });
     const shape = shapeOf(() => 200);
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
@@ -206,14 +215,13 @@ function sessionOf({ body, writer }: Call<unknown, z.output<typeof schema.lockBo
       errors: [{ pointer: '/session', code: 'badRequest', detail }],
     });
   }
-  if (named && named.session !== session)
-    throw new Problem('badRequest', 'Stargus-Session names another session than the body.');
+  // Whether both mean the same session is seen when it is looked up: it may be named by its id or its name.
   return { session, epoch: body.epoch ?? named?.epoch };
 }
 
 /** Others may look at a lock, and break it; to alter it is its session's. */
-function ownSession({ writer }: Call): SessionRef {
-  if (writer?.session) return writer.session;
+function ownSession({ writer }: Call): { session: SessionRef; writer: Writer } {
+  if (writer?.session) return { session: writer.session, writer };
   throw new Problem(
     'forbidden',
     'Only its session may alter a lock or give it back: name it in the header `Stargus-Session: <session>;epoch=<n>`.',
@@ -237,7 +245,12 @@ function shapeOf(statusOf: (answer: LockAnswer) => number, pool?: string): (answ
 }
 
 /** A lock as answers have it: what its item says, without what only the queue needs. */
-function tell(lock: string, { queued, wanted, ...told }: Attributes, revision: number, position?: number): object {
+function tell(
+  lock: string,
+  { queued, requestDigest, wanted, ...told }: Attributes,
+  revision: number,
+  position?: number,
+): object {
   const { queued: _, ...wish } = (wanted ?? {}) as Attributes;
   return { lock, ...told, ...(wanted !== undefined && { wanted: wish }), position, revision };
 }

@@ -137,11 +137,16 @@ export async function readDue(
   poolId: number,
   { id, collectionId }: Pick<StoredIndex, 'id' | 'collectionId'>,
   sortKey: Buffer,
-  { limit, bytesMax }: { readonly limit: number; readonly bytesMax: number },
+  {
+    limit,
+    bytesMax,
+    after,
+  }: { readonly limit: number; readonly bytesMax: number; readonly after?: IndexEntry | undefined },
 ): Promise<{ entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[]> {
-  const sql =
-    'SELECT index_id, sort_key, item_key FROM item_index WHERE pool_id = ? AND index_id = ? AND sort_key < ? ORDER BY sort_key, item_key LIMIT ?';
-  const entries = (await session.all(sql, [poolId, id, sortKey, limit])).map(toEntry);
+  const beyond = after ? ' AND sort_key >= ? AND (sort_key > ? OR item_key > ?)' : '';
+  const sql = `SELECT index_id, sort_key, item_key FROM item_index WHERE pool_id = ? AND index_id = ? AND sort_key < ?${beyond} ORDER BY sort_key, item_key LIMIT ?`;
+  const place = after ? [after.sortKey, after.sortKey, after.key] : [];
+  const entries = (await session.all(sql, [poolId, id, sortKey, ...place, limit])).map(toEntry);
   const due: { entry: IndexEntry; item: (StoredItem & { changedAt: number }) | undefined }[] = [];
   let bytes = 0;
   for (let i = 0; i < entries.length && bytes < bytesMax; i += DUE_ITEMS) {

@@ -132,7 +132,7 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
     poolId: number,
     index: Pick<StoredIndex, 'id' | 'collectionId'>,
     sortKey: Buffer,
-    bounds: { readonly limit: number; readonly bytesMax: number },
+    bounds: { readonly limit: number; readonly bytesMax: number; readonly after?: IndexEntry | undefined },
   ) {
     return indexes.readDue(this.session, poolId, index, sortKey, bounds);
   }

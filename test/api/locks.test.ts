@@ -371,6 +371,138 @@ describe.each(databases)('locks on $name', ({ name }) => {
     ]);
   });
 
+  it('refuses to widen at once where that closes a cycle', async () => {
+    const [one, two, three] = [await begin(), await begin(), await begin()];
+    const key = (...keys: string[]) => ({ scopes: keys.map((each) => ({ collection: 'things', key: each })) });
+    await acquire(three, key('p'));
+    await acquire(two, key('z'));
+    await wait(two, key('p', 'q'));
+    const own = await acquire(one, key('r'));
+    await wait(one, key('z'));
+    await scenario.play([
+      [
+        `PATCH P/locks/${own.lock}`,
+        key('r', 'q'),
+        409,
+        { code: 'deadlock', cycle: [one.session, two.session] },
+        as(one),
+      ],
+      [`GET P/locks/${own.lock}`, undefined, 200, { fence: own.fence, ...key('r') }],
+      [`PATCH P/locks/${own.lock}`, key('r', 's'), 200, {}, as(one)],
+    ]);
+  });
+
+  it('narrows over scopes that adjoin', async () => {
+    const one = await begin();
+    const range = (start: string, end: string) => ({ collection: 'things', start, end });
+    const lock = await acquire(one, { scopes: [range('a', 'm'), range('m', 'z')] });
+    await scenario.play([
+      [`PATCH P/locks/${lock.lock}`, { scopes: [range('b', 'y')] }, 200, { fence: lock.fence }, as(one)],
+    ]);
+    expect(
+      (await scenario.calls([`PATCH P/locks/${lock.lock}`, { scopes: [range('b', 'z')] }, as(one)])).body.fence,
+    ).toBeGreaterThan(lock.fence);
+  });
+
+  it('is about so much and no more, also after it was widened', async () => {
+    const one = await begin();
+    const names = Array.from({ length: 500 }, (_, i) => `${'x'.repeat(100)}${i}`);
+    const scopes = (count: number) => ({
+      scopes: Array.from({ length: count }, () => ({ collection: 'c', attributes: names })),
+    });
+    expect((await ask(one, scopes(2))).body).toMatchObject({ status: 413, code: 'tooLarge' });
+    const lock = await acquire(one, { scopes: [{ collection: 'd' }] });
+    await scenario.play([[`PATCH P/locks/${lock.lock}`, scopes(2), 413, { code: 'tooLarge' }, as(one)]]);
+    const statuses = new Set<number>();
+    for (let i = 0; i < 170; i++) {
+      const small = await ask(one, { mode: 'shared', scopes: [{ collection: 'e' }] });
+      statuses.add(small.status);
+      if (small.status === 201)
+        statuses.add((await scenario.call(`PATCH P/locks/${small.body.lock}`, scopes(1), as(one))).status);
+    }
+    expect([...statuses].sort()).toEqual([200, 201, 429]);
+    await scenario.calls([`DELETE P/sessions/${one.session}`, undefined, as(one)]);
+    expect((await scenario.call('GET P/locks')).body.locks).toEqual([]);
+  });
+
+  it('keeps others from what is said of a collection that is locked as a whole', async () => {
+    await scenario.calls(['PUT C', {}]);
+    const one = await begin();
+    await acquire(one, { scopes: [{ collection: 'things' }] });
+    const entry = 'P/collections/_dictionary/items/things';
+    await scenario.play([
+      [`DELETE ${entry}`, undefined, 423],
+      [`PUT ${entry}`, { attributes: { schema: { required: ['x'] } } }, 423],
+      ['PATCH C', { description: 'mine' }, 423],
+      ['POST P/collections/_dictionary/delete', { prefix: 'things' }, 423],
+      ['POST P/batch', { ops: [{ op: 'delete', collection: '_dictionary', key: 'things' }] }, 423],
+      ['PATCH P', { description: 'a pool' }, 200],
+      ['PATCH C', { description: 'mine' }, 200, {}, as(one)],
+    ]);
+    await acquire(one, { scopes: [{}] });
+    await scenario.play([
+      ['PATCH P', { description: 'another' }, 423],
+      ['PUT P', {}, 423],
+      ['PATCH P', { description: 'a pool' }, 200],
+      ['PATCH P', { description: 'another' }, 200, {}, as(one)],
+    ]);
+  });
+
+  it('lets the other ops of a batch through where one would make a collection that may not be', async () => {
+    await scenario.fill({ a: {} });
+    await acquire(await begin(), { scopes: [{ collection: '_dictionary' }] });
+    const put = (collection: string) => ({ op: 'put', collection, key: 'b', attributes: { x: 1 } });
+    await scenario.play([
+      [
+        'POST P/batch',
+        { atomic: false, ops: [put('things'), put('new')] },
+        200,
+        { results: [{ status: 201 }, { status: 423 }] },
+      ],
+      ['POST P/batch', { ops: [put('things'), put('new')] }, 423, { errors: [{ index: 1 }] }],
+    ]);
+  });
+
+  it('is told by its requestId from another request', async () => {
+    const one = await begin();
+    const lock = await acquire(one, { ...A, requestId: 'r' });
+    expect((await ask(one, { ...A, requestId: 'r', mode: 'shared' })).body).toMatchObject({
+      code: 'conflict',
+      lock: lock.lock,
+    });
+    await scenario.calls([`PATCH P/locks/${lock.lock}`, { mode: 'shared' }, as(one)]);
+    expect((await ask(one, { ...A, requestId: 'r' })).body).toMatchObject({ lock: lock.lock, mode: 'shared' });
+  });
+
+  it('heeds what the headers say on every call', async () => {
+    const one = await begin({ name: 'ada' });
+    const lock = await acquire(one, A);
+    const stale = as({ ...one, epoch: 9 });
+    const gone = proof({ lock: 'gone', fence: 1 });
+    const body = { session: 'ada', mode: 'shared', scopes: [{}] };
+    await scenario.play([
+      [`POST P/locks/${lock.lock}/break`, {}, 409, { code: 'sessionFenced' }, stale],
+      ['POST P/locks', { ...body, epoch: 1 }, 409, { code: 'sessionFenced' }, stale],
+      ['POST P/locks', body, 412, { code: 'lockLost' }, gone],
+      [`PATCH P/locks/${lock.lock}`, { mode: 'shared' }, 412, { code: 'lockLost' }, { ...gone, ...as(one) }],
+      ['POST P/locks', { ...body, session: (await begin()).session }, 400, { code: 'badRequest' }, as(one)],
+      ['POST P/locks', body, 201, { session: one.session }, as(one)],
+    ]);
+  });
+
+  it('tells the place in the queue after a restart', async () => {
+    const own = await startServer({ database: name });
+    scenario = new Scenario(own);
+    const [one, two] = [await begin({ ttlMs: 60_000 }), await begin({ ttlMs: 60_000 })];
+    await acquire(one, A);
+    const waiting = await wait(two, A);
+    await own.kill();
+    const again = await startServer({ database: name, databaseUrl: own.databaseUrl });
+    scenario = new Scenario(again, scenario.pool);
+    await scenario.play([[`GET P/locks/${waiting.lock}`, undefined, 200, { position: 1, state: 'waiting' }]]);
+    await again.stop();
+  });
+
   it('ends with its session, and makes way by the same commit', async () => {
     const [one, two] = [await begin(), await begin()];
     const lock = await acquire(one, A);
@@ -450,15 +582,39 @@ describe.each(databases)('locks on $name', ({ name }) => {
       ['POST C/delete', { prefix: '' }, 423],
       ['POST C/delete', { prefix: '' }, 200, {}, proof(lock)],
       ['PUT P/collections/_dictionary/items/things', { attributes: { requireLock: 'yes' } }, 422, { code: 'invalid' }],
+      ['PUT C/items/a', { attributes: { x: 1 } }, 201, {}, proof(lock)],
+      ['DELETE C', undefined, 423],
+      [
+        'POST P/batch',
+        {
+          ops: [
+            { op: 'delete', collection: 'things', key: 'a' },
+            { op: 'put', collection: '_dictionary', key: 'things', attributes: {} },
+          ],
+        },
+        423,
+      ],
+      ['DELETE C', undefined, 200, {}, proof(lock)],
     ]);
   });
 
   it('keeps items from ending while they are locked', async () => {
     await scenario.calls(['PUT P/collections/_dictionary/items/things', { attributes: { expiry: 'until' } }]);
     const one = await begin();
-    const lock = await acquire(one, A);
-    await scenario.calls(['PUT C/items/a', { attributes: { until: 1 } }, as(one)]);
-    await scenario.fill({ b: { until: 1 } });
+    const lock = await acquire(one, { scopes: [{ collection: 'things', prefix: 'a' }] });
+    // More than are looked at in one go, and all before the one that is free.
+    const ops = Array.from({ length: 600 }, (_, i) => ({
+      op: 'put',
+      collection: 'things',
+      key: `a${i}`,
+      attributes: { until: 0 },
+    }));
+    await scenario.calls([
+      'POST P/batch',
+      { ops: [...ops, { ...ops[0], key: 'a', attributes: { until: 1 } }] },
+      as(one),
+    ]);
+    await scenario.fill({ b: { until: 2 } });
     while (await scenario.attributes('b')) await sleep(50);
     await sleep(1500);
     expect(await scenario.attributes('a')).toEqual({ until: 1 });

@@ -2,17 +2,19 @@
  * The commands on locks: asking for one, altering it, giving it back, breaking it. They are judged in the pool's own order, so
  * that a grant is before or after each write, and its fence, the revision of the grant, is above all that came before.
  */
+import { createHash } from 'node:crypto';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { StoredSession } from '../ports.js';
 import { checkSession, type SessionRef } from '../sessions/session-states.js';
+import type { Writer } from '../sessions/writer.js';
 import type { Command, Settled } from '../state/commands.js';
 import type { Draft } from '../state/draft.js';
 import type { Subject } from '../subject.js';
 import { granted, putLock, removeLocks } from './granting.js';
 import { LOCKS, type LockRecord } from './lock-items.js';
 import { isWeakerOrEqual, type Mode } from './mode.js';
-import { covers, regionOf, type Scope } from './scope.js';
+import { coverTogether, type Scope } from './scope.js';
 
 export interface LockAnswer extends Settled {
   readonly lock: LockRecord;
@@ -33,26 +35,36 @@ export interface LockAsking {
   readonly waitMs: number;
   readonly requestId?: string | undefined;
   readonly note?: string | undefined;
+  readonly writer: Writer | undefined;
 }
 
 /** Asks for a lock: it is granted, waits, or is refused. A repetition under the same `requestId` finds the lock of the first. */
 export function acquireLock(asking: LockAsking): Command<LockAnswer> {
-  const { subject, mode, scopes, waitMs, requestId, note } = asking;
+  const { subject, mode, scopes, waitMs, requestId, note, writer } = asking;
+  const requestDigest = requestId === undefined ? undefined : digestOf(mode, scopes);
   return {
     subject,
     bytes: 512 + scopes.length * 256,
     touches: [],
     isUpkeep: true,
+    writer,
     sessions: [asking.session.session],
     decide(draft) {
       const session = askingSession(draft, asking, subject);
       const known = requestId === undefined ? undefined : draft.locks.byRequest(session.id, requestId);
-      if (known) return answerOf(draft, known);
+      if (known) {
+        if (known.requestDigest !== requestDigest) {
+          throw new Problem('conflict', 'The requestId was used for another request, and its lock is still there.', {
+            members: { lock: known.id },
+          });
+        }
+        return answerOf(draft, known);
+      }
       checkRoom(draft, session);
       const lock: LockRecord = {
         ...{ id: asking.id, session: session.id, sessionName: session.name, subject: subject.id },
         ...{ since: draft.now, item: undefined },
-        ...(requestId !== undefined && { requestId }),
+        ...(requestId !== undefined && { requestId, requestDigest }),
         ...(note !== undefined && { note }),
         wanted: { mode, scopes, queued: draft.nextRevision },
       };
@@ -69,14 +81,17 @@ function take(draft: Draft, lock: LockRecord, waitMs: number): (settled: Settled
   if (blockers.length === 0) {
     const next = granted(lock, draft);
     putLock(draft, next);
+    // More for who holds already is in the way of those that wait, who may be waited for in turn.
+    if (lock.held) checkNoCycle(draft.locks.cycleOf(lock.session));
+    checkBytes(draft, lock.session);
     return answerOf(draft, next);
   }
   if (waitMs === 0) throw lockConflict(blockers);
   checkQueue(draft, blockers);
   const waiting = { ...lock, waitUntil: draft.now + waitMs };
   putLock(draft, waiting);
-  const cycle = draft.locks.cycle(lock.id);
-  if (cycle) throw deadlock(cycle);
+  checkNoCycle(draft.locks.cycleOf(lock.session));
+  checkBytes(draft, lock.session);
   draft.wake(lock.session, waiting.waitUntil);
   return answerOf(draft, waiting);
 }
@@ -85,6 +100,7 @@ export interface LockChange {
   readonly subject: Subject;
   readonly lock: string;
   readonly session: SessionRef;
+  readonly writer: Writer;
   readonly mode?: Mode | undefined;
   readonly scopes?: readonly Scope[] | undefined;
   readonly waitMs?: number | undefined;
@@ -95,13 +111,13 @@ export interface LockChange {
  * what it held stays, or is refused. A lock that still waits may ask for less in its place, and for more at the end.
  */
 export function changeLock(change: LockChange): Command<LockAnswer> {
-  const { subject, session } = change;
+  const { subject, session, writer } = change;
   return {
     subject,
     bytes: 512 + (change.scopes?.length ?? 0) * 256,
     touches: [],
     isUpkeep: true,
-    writer: { session },
+    writer,
     sessions: [session.session],
     decide(draft) {
       const lock = ownLock(draft, change.lock, session);
@@ -109,7 +125,7 @@ export function changeLock(change: LockChange): Command<LockAnswer> {
       const mode = change.mode ?? base.mode;
       const scopes = change.scopes ?? base.scopes;
       if (change.mode === undefined && change.scopes === undefined) return prolong(draft, lock, change.waitMs);
-      const isLess = isWeakerOrEqual(mode, base.mode) && scopes.every((scope) => isCovered(scope, base.scopes));
+      const isLess = isWeakerOrEqual(mode, base.mode) && coverTogether(base.scopes, scopes);
       if (!isLess) {
         const wanted = { mode, scopes, queued: draft.nextRevision };
         return take(draft, { ...lock, wanted }, change.waitMs ?? remainingMs(draft, lock));
@@ -147,14 +163,15 @@ export function releaseLock(request: {
   readonly subject: Subject;
   readonly lock: string;
   readonly session: SessionRef;
+  readonly writer: Writer;
 }): Command<Settled & { readonly existed: boolean }> {
-  const { subject, lock, session } = request;
+  const { subject, lock, session, writer } = request;
   return {
     subject,
     bytes: 256,
     touches: [],
     isUpkeep: true,
-    writer: { session },
+    writer,
     sessions: [session.session],
     decide(draft) {
       const existed = draft.locks.get(lock) !== undefined;
@@ -172,13 +189,15 @@ export function breakLock(request: {
   readonly subject: Subject;
   readonly lock: string;
   readonly graceMs: number;
+  readonly writer: Writer | undefined;
 }): Command<LockAnswer> {
-  const { subject, graceMs } = request;
+  const { subject, graceMs, writer } = request;
   return {
     subject,
     bytes: 256,
     touches: [],
     isUpkeep: true,
+    writer,
     locks: [request.lock],
     decide(draft) {
       const lock = draft.locks.get(request.lock);
@@ -234,11 +253,25 @@ export function refence(draft: Draft, session: string): void {
     if (lock.held) putLock(draft, { ...lock, held: { ...lock.held, fence: draft.nextRevision } });
 }
 
-function askingSession(draft: Draft, { session: { session, epoch } }: LockAsking, subject: Subject): StoredSession {
+function askingSession(
+  draft: Draft,
+  { session: { session, epoch }, writer }: LockAsking,
+  subject: Subject,
+): StoredSession {
   const stored = draft.session(session);
+  if (writer?.session && stored && draft.session(writer.session.session)?.id !== stored.id)
+    throw new Problem('badRequest', 'Stargus-Session names another session than the body.');
   const checked = checkSession(stored, { session, epoch: epoch ?? stored?.epoch ?? 0 }, subject, draft.now);
   draft.renew(checked);
   return checked;
+}
+
+/** Long enough to tell a client's requests apart. */
+const DIGEST_LENGTH = 16;
+
+function digestOf(mode: Mode, scopes: readonly Scope[]): string {
+  const text = JSON.stringify([mode, scopes]);
+  return createHash('sha256').update(text).digest('base64url').slice(0, DIGEST_LENGTH);
 }
 
 function ownLock(draft: Draft, id: string, { session }: SessionRef): LockRecord {
@@ -253,9 +286,13 @@ function checkRoom(draft: Draft, session: StoredSession): void {
   if (isFull) throw tooMany(`A pool has at most ${limits.locksPerPoolMax} locks.`);
   if (draft.locks.countOf(session.id) >= limits.locksPerSessionMax)
     throw tooMany(`A session has at most ${limits.locksPerSessionMax} locks.`);
-  if (draft.locks.bytesOf(session.id) >= limits.lockBytesPerSessionMax)
+}
+
+/** Judged when the lock is there: whoever asks is refused, and the draft with it. */
+function checkBytes({ locks }: Draft, session: string): void {
+  if (locks.bytesOf(session) > limits.lockBytesPerSessionMax)
     throw tooMany(`The locks of a session have at most ${limits.lockBytesPerSessionMax} bytes of scopes.`);
-  if (draft.locks.bytes >= limits.lockBytesPerPoolMax)
+  if (locks.bytes > limits.lockBytesPerPoolMax)
     throw tooMany(`The locks of a pool have at most ${limits.lockBytesPerPoolMax} bytes of scopes.`);
 }
 
@@ -270,19 +307,32 @@ function tooMany(detail: string): Problem {
   return new Problem('tooManyRequests', detail, { headers: { 'retry-after': '1' } });
 }
 
-function isCovered(scope: Scope, by: readonly Scope[]): boolean {
-  const region = regionOf(scope);
-  return by.some((outer) => covers(regionOf(outer), region));
-}
-
 function answerOf(draft: Draft, lock: LockRecord): (settled: Settled) => LockAnswer {
   const told = draft.locks.get(lock.id) ?? lock;
   const position = positionOf(draft.locks, told);
   return (settled) => ({ ...settled, lock: told, position });
 }
 
+/** Looks up a waiting lock's place, in the pool's order, where the table of locks is. It commits nothing. */
+export function findPosition(request: {
+  readonly subject: Subject;
+  readonly lock: string;
+}): Command<{ readonly position: number | undefined }> {
+  return {
+    subject: request.subject,
+    bytes: 128,
+    touches: [],
+    isUpkeep: true,
+    decide(draft) {
+      const lock = draft.locks.get(request.lock);
+      const position = lock && positionOf(draft.locks, lock);
+      return () => ({ position });
+    },
+  };
+}
+
 /** How many are before a waiting lock in its queue, and one. */
-export function positionOf(locks: Draft['locks'], { id, session, wanted, held }: LockRecord): number | undefined {
+function positionOf(locks: Draft['locks'], { id, session, wanted, held }: LockRecord): number | undefined {
   if (!wanted) return undefined;
   const request = { id, session, ...wanted, converts: held !== undefined };
   const blockers = locks.blockers(request, limits.lockBlockersMax);
@@ -305,9 +355,10 @@ function lockConflict(blockers: readonly LockRecord[]): Problem {
   return new Problem('lockConflict', detail, { members: { holders: blockers.slice(0, HOLDERS_TOLD).map(shortly) } });
 }
 
-function deadlock(cycle: readonly string[]): Problem {
+function checkNoCycle(cycle: readonly string[] | undefined): void {
+  if (!cycle) return;
   const detail = `To wait for this lock would be for ever: ${[...cycle, cycle[0]].join(' waits for ')}.`;
-  return new Problem('deadlock', detail, { members: { cycle } });
+  throw new Problem('deadlock', detail, { members: { cycle } });
 }
 
 /** A lock as a refusal tells of it. */

@@ -19,6 +19,8 @@ export interface LockRecord extends Lock {
   /** When it was asked for. */
   readonly since: number;
   readonly note?: string | undefined;
+  /** Tells the request that it came of from others under the same `requestId`. */
+  readonly requestDigest?: string | undefined;
   /** When a waiting lock gives up. */
   readonly waitUntil?: number | undefined;
   /** When it is taken from its holder. */
@@ -56,6 +58,7 @@ export function attributesOf(lock: LockRecord, waitsFor: readonly Pick<Lock, 'id
   }
   if (lock.breakAt !== undefined) attributes.breakAt = timeText(lock.breakAt);
   if (lock.requestId !== undefined) attributes.requestId = lock.requestId;
+  if (lock.requestDigest !== undefined) attributes.requestDigest = lock.requestDigest;
   if (lock.note !== undefined) attributes.note = lock.note;
   return attributes;
 }
@@ -74,13 +77,14 @@ interface LockAttributes {
   readonly wanted?: { mode: Mode; scopes: readonly Scope[]; queued: number; waitUntil: string };
   readonly breakAt?: string;
   readonly requestId?: string;
+  readonly requestDigest?: string;
   readonly note?: string;
 }
 
 /** The lock that an item of `_locks` is. */
 export function lockOf(id: string, item: ItemState): LockRecord {
   const told = item.attributes as unknown as LockAttributes;
-  const { session, sessionName, subject, mode, scopes, fence, requestId, note } = told;
+  const { session, sessionName, subject, mode, scopes, fence, requestId, requestDigest, note } = told;
   const waiting = told.wanted ?? (told.queued === undefined ? undefined : (told as Required<LockAttributes>));
   return {
     ...{ id, session, sessionName, subject, item, bytes: item.json.length },
@@ -91,7 +95,7 @@ export function lockOf(id: string, item: ItemState): LockRecord {
       waitUntil: Date.parse(waiting.waitUntil),
     }),
     ...(told.breakAt !== undefined && { breakAt: Date.parse(told.breakAt) }),
-    ...(requestId !== undefined && { requestId }),
+    ...(requestId !== undefined && { requestId, requestDigest }),
     ...(note !== undefined && { note }),
   };
 }

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { Lock } from './lock.js';
 import { LockTable, type Write } from './lock-table.js';
 import type { Mode } from './mode.js';
-import { covers, overlap, regionOf, type Scope } from './scope.js';
+import { cover, overlap, regionOf, type Scope } from './scope.js';
 
 // The pool: between any two bounds of the scopes below lies a key of it, and one name belongs to no scope.
 
@@ -389,7 +389,17 @@ describe('scopes', () => {
     fc.assert(
       fc.property(scope, scope, (a, b) => {
         expect(overlap(regionOf(a), regionOf(b))).toBe(touch(a, b));
-        expect(covers(regionOf(a), regionOf(b))).toBe(includes(a, b));
+        expect(cover([regionOf(a)], regionOf(b))).toBe(includes(a, b));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it('cover together where the union of their points does', () => {
+    fc.assert(
+      fc.property(fc.array(scope, { maxLength: 4 }), scope, (outer, inner) => {
+        const union = outer.reduce((points, each) => points | pointsOf(each), 0n);
+        expect(cover(outer.map(regionOf), regionOf(inner))).toBe((pointsOf(inner) & ~union) === 0n);
       }),
       { numRuns: 3000 },
     );

@@ -123,11 +123,18 @@ export class LockTable<L extends Lock = Lock> {
    */
   cycle(id: string): string[] | undefined {
     const node = this.#nodes.get(id);
-    if (!node) return undefined;
-    const own = node.lock.session;
+    return node && this.#wayBack([node], node.lock.session);
+  }
+
+  /** The same of a session, by whichever of its locks. */
+  cycleOf(session: string): string[] | undefined {
+    return this.#wayBack(this.#waiting.get(session) ?? [], session);
+  }
+
+  #wayBack(from: Iterable<LockNode<L>>, own: string): string[] | undefined {
     /** Each session that was come to, with the one that waits for it. */
     const cameFrom = new Map<string, string>();
-    let reached = this.#newlyReached([node], own, cameFrom);
+    let reached = this.#newlyReached(from, own, cameFrom);
     while (reached.length > 0 && !cameFrom.has(own)) {
       reached = reached.flatMap((session) => this.#newlyReached(this.#waiting.get(session) ?? [], session, cameFrom));
     }
@@ -146,6 +153,19 @@ export class LockTable<L extends Lock = Lock> {
     let found: L | undefined;
     this.#claims.held.someOverlapping(region, ({ session, node }) => {
       if (!sessions.has(session)) found = node.lock;
+      return found !== undefined;
+    });
+    return found;
+  }
+
+  /** A lock of another session that is held on the whole collection, or without a name on the whole pool, with all attributes. */
+  wholly(collection: string | undefined, sessions: ReadonlySet<string>): L | undefined {
+    let found: L | undefined;
+    this.#claims.held.someOverlapping(regionOf(collection === undefined ? {} : { collection }), (part) => {
+      const { region, session, node } = part;
+      const isWhole = !region.attributes && (region.range.start ?? '') === '' && region.range.end === undefined;
+      if (isWhole && !sessions.has(session) && (collection !== undefined || region.collection === undefined))
+        found = node.lock;
       return found !== undefined;
     });
     return found;

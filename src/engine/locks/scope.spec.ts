@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { checkScopes, covers, overlap, regionOf, type Scope } from './scope.js';
+import { checkScopes, cover, coverTogether, overlap, regionOf, type Scope } from './scope.js';
 
 const long = 'k'.repeat(limits.itemKeyBytesMax);
 const names = (count: number) => Array.from({ length: count }, (_, i) => `n${i}`);
@@ -81,23 +81,36 @@ describe('a region', () => {
     expect(overlap(region({ key: 'a' }), region({ key: 'ab' }))).toBe(false);
     expect(overlap(region({ key: 'a' }), region({ start: 'a', end: 'b' }))).toBe(true);
     expect(overlap(region({ key: 'b' }), region({ start: 'a', end: 'b' }))).toBe(false);
-    expect(covers(region({ prefix: 'a' }), region({ key: 'a' }))).toBe(true);
+    expect(cover([region({ prefix: 'a' })], region({ key: 'a' }))).toBe(true);
   });
 
   it('ends where a prefix does, in the order of bytes', () => {
     expect(overlap(region({ prefix: '\uffff' }), region({ key: '\u{10000}' }))).toBe(false);
-    expect(covers(region({ start: '\uffff' }), region({ key: '\u{1f600}' }))).toBe(true);
+    expect(cover([region({ start: '\uffff' })], region({ key: '\u{1f600}' }))).toBe(true);
   });
 
   it('of the pool covers every collection, but not the other way round', () => {
-    expect(covers(regionOf({}), region({ key: 'a' }))).toBe(true);
-    expect(covers(region({}), regionOf({}))).toBe(false);
+    expect(cover([regionOf({})], region({ key: 'a' }))).toBe(true);
+    expect(cover([region({})], regionOf({}))).toBe(false);
+  });
+
+  it('is covered by several together, where they leave no gap', () => {
+    const pair = (a: Scope, b: Scope) => [rooms(a), rooms(b)];
+    const halves = pair({ start: 'a', end: 'm' }, { start: 'm', end: 'z' });
+    expect(coverTogether(halves, [rooms({ start: 'b', end: 'y' })])).toBe(true);
+    expect(coverTogether(halves, [rooms({ start: 'b', end: 'zz' })])).toBe(false);
+    expect(coverTogether(pair({ start: 'a', end: 'l' }, { start: 'm' }), [rooms({ start: 'b', end: 'y' })])).toBe(
+      false,
+    );
+    const names = pair({ attributes: ['x'] }, { key: 'a', attributes: ['y'] });
+    expect(coverTogether(names, [rooms({ key: 'a', attributes: ['x', 'y'] })])).toBe(true);
+    expect(coverTogether(names, [rooms({ key: 'b', attributes: ['x', 'y'] })])).toBe(false);
   });
 
   it('of all attributes covers that of some, but not the other way round', () => {
-    expect(covers(region({}), region({ attributes: ['x'] }))).toBe(true);
-    expect(covers(region({ attributes: ['x'] }), region({}))).toBe(false);
-    expect(covers(region({ attributes: ['x', 'y'] }), region({ attributes: ['y'] }))).toBe(true);
+    expect(cover([region({})], region({ attributes: ['x'] }))).toBe(true);
+    expect(cover([region({ attributes: ['x'] })], region({}))).toBe(false);
+    expect(cover([region({ attributes: ['x', 'y'] })], region({ attributes: ['y'] }))).toBe(true);
     expect(overlap(region({ attributes: ['x'] }), region({ attributes: ['y'] }))).toBe(false);
   });
 });

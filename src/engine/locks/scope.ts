@@ -55,10 +55,21 @@ export function shareAttributes({ attributes: a }: Region, { attributes: b }: Re
   return false;
 }
 
-/** Whether all that lies in `inner` lies in `outer`. */
-export function covers(outer: Region, inner: Region): boolean {
-  if (outer.collection !== undefined && outer.collection !== inner.collection) return false;
-  return coversRange(outer.range, inner.range) && coversAttributes(outer.attributes, inner.attributes);
+/** Whether all that lies in the inner scopes lies in the outer ones, if only in several together. */
+export function coverTogether(outer: readonly Scope[], inner: readonly Scope[]): boolean {
+  const regions = outer.map(regionOf);
+  return inner.every((scope) => cover(regions, regionOf(scope)));
+}
+
+/** Whether all that lies in the region lies in the others together. */
+export function cover(outer: readonly Region[], { collection, range, attributes }: Region): boolean {
+  const around = outer.filter((each) => each.collection === undefined || each.collection === collection);
+  if (!attributes) return coverRange(around.filter((each) => !each.attributes).map(rangeIn), range);
+  for (const name of attributes) {
+    const ranges = around.filter((each) => each.attributes?.has(name) ?? true).map(rangeIn);
+    if (!coverRange(ranges, range)) return false;
+  }
+  return true;
 }
 
 /**
@@ -67,6 +78,8 @@ export function covers(outer: Region, inner: Region): boolean {
  */
 export function checkScopes(scopes: readonly Scope[], pointer: string): void {
   checkLength(scopes, limits.lockScopesMax, 'scopes', pointer);
+  if (Buffer.byteLength(JSON.stringify(scopes)) > limits.lockScopesBytesMax)
+    throw fault(pointer, `must be at most ${limits.lockScopesBytesMax} bytes of JSON.`, 'tooLarge');
   for (const [i, scope] of scopes.entries()) checkScope(scope, `${pointer}/${i}`);
 }
 
@@ -137,11 +150,18 @@ function endsAfter(a: KeyRange, b: KeyRange): boolean {
   return a.end === undefined || compareKeys(a.end, b.start ?? '') > 0;
 }
 
-function coversRange(outer: KeyRange, inner: KeyRange): boolean {
-  if (compareKeys(outer.start ?? '', inner.start ?? '') > 0) return false;
-  return outer.end === undefined || (inner.end !== undefined && compareKeys(inner.end, outer.end) <= 0);
+function rangeIn({ range }: Region): KeyRange {
+  return range;
 }
 
-function coversAttributes(outer: ReadonlySet<string> | undefined, inner: ReadonlySet<string> | undefined): boolean {
-  return outer === undefined || (inner !== undefined && [...inner].every((name) => outer.has(name)));
+/** From the lowest on: whether the ranges leave no gap up to the end. */
+function coverRange(ranges: readonly KeyRange[], { start = '', end }: KeyRange): boolean {
+  let reached = start;
+  for (const range of [...ranges].sort((a, b) => compareKeys(a.start ?? '', b.start ?? ''))) {
+    if (compareKeys(range.start ?? '', reached) > 0) return false;
+    if (range.end === undefined) return true;
+    if (compareKeys(range.end, reached) > 0) reached = range.end;
+    if (end !== undefined && compareKeys(reached, end) >= 0) return true;
+  }
+  return false;
 }

@@ -1,4 +1,5 @@
 /** Ends the sessions whose lease is over and the waits and graces that are, and forgets what was remembered long enough: by a commit for each pool. */
+import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store, Telemetry } from '../ports.js';
 import type { Committer } from '../state/committer.js';
@@ -19,15 +20,25 @@ export class Due {
       more = false;
       for (const { pool, sessions } of due) {
         more ||= sessions.length >= limits.dueSessionsMax;
-        try {
-          await this.committer.submit(pool, endDue({ subject: system, sessions }));
-        } catch (error) {
-          more = false;
-          // One pool that can't be swept now is no reason to let all others wait.
-          this.telemetry.warn('Sessions could not be ended', { error: String((error as Error).stack) });
-        }
+        if (!(await this.#end(pool, sessions))) more = false;
         if (!(await pause())) return;
       }
+    }
+  }
+
+  /** All in one commit; if that can't be made, each in its own, so that one which can't be ended is no reason to keep all others. */
+  async #end(pool: string, sessions: readonly string[]): Promise<boolean> {
+    try {
+      await this.committer.submit(pool, endDue({ subject: system, sessions }));
+      return true;
+    } catch (error) {
+      if (error instanceof Problem && error.code === 'unavailable') return false;
+      if (sessions.length === 1) {
+        this.telemetry.warn('A session could not be ended', { error: String((error as Error).stack) });
+        return false;
+      }
+      for (const session of sessions) await this.#end(pool, [session]);
+      return false;
     }
   }
 }

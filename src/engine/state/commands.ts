@@ -66,7 +66,7 @@ export interface Explorer {
   changedSince(collection: string, revision: number): Promise<Set<string> | undefined>;
   /** Leaves the items that match to the draft and answers their keys, in order, up to the limit. */
   matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }>;
-  /** Leaves up to `limit` items whose time is over to the draft and answers their keys. */
+  /** Leaves up to `limit` items whose time is over, and that nobody has locked, to the draft and answers their keys. */
   expired(collection: string, limit: number): Promise<string[]>;
   /** Leaves the items to the draft. */
   load(refs: readonly ItemRef[]): Promise<void>;

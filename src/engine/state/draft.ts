@@ -6,9 +6,8 @@ import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import type { Held } from '../locks/lock.js';
-import { LOCKS, type LockRecord, type PoolLocks } from '../locks/lock-items.js';
-import { regionOf, type Scope } from '../locks/scope.js';
+import { LockGuard } from '../locks/lock-guard.js';
+import { LOCKS, type PoolLocks } from '../locks/lock-items.js';
 import type { StoredSession, UsageRow } from '../ports.js';
 import { checkOwner, checkSession, findSession, isOver, type SessionStates } from '../sessions/session-states.js';
 import type { LockProof, Writer } from '../sessions/writer.js';
@@ -87,15 +86,16 @@ export class Draft {
   createsPool = false;
   dropsPool = false;
 
-  /** The sessions that the client speaks for. */
-  readonly #speakers = new Set<string>();
+  readonly guard: LockGuard;
 
   constructor(
     readonly group: GroupState,
     private readonly definitions: Definitions,
     /** No lock refuses it. */
     private readonly isUpkeep = false,
-  ) {}
+  ) {
+    this.guard = new LockGuard(group.locks);
+  }
 
   get locks(): PoolLocks {
     return this.group.locks;
@@ -113,11 +113,11 @@ export class Draft {
 
   /** Judges what the client says of its locks and its session, and renews the latter. */
   admit({ session: ref, locks = [] }: Writer, subject: Subject): void {
-    for (const proof of locks) this.#speakers.add(this.#proven(proof, subject));
+    for (const proof of locks) this.guard.admit(this.#proven(proof, subject));
     if (!ref) return;
     const session = checkSession(this.session(ref.session), ref, subject, this.now);
     this.renew(session);
-    this.#speakers.add(session.id);
+    this.guard.admit(session.id);
   }
 
   /** A request that names a session renews it, whatever becomes of the request. */
@@ -144,30 +144,24 @@ export class Draft {
     if (session && (session.wakeAt === null || session.wakeAt > time)) this.saveSession({ ...session, wakeAt: time });
   }
 
-  /** Refuses what the command would do to all that lies in the scope, where another session has locked a part of it. */
-  checkUnlocked(scope: Scope): void {
-    const lock = this.locks.overlapping(regionOf(scope), this.#speakers);
-    if (lock) throw locked('A part of what this would delete', lock);
-  }
-
   /** Whether another session has locked what a deletion of the item would write. */
   isLocked(ref: ItemRef): boolean {
-    const names = Object.keys(this.item(ref)?.attributes ?? {});
-    return this.locks.refusing({ ...ref, names }, this.#speakers) !== undefined;
+    return this.guard.isLocked(ref, Object.keys(this.item(ref)?.attributes ?? {}));
   }
 
   /** Refuses a change of what another session has locked, or of what may only be written under a lock. */
-  #checkLocks({ collection, key, changed: names }: Change): void {
+  #checkLocks(change: Change): void {
     if (this.isUpkeep) return;
-    const { locks } = this;
-    const lock = locks.size > 0 ? locks.refusing({ collection, key, names }, this.#speakers) : undefined;
-    if (lock) throw locked(`${collection}/${key}`, lock);
-    if (isSystemName(collection) || !this.definition(collection).requireLock) return;
-    if (locks.holds({ collection, key, names }, this.#speakers)) return;
-    throw new Problem(
-      'locked',
-      `${collection}/${key} is only written under a lock, says the dictionary. Take one with POST P/locks, and name its session in Stargus-Session.`,
-    );
+    this.guard.check(change);
+    if (!isSystemName(change.collection) && this.#requiresLock(change.collection)) this.guard.checkCovered(change);
+  }
+
+  /** Whether the dictionary said so before the command, or would after it. */
+  #requiresLock(collection: string): boolean {
+    const entry = entryRef(collection);
+    if (this.definition(collection).requireLock) return true;
+    const touched = this.#touched.get(refId(entry));
+    return touched !== undefined && this.definitions.lenient(touched.original).requireLock;
   }
 
   /** A session by its id or name, among those that the command looks at. */
@@ -284,7 +278,12 @@ export class Draft {
    */
   check(ref: ItemRef): readonly ErrorPlace[] {
     const touched = this.#touched.get(refId(ref));
-    if (touched?.change) this.#checkLocks(touched.change);
+    if (touched?.change) {
+      this.#checkLocks(touched.change);
+      // Its collection may come into being with it.
+      if (!isSystemName(ref.collection) && !this.collection(ref.collection) && !this.isUpkeep)
+        this.guard.check({ ...entryRef(ref.collection), changed: [], op: 'add' });
+    }
     if (!touched?.change || !touched.state || isSystemName(ref.collection)) return NOTHING_WRONG;
     const definition = this.definition(ref.collection);
     if (!definition.checks) return NOTHING_WRONG;
@@ -331,6 +330,8 @@ export class Draft {
       if (op !== 'delete' && !isSystemName(collection)) this.createCollection(collection);
     const changes = this.changes();
     for (const change of changes) this.#checkLocks(change);
+    if (this.description !== undefined && (this.description ?? undefined) !== group.description && group.exists)
+      this.guard.checkWhole();
     this.#checkBytes(changes);
     const collections = tallyCollections(group, changes, this.nextRevision);
     this.#checkCollections(collections);
@@ -377,15 +378,6 @@ export class Draft {
 }
 
 const NOTHING_WRONG: readonly ErrorPlace[] = [];
-
-function locked(what: string, lock: LockRecord): Problem {
-  const { id, session, sessionName, note } = lock;
-  const { mode, fence } = lock.held as Held;
-  return new Problem('locked', `${what} is locked by the session ${JSON.stringify(sessionName)}.`, {
-    members: { locks: [{ lock: id, session, sessionName, mode, fence, note }] },
-    headers: { 'retry-after': '1' },
-  });
-}
 
 function schemaViolation({ collection, key }: ItemRef, violations: readonly ErrorPlace[]): Problem {
   const [first] = violations;

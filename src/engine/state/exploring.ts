@@ -18,6 +18,9 @@ export interface ExploringOptions {
   readonly scanItemsMax: number;
 }
 
+/** How often it is looked beyond what is locked for items whose time is over. */
+const EXPIRY_LOOKS_MAX = 20;
+
 export class Exploring implements Explorer {
   constructor(
     private readonly state: GroupState,
@@ -99,30 +102,42 @@ export class Exploring implements Explorer {
     return page;
   }
 
-  /** Entries that stand too early, because their items changed since or are gone, are moved or removed on the way. */
+  /**
+   * Entries that stand too early, because their items changed since or are gone, are moved or removed on the way. What is
+   * locked is passed over.
+   */
   async expired(collection: string, limit: number): Promise<string[]> {
     const stored = this.#stored(collection);
     const index = stored?.replica.indexes.of(stored.id).find(({ expiry }) => expiry !== undefined);
     if (!stored || !index) return [];
     const { poolId } = stored;
-    const keys: string[] = [];
+    const draft = this.draft();
+    const keys = new Set<string>();
     const [stale, moved]: [IndexEntry[], IndexEntry[]] = [[], []];
     const bounds = { limit, bytesMax: limits.commitBytesMax / 4 };
-    for (const { entry, item } of await this.tx.due(poolId, index.stored, sortKeyOfTime(this.state.now + 1), bounds)) {
-      const state = item && stateOf(item);
-      const proper = item && state && entryOf(index, entry.key, state.attributes, item.changedAt);
-      if (state && proper && proper.sortKey.compare(sortKeyOfTime(this.state.now)) <= 0) {
-        this.state.items.set(refId({ collection, key: entry.key }), state);
-        keys.push(entry.key);
-        if (!proper.sortKey.equals(entry.sortKey)) stale.push(entry);
-      } else {
-        stale.push(entry);
-        if (proper) moved.push(proper);
+    const now = this.state.now;
+    let after: IndexEntry | undefined;
+    for (let looks = 0; looks < EXPIRY_LOOKS_MAX && keys.size === 0; looks++) {
+      const due = await this.tx.due(poolId, index.stored, sortKeyOfTime(now + 1), { ...bounds, after });
+      for (const { entry, item } of due) {
+        const state = item && stateOf(item);
+        const proper = item && state && entryOf(index, entry.key, state.attributes, item.changedAt);
+        if (state && proper && proper.sortKey.compare(sortKeyOfTime(now)) <= 0) {
+          const ref = { collection, key: entry.key };
+          this.state.items.set(refId(ref), state);
+          if (!draft.isLocked(ref)) keys.add(entry.key);
+          if (!proper.sortKey.equals(entry.sortKey)) stale.push(entry);
+        } else {
+          stale.push(entry);
+          if (proper) moved.push(proper);
+        }
       }
+      if (due.length === 0) break;
+      after = due.at(-1)?.entry;
     }
     await this.tx.removeEntries(poolId, stale);
     await this.tx.addEntries(poolId, moved);
-    return [...new Set(keys)];
+    return [...keys];
   }
 
   #stored(collection: string): (Collection & { poolId: number; replica: Replica }) | undefined {

@@ -311,10 +311,8 @@ export function expireItems(request: {
       keys = await explorer.expired(collection, limit);
     },
     decide(draft) {
-      // What is locked stays until it is free: its holder relies on it.
-      const free = keys.filter((key) => !draft.isLocked({ collection, key }));
-      for (const key of free) draft.write({ collection, key }, undefined, undefined, 'expired');
-      return (settled) => ({ ...settled, expired: free.length });
+      for (const key of keys) draft.write({ collection, key }, undefined, undefined, 'expired');
+      return (settled) => ({ ...settled, expired: keys.length });
     },
   };
 }

@@ -99,7 +99,7 @@ export function dropCollection(request: {
     decide(draft) {
       const existed = draft.collection(collection) !== undefined;
       if (existed) {
-        draft.checkUnlocked({ collection });
+        draft.guard.checkScope({ collection });
         for (const item of found) draft.write(item, undefined);
         draft.write(ref, undefined);
       }
@@ -161,7 +161,7 @@ export function dropPool(request: {
     explore: () => Promise.resolve(),
     decide(draft) {
       const existed = draft.group.exists;
-      draft.checkUnlocked({});
+      draft.guard.checkScope({});
       draft.dropsPool = true;
       return (settled) => ({ ...settled, existed });
     },
