@@ -114,6 +114,10 @@ export const limits = {
   sessionAnswersKept: 100,
   /** A note of where a client stands. */
   mementoBytesMax: 64 * KiB,
+  /** What one view is about: a filter and names. */
+  attachmentBytesMax: 32 * KiB,
+  /** What sessions have that are ended by one commit; the one with which it is passed is ended with them. */
+  dueBytesMax: 4 * MiB,
   /** Sessions of a pool that are ended by one commit. */
   dueSessionsMax: 100,
 

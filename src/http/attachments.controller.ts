@@ -14,7 +14,7 @@ import type { ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
 import type { Subject } from '../engine/subject.js';
-import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten } from './answers.js';
+import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import * as schema from './attachments.schema.js';
 import { events } from './changes.schema.js';
 import { type Call, Route } from './route.js';
@@ -36,7 +36,7 @@ export class AttachmentsController {
     summary: 'Attach a view to a session',
     description: `The session’s stream tells its snapshot, then every change, under the view’s name; if it was attached differently before, the new snapshot takes the place of the old one. It stays for as long as the session, whatever becomes of connections. At most ${limits.attachmentsPerSessionMax} for a session.`,
     body: { schema: schema.attachmentBody },
-    headers: ['Idempotency-Key'],
+    headers: ['Idempotency-Key', 'Prefer'],
     answers: {
       200: { description: 'It was attached before, and is so now.', schema: schema.attachment },
       201: { description: 'Attached.', schema: schema.attachment },
@@ -45,10 +45,14 @@ export class AttachmentsController {
   async put(call: Call<unknown, z.output<typeof schema.attachmentBody>>): Promise<void> {
     const { pool, ...place } = placeOf(call);
     const attachment = checkAttachment(call.body);
-    const shape = ({ created, item, epoch, revision }: Attached): Reply => ({
-      status: created ? 201 : 200,
-      headers: poolHeaders(epoch, revision),
-      body: JSON.stringify(shown(item)),
+    // Its collection may be one that is brought up to date when somebody looks.
+    await this.engine.replicas
+      .find(pool)
+      .then((known) => known && this.engine.reader.current(pool, attachment.collection));
+    const shape = shaped(call, ({ created, item, epoch, revision }: Attached): Reply => {
+      const headers = poolHeaders(epoch, revision);
+      if (created) headers.location = attachmentPath(pool, item);
+      return { status: created ? 201 : 200, headers, body: JSON.stringify(shown(item)) };
     });
     const command = attach({ ...place, attachment });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
@@ -60,16 +64,19 @@ export class AttachmentsController {
     operationId: 'deleteAttachment',
     tag: 'sessions',
     summary: 'Detach a view from a session',
-    headers: ['Idempotency-Key'],
+    headers: ['Idempotency-Key', 'Prefer'],
     answers: { 200: { description: 'There is no such attachment now.', schema: schema.detached } },
   })
   async remove(call: Call): Promise<void> {
     const { pool, ...place } = placeOf(call);
-    const shape = (answer: { epoch: string; revision: number; existed: boolean }): Reply => ({
-      status: 200,
-      headers: poolHeaders(answer.epoch, answer.revision),
-      body: JSON.stringify({ view: place.view, revision: answer.revision, existed: answer.existed }),
-    });
+    const shape = shaped(
+      call,
+      (answer: { epoch: string; revision: number; existed: boolean }): Reply => ({
+        status: 200,
+        headers: poolHeaders(answer.epoch, answer.revision),
+        body: JSON.stringify({ view: place.view, revision: answer.revision, existed: answer.existed }),
+      }),
+    );
     sendWritten(call, await this.engine.committer.submit(pool, detach(place), idempotencyOf(call, shape)), shape);
   }
 
@@ -174,6 +181,10 @@ function checkAttachment({ fields, ...body }: z.output<typeof schema.attachmentB
   checkKeptRange(body);
   if (body.where !== undefined) parseFilter(body.where, '/where');
   return { ...body, ...(fields && { fields: checkFields(fields, '/') }) };
+}
+
+function attachmentPath(pool: string, { attributes: { session, view } }: ItemState): string {
+  return `/v1/pools/${pool}/sessions/${session}/attachments/${view}`;
 }
 
 /** An attachment's item as it is answered. */

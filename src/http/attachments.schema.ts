@@ -18,7 +18,7 @@ const items = {
   where: filterMember,
   fields: z
     .array(z.string(), 'must be an array of strings')
-    .max(limits.attributesMax)
+    .max(limits.attributesMax, `must name at most ${limits.attributesMax} attributes`)
     .optional()
     .meta({ type: 'array', items: { type: 'string' }, description: 'Only these attributes: names or pointers.' }),
 };

@@ -96,11 +96,9 @@ function resultOf(
 /** Who writes, by the headers and by the body. */
 function writerOfBatch({ body: { session, locks }, writer }: Call<unknown, schema.Batch>): Writer | undefined {
   const named = writer?.session;
-  if (session && named && (session.session !== named.session || session.epoch !== named.epoch))
-    throw new Problem('badRequest', 'Stargus-Session names another session or epoch than the body.');
   const proofs = [...(writer?.locks ?? []), ...(locks ?? [])];
   if (!session && !named && proofs.length === 0) return undefined;
-  return { session: session ?? named, locks: proofs };
+  return { session: session ?? named, alias: session && named, locks: proofs };
 }
 
 function mementoText(op: schema.BatchOp, writer: Writer | undefined): string {

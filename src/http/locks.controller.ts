@@ -23,7 +23,7 @@ import type { Attributes, ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
 import type { Subject } from '../engine/subject.js';
-import { idempotencyOf, poolHeaders, send, sendWritten } from './answers.js';
+import { idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { askerOf } from './changes.controller.js';
 import * as schema from './locks.schema.js';
 import { nameToken, readPageToken } from './page-token.js';
@@ -162,17 +162,20 @@ export class LocksController {
     summary: 'Give a lock back, or give up waiting for it',
     description:
       'Whoever waits for it is granted it in the same commit. Only its session may do so, named in Stargus-Session.',
-    headers: ['Idempotency-Key', 'Stargus-Session'],
+    headers: ['Idempotency-Key', 'Prefer', 'Stargus-Session'],
     answers: { 200: { description: 'There is no such lock now.', schema: schema.releasedLock } },
   })
   async release(call: Call): Promise<void> {
     const pool = checkOwnName('pool', call.params.pool as string);
     const lock = call.params.lock as string;
-    const shape = ({ epoch, revision, existed }: { epoch: string; revision: number; existed: boolean }): Reply => ({
-      status: 200,
-      headers: poolHeaders(epoch, revision),
-      body: JSON.stringify({ lock, revision, existed }),
-    });
+    const shape = shaped(
+      call,
+      ({ epoch, revision, existed }: { epoch: string; revision: number; existed: boolean }): Reply => ({
+        status: 200,
+        headers: poolHeaders(epoch, revision),
+        body: JSON.stringify({ lock, revision, existed }),
+      }),
+    );
     const command = releaseLock({ subject: call.subject, lock, ...ownSession(call) });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }

@@ -59,9 +59,11 @@ function bind(
     const { raw } = request;
     // One without need for its body, such as a GET that has one, may be here before it has arrived.
     if (raw.complete || spec.body?.stream) options.arrivals.release(raw);
+    let subject: Subject | undefined;
+    let isTaken = false;
     try {
       options.admit(request);
-      const subject = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
+      subject = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
       if (use) noteUser(request, subject, use);
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
@@ -70,10 +72,12 @@ function bind(
       const writer = params.pool === undefined ? undefined : writerOf(request);
       // A write renews it inside its commit.
       if (writer?.session && isRead(spec)) await options.touch(params.pool as string, writer.session, subject);
+      isTaken = true;
       const call: Call = { request, reply, params, query, body, mediaType, subject, writer };
       if (use?.isStream) await telling(options.uses, call, async () => controller[property]?.(call));
       else await controller[property]?.(call);
     } catch (error) {
+      if (subject && !isTaken) renewAnyway(request, subject, options);
       answerError(error, spec, request, reply, options);
     } finally {
       // What is left of it is dropped, and again bound in time.
@@ -102,6 +106,18 @@ function bind(
       done();
     },
   });
+}
+
+/** Also a request that is refused before anything is looked up renews the session that it names. */
+function renewAnyway(request: FastifyRequest, subject: Subject, { touch }: MountOptions): void {
+  const { pool } = request.params as { pool?: string };
+  if (pool === undefined || !namesSession(request)) return;
+  try {
+    const session = writerOf(request)?.session;
+    if (session) touch(pool, session, subject).catch(() => undefined);
+  } catch {
+    // What is malformed names none.
+  }
 }
 
 function isRead({ method, reads }: RouteSpec): boolean {

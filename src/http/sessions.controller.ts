@@ -13,7 +13,7 @@ import {
 import { clientRef } from '../engine/sessions/session-items.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
-import { idempotencyOf, poolHeaders, send, sendWritten } from './answers.js';
+import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { type Call, Route } from './route.js';
 import * as schema from './sessions.schema.js';
 import { neededSession } from './writer.js';
@@ -35,7 +35,7 @@ export class SessionsController {
       'A session is a lease: it lives while it is renewed, by `renew`, by requests that name it in `Stargus-Session: <session>;epoch=<n>`, or by an open stream. ' +
       'When it ends its presence, attachments and locks go in one commit. A name that lives is 409 `conflict`.',
     body: { schema: schema.sessionBody, optional: true },
-    headers: ['Idempotency-Key'],
+    headers: ['Idempotency-Key', 'Prefer'],
     answers: { 201: { description: 'The new session.', schema: schema.begunSession } },
   })
   async create(call: Call<unknown, z.output<typeof schema.sessionBody>>): Promise<void> {
@@ -44,9 +44,10 @@ export class SessionsController {
     if (name !== undefined) checkOwnName('session', name);
     const { subject } = call;
     const address = addressOf(call);
-    const shape = shapeOf(pool);
+    const shape = shaped(call, shapeOf(pool));
     const command = beginSession({ subject, id: uuidv7(), name, ttlMs, meta, address });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+    this.#renewNamed(call, pool);
   }
 
   @Route({
@@ -59,7 +60,7 @@ export class SessionsController {
       'The epoch rises: whoever still speaks for the session under an older one is refused with `sessionFenced`, and the locks that it holds get new fences. ' +
       'The answer comes when every earlier request of the session has settled, with its last sequence and its memento; these are also kept for some days after its lease ran out.',
     body: { schema: schema.resumeBody, optional: true },
-    headers: ['Idempotency-Key'],
+    headers: ['Idempotency-Key', 'Prefer'],
     answers: {
       200: { description: 'Resumed.', schema: schema.begunSession },
       201: { description: 'There was none; it has begun.', schema: schema.begunSession },
@@ -70,9 +71,15 @@ export class SessionsController {
     const name = checkOwnName('session', call.params.session as string);
     const { ttlMs, meta } = call.body;
     const { subject } = call;
-    const shape = shapeOf(pool);
+    const shape = shaped(call, shapeOf(pool));
     const command = resumeSession({ subject, id: uuidv7(), name, ttlMs, meta, address: addressOf(call) });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
+    this.#renewNamed(call, pool);
+  }
+
+  /** Who begins or resumes a session may name one that is over, or was until now: that is no reason to refuse it. */
+  #renewNamed({ writer, subject }: Call, pool: string): void {
+    if (writer?.session) void this.engine.leases.touch(pool, writer.session, subject).catch(() => undefined);
   }
 
   @Route({
@@ -82,10 +89,12 @@ export class SessionsController {
     tag: 'sessions',
     summary: 'Read a session',
     description: 'By its id or its name. The system collection `_clients` has all of them.',
+    headers: ['Stargus-Min-Revision'],
     answers: { 200: { description: 'The session.', schema: schema.shownSession } },
   })
   async get(call: Call): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const { session, now } = await this.engine.leases.find(pool, call.params.session as string);
     const { replica, revision, state } = await this.engine.reader.item(pool, clientRef(session.id));
     const { id, name, epoch, ttlMs, lastSequence, subject } = session;
@@ -108,18 +117,21 @@ export class SessionsController {
     tag: 'sessions',
     summary: 'End a session',
     description: 'Its presence, attachments and locks go in the same commit; its sequence and memento are forgotten.',
-    headers: ['Idempotency-Key', 'Stargus-Session'],
+    headers: ['Idempotency-Key', 'Prefer', 'Stargus-Session'],
     answers: { 200: { description: 'There is no such session now.', schema: schema.endedSession } },
   })
   async remove(call: Call): Promise<void> {
     const pool = checkOwnName('pool', call.params.pool as string);
     const { subject, params } = call;
     const command = endSession({ subject, path: params.session as string, ref: neededSession(call.writer) });
-    const shape = (answer: { epoch: string; revision: number; session: string; existed: boolean }): Reply => ({
-      status: 200,
-      headers: poolHeaders(answer.epoch, answer.revision),
-      body: JSON.stringify({ session: answer.session, revision: answer.revision, existed: answer.existed }),
-    });
+    const shape = shaped(
+      call,
+      (answer: { epoch: string; revision: number; session: string; existed: boolean }): Reply => ({
+        status: 200,
+        headers: poolHeaders(answer.epoch, answer.revision),
+        body: JSON.stringify({ session: answer.session, revision: answer.revision, existed: answer.existed }),
+      }),
+    );
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 

@@ -3,7 +3,7 @@ import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { parseFilterText } from '../engine/query/filter.js';
 import { parsePaths } from '../engine/query/request.js';
-import { compareKeys } from '../engine/state/key-order.js';
+import { compareKeys, rangeOf } from '../engine/state/key-order.js';
 import { checkItemKey, checkName } from '../engine/state/names.js';
 import type { ViewRequest } from '../engine/watch/view.js';
 
@@ -39,8 +39,9 @@ export function checkKeptRange({ prefix, start, end }: Items): void {
     if (Buffer.byteLength(bound) > limits.itemKeyBytesMax || !bound.isWellFormed())
       throw fault(`/${name}`, `must be at most ${limits.itemKeyBytesMax} bytes of UTF-8.`);
   }
-  if (start !== undefined && end !== undefined && compareKeys(start, end) >= 0)
-    throw fault('/end', 'must lie after `start`: a range without keys has nothing to tell.');
+  const range = rangeOf({ prefix, start, end });
+  if (range.end !== undefined && compareKeys(range.start ?? '', range.end) >= 0)
+    throw fault(end === undefined ? '/start' : '/end', 'leaves no keys: a range without any has nothing to tell.');
 }
 
 /** Attributes by their names or pointers to them: changes are told by whole attributes. */

@@ -163,6 +163,66 @@ describe.each(databases)('sessions on $name', ({ name }) => {
     await until(() => isGone(session.session));
   });
 
+  it('is renewed by whatever names it: repetitions, refusals, the beginnings of others', async () => {
+    fresh();
+    const put: [string, unknown] = ['PUT C/items/a', { attributes: { x: 1 } }];
+    const calls: [string, unknown, Headers, number][] = [
+      [...put, { 'idempotency-key': 'k' }, 200],
+      ['PUT C/items/a', { attributez: {} }, {}, 400],
+      ['GET C/items?limit=0', undefined, {}, 400],
+      ['POST P/sessions', {}, {}, 201],
+      ['PUT P/sessions/other', {}, {}, 200],
+      ['PUT C/items/a', { attributes: { x: 2 } }, { 'if-match': '"999"' }, 412],
+    ];
+    await scenario.calls(put, ['PUT P/sessions/other']);
+    await scenario.calls([...put, { 'idempotency-key': 'k' }]);
+    const sessions = await Promise.all(calls.map(() => begin({ ttlMs: 1000 })));
+    for (const end = performance.now() + 2500; performance.now() < end; await sleep(200)) {
+      for (const [i, [line, body, headers, status]] of calls.entries())
+        expect((await scenario.call(line, body, { ...headers, ...named(sessions[i] as never) })).status, line).toBe(
+          status,
+        );
+    }
+    for (const [i, { session }] of sessions.entries()) expect(await isGone(session), calls[i]?.[0]).toBe(false);
+    const stale = { 'idempotency-key': 'k', 'stargus-session': `${sessions[0]?.session};epoch=2` };
+    await scenario.refused(409, 'sessionFenced', ...put, stale);
+  });
+
+  it('forgets what it remembers, when told to', async () => {
+    fresh();
+    const session = await begin({ name: 'n', ttlMs: 1000 });
+    const ref = { session: 'n', epoch: 1, sequence: 1 };
+    await scenario.calls(['POST P/batch', { session: ref, ops: [{ op: 'memento', value: 1 }] }]);
+    await until(() => isGone(session.session));
+    await scenario.play([
+      ['DELETE P/sessions/n', undefined, 200, { existed: false }, named(session)],
+      ['PUT P/sessions/n', undefined, 201, { epoch: 1, lastSequence: 0 }],
+    ]);
+  });
+
+  it('is the same by its name and by its id', async () => {
+    fresh();
+    const session = await begin({ name: 'n' });
+    const op = { op: 'put', collection: 'things', key: 'a', attributes: {} };
+    await scenario.play([
+      ['POST P/batch', { session: { session: 'n', epoch: 1 }, ops: [op] }, 200, {}, named(session)],
+      ['POST P/batch', { session: { session: 'n', epoch: 2 }, ops: [op] }, 409, {}, named(session)],
+      ['POST P/batch', { session: { session: (await begin()).session, epoch: 1 }, ops: [op] }, 400, {}, named(session)],
+    ]);
+  });
+
+  it('is begun and ended with little words', async () => {
+    fresh();
+    const minimal = { prefer: 'return=minimal' };
+    const answer = await scenario.call('POST P/sessions', { name: 'n' }, minimal);
+    expect({ status: answer.status, text: answer.text }).toEqual({ status: 204, text: '' });
+    expect(answer.headers.location).toContain('/sessions/');
+    const attached = await scenario.call('PUT P/sessions/n/attachments/v', { collection: 'things' }, minimal);
+    expect(attached.status).toBe(204);
+    expect(attached.headers.location).toMatch(/attachments\/v$/);
+    await scenario.refused(503, 'unavailable', 'GET P/sessions/n', undefined, { 'stargus-min-revision': '999' });
+  }, 20_000);
+
   it('lives while a stream that names it is open', async () => {
     fresh();
     const session = await begin({ ttlMs: 1000 });

@@ -52,7 +52,7 @@ export function attach(request: Place & { readonly attachment: AttachmentRequest
       const id = await load(explorer, request);
       if (id === undefined) return;
       const range = rangeOf({ prefix: attachmentPrefix(id) });
-      ({ length: count } = (await explorer.range(ATTACHMENTS, range, limits.attachmentsPerSessionMax)).items);
+      count = await explorer.count(ATTACHMENTS, range, limits.attachmentsPerSessionMax);
     },
     decide(draft) {
       const id = sessionOf(draft, request);
@@ -60,7 +60,10 @@ export function attach(request: Place & { readonly attachment: AttachmentRequest
       const created = draft.item(ref) === undefined;
       if (created && count >= limits.attachmentsPerSessionMax)
         throw new Problem('invalid', `A session has at most ${limits.attachmentsPerSessionMax} attachments.`);
-      draft.write(ref, attributesOf(id, view, attachment));
+      const attributes = attributesOf(id, view, attachment);
+      if (Buffer.byteLength(JSON.stringify(attributes)) > limits.attachmentBytesMax)
+        throw new Problem('tooLarge', `An attachment has at most ${limits.attachmentBytesMax} bytes of JSON.`);
+      draft.write(ref, attributes);
       return (settled) => ({ ...settled, created, item: draft.item(ref) as ItemState });
     },
   };

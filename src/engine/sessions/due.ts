@@ -26,10 +26,13 @@ export class Due {
     }
   }
 
-  /** All in one commit; if that can't be made, each in its own, so that one which can't be ended is no reason to keep all others. */
+  /** All in one commit, or as many as they need; if that can't be made, each in its own, so that one which can't be ended is no reason to keep all others. */
   async #end(pool: string, sessions: readonly string[]): Promise<boolean> {
     try {
-      await this.committer.submit(pool, endDue({ subject: system, sessions }));
+      for (let left = sessions; left.length > 0; ) {
+        const submitted = await this.committer.submit(pool, endDue({ subject: system, sessions: left }));
+        left = submitted.replayed ? [] : submitted.answer.left;
+      }
       return true;
     } catch (error) {
       if (error instanceof Problem && error.code === 'unavailable') return false;

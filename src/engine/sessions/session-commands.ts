@@ -57,7 +57,10 @@ export function beginSession(request: SessionRequest): Command<SessionBegun> {
           `There is a session named ${JSON.stringify(name)}. PUT …/sessions/${name} resumes it.`,
         );
       }
-      if (former) belongings.end(draft, former, 'expired', false);
+      if (former) {
+        checkOwner(former, subject);
+        belongings.end(draft, former, 'expired', false);
+      }
       return begin(draft, request);
     },
   };
@@ -137,8 +140,12 @@ export function endSession(request: {
     explore: (explorer) => belongings.find(explorer, [path]),
     decide(draft) {
       const session = draft.session(path);
-      if (!session || isOver(session, draft.now))
-        return (settled) => ({ ...settled, session: session?.id ?? path, existed: false });
+      if (!session) return (settled) => ({ ...settled, session: path, existed: false });
+      if (isOver(session, draft.now)) {
+        checkOwner(session, subject);
+        belongings.end(draft, session, 'expired', false);
+        return (settled) => ({ ...settled, session: session.id, existed: false });
+      }
       checkNamed(draft, path, ref, subject);
       belongings.end(draft, session, undefined, false);
       return (settled) => ({ ...settled, session: session.id, existed: true });
@@ -161,9 +168,12 @@ export function checkNamed(draft: Draft, path: string, ref: SessionRef, subject:
 
 /**
  * Does what is due of the sessions: ends those whose lease is over and the waits and graces of the others, and forgets those
- * that were remembered long enough.
+ * that were remembered long enough. Of sessions that have much it takes as many as one commit may end, and answers the others.
  */
-export function endDue(request: { readonly subject: Subject; readonly sessions: readonly string[] }): Command<Settled> {
+export function endDue(request: {
+  readonly subject: Subject;
+  readonly sessions: readonly string[];
+}): Command<{ readonly left: readonly string[] }> {
   const { subject, sessions } = request;
   const belongings = new Belongings();
   return {
@@ -172,16 +182,15 @@ export function endDue(request: { readonly subject: Subject; readonly sessions: 
     touches: [],
     isUpkeep: true,
     sessions,
-    explore: (explorer) => belongings.find(explorer, sessions),
+    explore: (explorer) => belongings.find(explorer, sessions, limits.dueBytesMax),
     decide(draft) {
-      for (const id of sessions) {
-        const session = draft.session(id);
-        if (!session) continue;
+      for (const id of belongings.found) {
+        const session = draft.session(id) as StoredSession;
         if (session.expiresAt > draft.now) draft.saveSession({ ...session, wakeAt: endDueLocks(draft, session.id) });
         else if (session.ended) draft.forgetSession(session.id);
         else belongings.end(draft, session, 'expired', true);
       }
-      return (settled) => settled;
+      return () => ({ left: belongings.left });
     },
   };
 }
@@ -189,15 +198,35 @@ export function endDue(request: { readonly subject: Subject; readonly sessions: 
 /** What sessions have and lose when they end, found before they are judged. */
 class Belongings {
   readonly #attachments = new Map<string, ItemRef[]>();
+  #left: readonly string[] = [];
 
-  async find(explorer: Explorer, sessions: readonly string[]): Promise<void> {
+  /** The ids of the sessions that there are. */
+  get found(): string[] {
+    return [...this.#attachments.keys()];
+  }
+
+  /** The sessions that were not looked at, for those before them have enough. */
+  get left(): readonly string[] {
+    return this.#left;
+  }
+
+  async find(explorer: Explorer, sessions: readonly string[], bytesMax = Number.POSITIVE_INFINITY): Promise<void> {
     const draft = explorer.draft();
-    for (const idOrName of sessions) {
+    this.#attachments.clear();
+    this.#left = [];
+    let bytes = 0;
+    for (const [index, idOrName] of sessions.entries()) {
+      if (bytes > bytesMax) {
+        this.#left = sessions.slice(index);
+        return;
+      }
       const id = draft.session(idOrName)?.id;
       if (id === undefined) continue;
       await explorer.load([clientRef(id)]);
       const range = rangeOf({ prefix: attachmentPrefix(id) });
       const { items } = await explorer.range(ATTACHMENTS, range, limits.attachmentsPerSessionMax);
+      for (const { json } of items) bytes += json.length;
+      bytes += draft.locks.bytesOf(id);
       this.#attachments.set(
         id,
         items.map(({ key }) => ({ collection: ATTACHMENTS, key })),

@@ -3,6 +3,8 @@ import type { SessionRef } from './session-states.js';
 
 export interface Writer {
   readonly session?: SessionRef | undefined;
+  /** The same session as it is named elsewhere in the request. */
+  readonly alias?: SessionRef | undefined;
   readonly locks?: readonly LockProof[] | undefined;
 }
 

@@ -68,6 +68,8 @@ export interface Explorer {
   matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }>;
   /** Leaves up to `limit` items whose time is over, and that nobody has locked, to the draft and answers their keys. */
   expired(collection: string, limit: number): Promise<string[]>;
+  /** How many items the range holds, counted up to `max`. */
+  count(collection: string, range: KeyRange, max: number): Promise<number>;
   /** Leaves the items to the draft. */
   load(refs: readonly ItemRef[]): Promise<void>;
   /** Up to `limit` rows of usage; `Draft.takeUsage` takes them away. */

@@ -112,10 +112,12 @@ export class Draft {
   }
 
   /** Judges what the client says of its locks and its session, and renews the latter. */
-  admit({ session: ref, locks = [] }: Writer, subject: Subject): void {
+  admit({ session: ref, alias, locks = [] }: Writer, subject: Subject): void {
     for (const proof of locks) this.guard.admit(this.#proven(proof, subject));
     if (!ref) return;
     const session = checkSession(this.session(ref.session), ref, subject, this.now);
+    if (alias && (this.session(alias.session)?.id !== session.id || alias.epoch !== session.epoch))
+      throw new Problem('badRequest', 'Stargus-Session names another session or epoch than the body.');
     this.renew(session);
     this.guard.admit(session.id);
   }

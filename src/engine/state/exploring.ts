@@ -83,6 +83,11 @@ export class Exploring implements Explorer {
     return { keys: page.items.map(({ key }) => key), more: page.more };
   }
 
+  async count(collection: string, range: KeyRange, max: number): Promise<number> {
+    const stored = this.#stored(collection);
+    return stored ? this.tx.countRange(stored.poolId, stored.id, range, max) : 0;
+  }
+
   async load(refs: readonly ItemRef[]): Promise<void> {
     const { tx, replica, state } = this;
     await loadItems([{ touches: refs }], state, replica, tx);

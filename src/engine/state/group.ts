@@ -9,10 +9,10 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { emptyLocks, LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
 import type { PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
-import { SessionStates } from '../sessions/session-states.js';
+import { checkSession, isOver, SessionStates } from '../sessions/session-states.js';
 import { Turns, turn } from '../turn.js';
 import { isSystemName } from './collections.js';
-import { Unprepared } from './commands.js';
+import { type Command, Unprepared } from './commands.js';
 import { newEpoch } from './cursor.js';
 import { bytesOf, GroupState, refId } from './draft.js';
 import { defineIndexes, entriesOf } from './index-writes.js';
@@ -116,6 +116,7 @@ async function judgeEach(
     const { command } = request;
     try {
       if (loaded.refused) throw loaded.refused;
+      heed(command, state);
       const replayed = repetitions.find(request);
       if (replayed) {
         verdicts.push({ submitted: { replayed } });
@@ -133,6 +134,15 @@ async function judgeEach(
     }
   }
   return { verdicts, commits };
+}
+
+/** Also a repetition, and what is refused for its proofs, renews the session that it names, if that is the one that it means. */
+function heed({ writer, subject }: Command<unknown>, { sessions, now }: GroupState): void {
+  if (!writer?.session) return;
+  const named = sessions.find(writer.session.session);
+  if (named && !isOver(named, now) && named.epoch === writer.session.epoch) sessions.renew(named, now);
+  // A proof is judged before the session: what it proves is more than who speaks.
+  if (!writer.locks?.length) checkSession(named, writer.session, subject, now);
 }
 
 /** Whatever isn't the command's own is the group's. `at` is the state in which it was judged. */
@@ -222,6 +232,7 @@ async function loadSessions(
   };
   for (const { command } of group) {
     if (command.writer?.session) names.add(command.writer.session.session);
+    if (command.writer?.alias) names.add(command.writer.alias.session);
     for (const name of command.sessions ?? []) names.add(name);
     for (const { lock } of command.writer?.locks ?? []) ofLock(lock);
     for (const lock of command.locks ?? []) ofLock(lock);

@@ -133,17 +133,21 @@ export class AttachStream extends Stream {
   async #tellMissed(): Promise<void> {
     const missed = this.replica.revision - this.told;
     if (missed === 0 || this.over) return;
-    if (missed > COALESCE_COMMITS_MAX) return this.restart('slow');
-    const joined = new Coalesced();
+    // Once that is too much only the notices are gathered: no snapshot tells them.
+    let joined = missed > COALESCE_COMMITS_MAX ? undefined : new Coalesced();
     const notices: Notice[] = [];
     let taken = 0;
     for await (const commit of this.log.between(this.replica, this.told, this.replica.revision)) {
       notices.push(...this.takeIn(commit));
       if (this.over) return;
-      joined.add({ ...commit, changes: this.#changesOf(commit) }, (change) => this.#concerns(change));
-      if (joined.bytes > limits.watchBufferBytesMax) return this.restart('slow');
+      joined?.add({ ...commit, changes: this.#changesOf(commit) }, (change) => this.#concerns(change));
+      if (joined && joined.bytes > limits.watchBufferBytesMax) joined = undefined;
       // From the ring they come without a pause, and others want their turn.
       if (++taken % COALESCE_TURN === 0) await turn();
+    }
+    if (!joined) {
+      for (const { event, data } of notices) this.sink.write(frame(event, data));
+      return this.restart('slow');
     }
     const { commit } = joined;
     if (!commit) return;
