@@ -131,6 +131,8 @@ export const limits = {
   /** Locks that wait: in a pool, and in the way of one request. */
   lockWaitersMax: 10_000,
   lockQueueMax: 1000,
+  /** Pairs of a lock that waits and one that it waits for: when one of them goes, all that it concerns is worked out anew. */
+  lockWaitEdgesMax: 100_000,
   /** Locks in the way of one request that are looked at. */
   lockBlockersMax: 20_000,
   lockWaitMsMax: 600_000,

@@ -335,8 +335,14 @@ export interface Store {
    * for each how it stands afterwards, undefined where there is no such session.
    */
   renewLeases(leases: readonly LeaseRef[]): Promise<{ sessions: (StoredSession | undefined)[]; now: number }>;
-  /** Up to `limit` sessions of which a lease, a wait or a grace is over, or the memory; by pool. */
-  dueSessions(limit: number): Promise<{ pool: string; poolId: number; sessions: string[] }[]>;
+  /**
+   * Sessions of which a lease, a wait or a grace is over, or the memory, by pool, those of some pools left out: up to `limit` for
+   * their leases or memories, and as many for the others.
+   */
+  dueSessions(
+    limit: number,
+    exceptPools: readonly number[],
+  ): Promise<{ pool: string; poolId: number; sessions: string[] }[]>;
 
   /**
    * Adds to what was used on the present day, by the database's clock, in one short transaction. Of pools that are gone nothing is

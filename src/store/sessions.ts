@@ -93,12 +93,14 @@ export async function clockOf(session: Session): Promise<number> {
 export async function readDueSessions(
   session: Session,
   limit: number,
+  exceptPools: readonly number[],
 ): Promise<{ pool: string; poolId: number; sessions: string[] }[]> {
+  const others = exceptPools.length > 0 ? ` AND s.pool_id NOT IN (${exceptPools.map(() => '?').join(', ')})` : '';
   const now = await clockOf(session);
   const due = new Map<number, { pool: string; poolId: number; sessions: string[] }>();
   for (const column of ['expires_at', 'wake_at']) {
-    const sql = `SELECT p.name, s.pool_id, s.id FROM session s ${session.orderedJoin} pool p ON p.id = s.pool_id WHERE s.${column} <= ? AND p.name IS NOT NULL ORDER BY s.${column} LIMIT ?`;
-    for (const row of await session.all(sql, [now, limit])) {
+    const sql = `SELECT p.name, s.pool_id, s.id FROM session s ${session.orderedJoin} pool p ON p.id = s.pool_id WHERE s.${column} <= ? AND p.name IS NOT NULL${others} ORDER BY s.${column} LIMIT ?`;
+    for (const row of await session.all(sql, [now, ...exceptPools, limit])) {
       const poolId = row.pool_id as number;
       const ofPool = due.get(poolId) ?? { pool: row.name as string, poolId, sessions: [] };
       if (!ofPool.sessions.includes(row.id as string)) ofPool.sessions.push(row.id as string);

@@ -245,8 +245,11 @@ export class SqlStore implements Store {
     return this.database.write((session) => renewLeases(session, leases));
   }
 
-  dueSessions(limit: number): Promise<{ pool: string; poolId: number; sessions: string[] }[]> {
-    return this.database.read((session) => readDueSessions(session, limit));
+  dueSessions(
+    limit: number,
+    exceptPools: readonly number[],
+  ): Promise<{ pool: string; poolId: number; sessions: string[] }[]> {
+    return this.database.read((session) => readDueSessions(session, limit, exceptPools));
   }
 
   addUsage(counts: readonly UsageCount[]): Promise<void> {

@@ -91,6 +91,7 @@ function take(draft: Draft, lock: LockRecord, waitMs: number): (settled: Settled
   const waiting = { ...lock, waitUntil: draft.now + waitMs };
   putLock(draft, waiting);
   checkNoCycle(draft.locks.cycleOf(lock.session));
+  if (draft.locks.edges > limits.lockWaitEdgesMax) throw tooEntangled();
   checkBytes(draft, lock.session);
   draft.wake(lock.session, waiting.waitUntil);
   return answerOf(draft, waiting);
@@ -301,6 +302,13 @@ function checkQueue(draft: Draft, blockers: readonly LockRecord[]): void {
     throw tooMany(`At most ${limits.lockWaitersMax} locks of a pool wait at once.`);
   if (blockers.filter(({ wanted }) => wanted).length >= limits.lockQueueMax)
     throw tooMany(`At most ${limits.lockQueueMax} locks wait in one queue.`);
+  // When those between go, each that waits may come to wait for each that is held.
+  const held = blockers.filter((blocker) => blocker.held).length;
+  if (held * (draft.locks.waiting + 1) > limits.lockWaitEdgesMax) throw tooEntangled();
+}
+
+function tooEntangled(): Problem {
+  return tooMany('Too many locks wait for too many; ask again when some are gone, or for less.');
 }
 
 function tooMany(detail: string): Problem {

@@ -290,6 +290,7 @@ function expectAlike(table: LockTable, locks: ReadonlyMap<string, Lock>): void {
   expect(table.size).toBe(locks.size);
   expect(table.waiting).toBe(naive.queue.length);
   expect(table.bytes).toBe(naive.bytes());
+  expect(table.edges).toBe([...naive.waitsFor().values()].reduce((sum, { length }) => sum + length, 0));
   for (const session of new Set(naive.locks.map((lock) => lock.session))) {
     expect(table.countOf(session)).toBe(naive.locks.filter((lock) => lock.session === session).length);
     expect(table.bytesOf(session)).toBe(naive.bytes(session));

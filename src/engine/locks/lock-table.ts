@@ -51,6 +51,11 @@ export class LockTable<L extends Lock = Lock> {
     return this.#allBytes;
   }
 
+  /** How many pairs of a waiting lock and one that it waits for there are. */
+  get edges(): number {
+    return this.#graph.edges;
+  }
+
   /** How many locks wait, conversions among them. */
   get waiting(): number {
     return this.#waits;

@@ -1,6 +1,7 @@
 /**
  * Regions by what they overlap, so that a look costs what it finds and not what there is: regions of the whole pool, then by
- * collection those of all of it, those of one item by its key, and ranges in a tree. Attributes are compared one by one.
+ * collection those of all of it, those of one item by its key, and ranges in a tree. Those that lie on all items but on some attributes only
+ * are found by these; elsewhere attributes are compared one by one.
  */
 import { IntervalIndex } from '../state/interval-index.js';
 import { Multimap } from '../state/multimap.js';
@@ -12,7 +13,7 @@ interface Placed {
 }
 
 export class RegionIndex<P extends Placed> {
-  readonly #pool = new Set<P>();
+  readonly #pool = new WholeRegions<P>();
   readonly #collections = new Map<string, CollectionIndex<P>>();
 
   add(placed: P): void {
@@ -48,7 +49,7 @@ export class RegionIndex<P extends Placed> {
   /** Tests what overlaps the region until one passes; what lies there with two regions is tested twice. */
   someOverlapping(region: Region, test: (placed: P) => boolean): boolean {
     const meets = (placed: P) => shareAttributes(placed.region, region) && test(placed);
-    if (some(this.#pool, meets)) return true;
+    if (this.#pool.some(region, meets)) return true;
     if (region.collection !== undefined) {
       return this.#collections.get(region.collection)?.someOverlapping(region, meets) ?? false;
     }
@@ -56,8 +57,37 @@ export class RegionIndex<P extends Placed> {
   }
 }
 
+/** Regions that don't differ in the items on which they lie. */
+class WholeRegions<P extends Placed> {
+  readonly #unnamed = new Set<P>();
+  readonly #byName = new Multimap<string, P>();
+
+  /** Above 0 where there is any. */
+  get size(): number {
+    return this.#unnamed.size + this.#byName.size;
+  }
+
+  add(placed: P): void {
+    const { attributes } = placed.region;
+    if (!attributes) this.#unnamed.add(placed);
+    else for (const name of attributes) this.#byName.add(name, placed);
+  }
+
+  delete(placed: P): void {
+    const { attributes } = placed.region;
+    if (!attributes) this.#unnamed.delete(placed);
+    else for (const name of attributes) this.#byName.delete(name, placed);
+  }
+
+  some({ attributes }: Region, test: (placed: P) => boolean): boolean {
+    if (some(this.#unnamed, test)) return true;
+    for (const name of attributes ?? this.#byName.keys()) if (some(this.#byName.get(name) ?? [], test)) return true;
+    return false;
+  }
+}
+
 class CollectionIndex<P extends Placed> {
-  readonly #whole = new Set<P>();
+  readonly #whole = new WholeRegions<P>();
   readonly #items = new Multimap<string, P>();
   /** The keys of `#items`, in their order. */
   readonly #itemKeys = new IntervalIndex<string>();
@@ -91,7 +121,7 @@ class CollectionIndex<P extends Placed> {
   }
 
   someOverlapping(region: Region, test: (placed: P) => boolean): boolean {
-    if (some(this.#whole, test) || this.#ranges.someOverlapping(region.range, test)) return true;
+    if (this.#whole.some(region, test) || this.#ranges.someOverlapping(region.range, test)) return true;
     const key = itemKeyOf(region);
     if (key !== undefined) return some(this.#items.get(key) ?? [], test);
     return this.#itemKeys.someOverlapping(region.range, (each) => some(this.#items.get(each) ?? [], test));

@@ -51,7 +51,9 @@ export function overlap(a: Region, b: Region): boolean {
 /** Whether regions that lie on the same items lie on the same of their attributes too. */
 export function shareAttributes({ attributes: a }: Region, { attributes: b }: Region): boolean {
   if (!a || !b) return true;
-  for (const name of a) if (b.has(name)) return true;
+  // A write names few, and a lock may name many.
+  const [few, many] = a.size <= b.size ? [a, b] : [b, a];
+  for (const name of few) if (many.has(name)) return true;
   return false;
 }
 
@@ -81,6 +83,9 @@ export function checkScopes(scopes: readonly Scope[], pointer: string): void {
   if (Buffer.byteLength(JSON.stringify(scopes)) > limits.lockScopesBytesMax)
     throw fault(pointer, `must be at most ${limits.lockScopesBytesMax} bytes of JSON.`, 'tooLarge');
   for (const [i, scope] of scopes.entries()) checkScope(scope, `${pointer}/${i}`);
+  const names = scopes.reduce((sum, { attributes }) => sum + (attributes?.length ?? 0), 0);
+  if (names > limits.attributesMax)
+    throw fault(pointer, `must name at most ${limits.attributesMax} attributes in all, not ${names}.`);
 }
 
 function checkScope(scope: Scope, pointer: string): void {

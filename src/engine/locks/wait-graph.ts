@@ -16,11 +16,16 @@ export class WaitGraph<L extends Lock> {
   readonly #claims: Claims<L>;
   readonly #targets = new Multimap<LockNode<L>, LockNode<L>>();
   readonly #waiters = new Multimap<LockNode<L>, LockNode<L>>();
+  #edges = 0;
   /** The ends of the edges that came or went since the last look, by where these begin. What came and went is as before. */
   #changes = new Map<LockNode<L>, Set<LockNode<L>>>();
 
   constructor(claims: Claims<L>) {
     this.#claims = claims;
+  }
+
+  get edges(): number {
+    return this.#edges;
   }
 
   /** What the lock waits for. */
@@ -158,12 +163,14 @@ export class WaitGraph<L extends Lock> {
   }
 
   #link(waiter: LockNode<L>, target: LockNode<L>): void {
+    if (!this.targetsOf(waiter).has(target)) this.#edges++;
     this.#targets.add(waiter, target);
     this.#waiters.add(target, waiter);
     this.#note(waiter, target);
   }
 
   #unlink(waiter: LockNode<L>, target: LockNode<L>): void {
+    if (this.targetsOf(waiter).has(target)) this.#edges--;
     this.#targets.delete(waiter, target);
     this.#waiters.delete(target, waiter);
     this.#note(waiter, target);

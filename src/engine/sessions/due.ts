@@ -6,6 +6,9 @@ import type { Committer } from '../state/committer.js';
 import { system } from '../subject.js';
 import { endDue } from './session-commands.js';
 
+/** Pools that fail in one sweep, before it is left to the next. */
+const FAILED_MAX = 100;
+
 export class Due {
   constructor(
     private readonly store: Store,
@@ -15,14 +18,17 @@ export class Due {
 
   /** Does everything that is due. `pause` is awaited between commits, and ends the sweep when it answers false. */
   async sweep(pause: () => Promise<boolean>): Promise<void> {
+    // A pool that can't be swept now is no reason to let all others wait.
+    const failed: number[] = [];
     for (let more = true; more; ) {
-      const due = await this.store.dueSessions(limits.dueSessionsMax);
-      more = false;
-      for (const { pool, sessions } of due) {
-        more ||= sessions.length >= limits.dueSessionsMax;
-        if (!(await this.#end(pool, sessions))) more = false;
+      const due = await this.store.dueSessions(limits.dueSessionsMax, failed);
+      let count = 0;
+      for (const { pool, poolId, sessions } of due) {
+        count += sessions.length;
+        if (!(await this.#end(pool, sessions))) failed.push(poolId);
         if (!(await pause())) return;
       }
+      more = count >= limits.dueSessionsMax && failed.length < FAILED_MAX;
     }
   }
 

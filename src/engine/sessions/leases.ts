@@ -3,7 +3,14 @@
  * commit: it touches the session's row only. Renewals that come together share one transaction.
  */
 import { Problem } from '../errors.js';
-import { type Clock, type LeaseRef, RetryTransaction, type Store, type StoredSession } from '../ports.js';
+import {
+  type Clock,
+  type LeaseRef,
+  OutcomeUnknown,
+  RetryTransaction,
+  type Store,
+  type StoredSession,
+} from '../ports.js';
 import type { Reader } from '../state/reader.js';
 import type { Subject } from '../subject.js';
 import { clientRef } from './session-items.js';
@@ -36,6 +43,7 @@ interface Held {
   streams: number;
   /** By this process's clock. */
   renewedAt: number;
+  isRenewing: boolean;
 }
 
 /** How often the leases that streams hold are looked at: the shortest lasts a second. */
@@ -47,8 +55,8 @@ const SEEN_MAX = 20_000;
 const ATTEMPTS_MAX = 5;
 
 export class Leases {
-  #batch: Waiting[] = [];
-  #running = false;
+  /** Renewals that wait, by pool: one that is held up keeps no others from theirs. */
+  readonly #batches = new Map<number, Waiting[]>();
   readonly #seen = new Map<string, Seen>();
   readonly #held = new Map<string, Held>();
   #timer: NodeJS.Timeout | undefined;
@@ -108,7 +116,7 @@ export class Leases {
   /** A stream of the session is open until what this answers is called. */
   hold(poolId: number, { id, epoch, ttlMs }: Pick<StoredSession, 'id' | 'epoch' | 'ttlMs'>): () => void {
     const name = `${poolId}/${id}/${epoch}`;
-    const held = this.#held.get(name) ?? { lease: { poolId, session: id, epoch }, ttlMs, streams: 0, renewedAt: 0 };
+    const held = this.#held.get(name) ?? { lease: { poolId, session: id, epoch }, ttlMs, streams: 0, ...NEVER };
     held.streams++;
     this.#held.set(name, held);
     let released = false;
@@ -136,16 +144,20 @@ export class Leases {
 
   #enqueue(lease: LeaseRef): Promise<Renewed> {
     return new Promise((resolve, reject) => {
-      this.#batch.push({ lease, resolve, reject });
-      if (this.#running) return;
-      this.#running = true;
-      setImmediate(() => void this.#drain());
+      const waiting = { lease, resolve, reject };
+      const batch = this.#batches.get(lease.poolId);
+      if (batch) batch.push(waiting);
+      else {
+        this.#batches.set(lease.poolId, [waiting]);
+        setImmediate(() => void this.#drain(lease.poolId));
+      }
     });
   }
 
-  async #drain(): Promise<void> {
-    while (this.#batch.length > 0) {
-      const batch = this.#batch.splice(0, BATCH_MAX);
+  async #drain(poolId: number): Promise<void> {
+    const waiting = this.#batches.get(poolId) as Waiting[];
+    while (waiting.length > 0) {
+      const batch = waiting.splice(0, BATCH_MAX);
       try {
         const { sessions, now } = await this.#write(batch.map(({ lease }) => lease));
         for (const [i, { resolve }] of batch.entries()) resolve({ session: sessions[i], now });
@@ -153,7 +165,7 @@ export class Leases {
         for (const { reject } of batch) reject(error);
       }
     }
-    this.#running = false;
+    this.#batches.delete(poolId);
   }
 
   async #write(leases: readonly LeaseRef[]) {
@@ -161,7 +173,11 @@ export class Leases {
       try {
         return await this.store.renewLeases(leases);
       } catch (error) {
-        if (!(error instanceof RetryTransaction) || attempt >= ATTEMPTS_MAX) throw error;
+        // To renew twice does no harm, so that it doesn't matter whether one went through.
+        const isPassing = error instanceof RetryTransaction || error instanceof OutcomeUnknown;
+        if (!isPassing) throw error;
+        if (attempt >= ATTEMPTS_MAX)
+          throw new Problem('unavailable', 'The lease could not be renewed now.', { headers: { 'retry-after': '1' } });
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * attempt));
       }
     }
@@ -171,15 +187,24 @@ export class Leases {
     if (this.#closing) return;
     const now = this.clock.now();
     for (const held of this.#held.values()) {
-      if (now - held.renewedAt < held.ttlMs * HELD_SHARE) continue;
-      held.renewedAt = now;
+      if (held.isRenewing || now - held.renewedAt < held.ttlMs * HELD_SHARE) continue;
+      held.isRenewing = true;
       // One that is over is met by the stream itself, in the log; a database that is away, by all who ask it.
-      this.#enqueue(held.lease).catch(() => {
-        held.renewedAt = 0;
-      });
+      this.#enqueue(held.lease)
+        .then(
+          () => {
+            held.renewedAt = now;
+          },
+          () => undefined,
+        )
+        .finally(() => {
+          held.isRenewing = false;
+        });
     }
   }
 }
+
+const NEVER = { renewedAt: 0, isRenewing: false };
 
 /** Renewals that one transaction takes. */
 const BATCH_MAX = 500;

@@ -91,7 +91,10 @@ export async function judgeGroup(
     await repetitions.write(written.poolId, tx);
     return { verdicts, commits, replica, locks, ...written };
   } catch (error) {
-    locks.rollback(0);
+    // Where a reader has brought the replica forward meanwhile, the database ended this transaction and others committed: what
+    // the table has learned of them can't be told from what is to be undone, and it is read anew.
+    if (replica && replica.revision !== head?.revision) replica.locks = undefined;
+    else locks.rollback(0);
     locks.settle();
     throw error;
   }

@@ -7,6 +7,10 @@ export class Multimap<K, T> {
     return this.#sets.size;
   }
 
+  keys(): Iterable<K> {
+    return this.#sets.keys();
+  }
+
   get(key: K): ReadonlySet<T> | undefined {
     return this.#sets.get(key);
   }
