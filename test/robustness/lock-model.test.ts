@@ -56,6 +56,7 @@ describe.each(variants)('random locks on $name, nodes: $nodes', ({ name, nodes }
           replay(model, taken);
           for (const { answer } of taken) meet(met, answer);
           await expectLocks(any(), pool, model);
+          for (const session of model.sessions.keys()) expect(model.isInCycle(session)).toBe(false);
         }
         for (const client of clients) await expectLocks(client, pool, model);
         await expectQueue(any(), pool, model);

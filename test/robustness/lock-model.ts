@@ -1,8 +1,9 @@
 /**
- * What sessions and locks mean, as simply as can be: a scope is the set of the points that lie in it, a point being an attribute
- * of an item of a small pool, and who waits for whom is worked out anew from the list of locks whenever it is asked.
+ * What sessions and locks mean, as simply as can be: who waits for whom, and who may be granted, is worked out anew from the list
+ * of locks whenever it is asked.
  */
-import type { LockCommand, Mode, Place, Scope, SessionRef } from './lock-commands.js';
+import type { LockCommand, Place, SessionRef } from './lock-commands.js';
+import { type Claim, clash, covers, isWithin } from './lock-points.js';
 
 export interface Outcome {
   readonly status: number;
@@ -19,11 +20,6 @@ export interface Made {
   readonly session?: string;
 }
 
-export interface Claim {
-  readonly mode: Mode;
-  readonly scopes: readonly Scope[];
-}
-
 export interface ModelLock {
   readonly id: string;
   readonly session: string;
@@ -32,15 +28,6 @@ export interface ModelLock {
 }
 
 type Waiter = ModelLock & { readonly wanted: NonNullable<ModelLock['wanted']> };
-
-export const KEYS = ['a', 'ab', 'b', 'c'];
-export const NAMES = ['x', 'y', 'z'];
-const POINTS: readonly (Place & { collection: string })[] = ['things', 'others'].flatMap((collection) =>
-  KEYS.flatMap((key) => NAMES.map((name) => ({ collection, key, name }))),
-);
-
-const TOGETHER = ['shared shared', 'shared update', 'update shared'];
-const MODES: readonly Mode[] = ['shared', 'update', 'exclusive'];
 
 export class LockModel {
   revision = 0;
@@ -52,7 +39,7 @@ export class LockModel {
   copy(): LockModel {
     const copy = new LockModel();
     copy.revision = this.revision;
-    copy.#restore(this.#saved());
+    copy.locks = new Map(this.locks);
     copy.sessions = new Map(this.sessions);
     copy.items = structuredClone(this.items);
     return copy;
@@ -93,6 +80,15 @@ export class LockModel {
 
   position(waiter: Waiter): number {
     return this.blockers(waiter).filter(({ wanted }) => wanted).length + 1;
+  }
+
+  /** Whether the session waits, by way of others that wait, for itself. */
+  isInCycle(session: string): boolean {
+    const waitsOf = (waiting: string) =>
+      this.waiters.filter((waiter) => waiter.session === waiting).flatMap((waiter) => this.blockers(waiter));
+    const reached = new Set(waitsOf(session).map((blocker) => blocker.session));
+    for (const other of reached) for (const blocker of waitsOf(other)) reached.add(blocker.session);
+    return reached.has(session);
   }
 
   #begin(name: string, made: Made): Outcome {
@@ -193,34 +189,22 @@ export class LockModel {
   /** Grants what the lock wants, or lets it wait, or refuses and leaves everything as it was. */
   #take(lock: Waiter, wait: boolean, status: number): Outcome {
     const blockers = this.blockers(lock);
-    const told = () => this.#told(lock.id);
-    if (blockers.length === 0) {
-      this.locks.set(lock.id, grantedAt(lock, this.revision + 1));
-      return this.#commit(status, told);
-    }
-    if (!wait) return this.#conflict(blockers);
-    const before = this.#saved();
-    this.locks.set(lock.id, lock);
-    const outcome = this.#commit(() => this.#statusOf(lock.id, status), told);
-    const now = this.locks.get(lock.id) as ModelLock;
-    if (!now.wanted || !this.#closesCycle(now as Waiter)) return outcome;
-    this.#restore(before);
+    if (!wait && blockers.length > 0) return this.#conflict(blockers);
+    const before = new Map(this.locks);
+    this.locks.set(lock.id, blockers.length > 0 ? lock : grantedAt(lock, this.revision + 1));
+    const outcome = this.#commit(
+      () => this.#statusOf(lock.id, status),
+      () => this.#told(lock.id),
+    );
+    // Granted at once, more for who holds already is still ahead of those that wait.
+    if (!this.isInCycle(lock.session)) return outcome;
+    this.locks = before;
     this.revision--;
     return refused(409, 'deadlock');
   }
 
   #conflict(blockers: readonly ModelLock[]): Outcome {
     return refused(409, 'lockConflict', { holders: blockers.map(({ id }) => ({ lock: id })) });
-  }
-
-  /** Whether the session waits, by way of others that wait, for itself. */
-  #closesCycle(waiter: Waiter): boolean {
-    const reached = new Set(this.blockers(waiter).map(({ session }) => session));
-    for (const session of reached) {
-      for (const other of this.waiters)
-        if (other.session === session) for (const blocker of this.blockers(other)) reached.add(blocker.session);
-    }
-    return reached.has(waiter.session);
   }
 
   /** The next revision, in which all that wait for nothing any more are granted. */
@@ -251,14 +235,6 @@ export class LockModel {
   #isLiving({ session, epoch }: SessionRef): boolean {
     return this.sessions.get(session)?.epoch === epoch;
   }
-
-  #saved(): ReadonlyMap<string, ModelLock> {
-    return new Map(this.locks);
-  }
-
-  #restore(locks: ReadonlyMap<string, ModelLock>): void {
-    this.locks = new Map(locks);
-  }
 }
 
 /** A lock as the server tells of it. */
@@ -284,36 +260,4 @@ function isAhead(a: ModelLock, b: ModelLock): boolean {
   const [first, second] = [a, b] as [Waiter, Waiter];
   if (!first.held !== !second.held) return first.held !== undefined;
   return first.wanted.queued < second.wanted.queued;
-}
-
-function clash(a: Claim | undefined, b: Claim): boolean {
-  if (!a || TOGETHER.includes(`${a.mode} ${b.mode}`)) return false;
-  return POINTS.some((point) => liesInAny(point, a.scopes) && liesInAny(point, b.scopes));
-}
-
-/** Whether it is no more than what the other has. */
-function isWithin(claim: Claim, outer: Claim): boolean {
-  if (MODES.indexOf(claim.mode) > MODES.indexOf(outer.mode)) return false;
-  return claim.scopes.every((scope) =>
-    outer.scopes.some((other) => POINTS.every((point) => !liesIn(point, scope) || liesIn(point, other))),
-  );
-}
-
-function covers(claim: Claim | undefined, place: Place): boolean {
-  return liesInAny({ collection: 'things', ...place }, claim?.scopes ?? []);
-}
-
-function liesInAny(point: (typeof POINTS)[number], scopes: readonly Scope[]): boolean {
-  return scopes.some((scope) => liesIn(point, scope));
-}
-
-function liesIn(point: (typeof POINTS)[number], { collection, key, prefix, start, end, attributes }: Scope): boolean {
-  return (
-    (collection === undefined || point.collection === collection) &&
-    (key === undefined || point.key === key) &&
-    (prefix === undefined || point.key.startsWith(prefix)) &&
-    (start === undefined || point.key >= start) &&
-    (end === undefined || point.key < end) &&
-    (attributes === undefined || attributes.includes(point.name))
-  );
 }
