@@ -490,6 +490,31 @@ describe.each(databases)('locks on $name', ({ name }) => {
     ]);
   });
 
+  it('lets a thousand wait in one queue and no more', async () => {
+    const holder = await begin();
+    const held = await acquire(holder, A);
+    const sessions: Held[] = [];
+    for (let i = 0; i < 10; i++) sessions.push(...(await Promise.all(Array.from({ length: 101 }, () => begin()))));
+    const statuses: number[] = [];
+    for (let i = 0; i < 10; i++) {
+      const portion = sessions.slice(i * 101, (i + 1) * 101);
+      statuses.push(
+        ...(await Promise.all(portion.map(async (by) => (await ask(by, { ...A, waitMs: 60_000 })).status))),
+      );
+    }
+    const count = (status: number) => statuses.filter((each) => each === status).length;
+    expect({ waiting: count(202), refused: count(429) }).toEqual({ waiting: 1000, refused: 10 });
+    const { body } = await scenario.call('POST P/collections/_locks/query', {
+      where: { waitsFor: { has: held.lock } },
+    });
+    expect(body.items).toHaveLength(1);
+    await scenario.calls([`DELETE P/locks/${held.lock}`, undefined, as(holder)]);
+    const granted = { where: { state: 'granted' }, fields: ['session'] };
+    expect((await scenario.call('POST P/collections/_locks/query', granted)).body.items).toMatchObject([
+      { key: body.items[0].key },
+    ]);
+  }, 60_000);
+
   it('tells the place in the queue after a restart', async () => {
     const own = await startServer({ database: name });
     scenario = new Scenario(own);

@@ -4,7 +4,7 @@
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { endDueLocks, endLocks, refence } from '../locks/lock-commands.js';
+import { endDueLocks, endLocks, refence } from '../locks/lock-ends.js';
 import type { StoredSession } from '../ports.js';
 import type { Command, Explorer, Settled } from '../state/commands.js';
 import type { Draft } from '../state/draft.js';
