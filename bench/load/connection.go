@@ -1,4 +1,4 @@
-// One HTTP/1.1 keep-alive connection: sends a ready-made request, reads the answer, keeps nothing of its body.
+// One HTTP/1.1 keep-alive connection: sends a ready-made request, reads the answer, keeps nothing of its body unless it is asked to.
 package main
 
 import (
@@ -16,7 +16,8 @@ type connection struct {
 	address string
 	socket  net.Conn
 	reader  *bufio.Reader
-	until   time.Time // no read or write blocks past it
+	until   time.Time     // no read or write blocks past it
+	body    *bytes.Buffer // where the body of the next answer goes; nil: nowhere
 }
 
 func (c *connection) exchange(request []byte) (status int, err error) {
@@ -57,9 +58,11 @@ func (c *connection) readAnswer() (int, error) {
 		return 0, err
 	}
 	if head.chunked {
-		if _, err = io.Copy(io.Discard, httputil.NewChunkedReader(c.reader)); err == nil {
+		if _, err = io.Copy(c.sink(), httputil.NewChunkedReader(c.reader)); err == nil {
 			_, err = c.reader.Discard(2)
 		}
+	} else if c.body != nil {
+		_, err = io.CopyN(c.body, c.reader, int64(head.length))
 	} else {
 		_, err = c.reader.Discard(head.length)
 	}
@@ -67,6 +70,24 @@ func (c *connection) readAnswer() (int, error) {
 		c.close()
 	}
 	return head.status, err
+}
+
+func (c *connection) sink() io.Writer {
+	if c.body == nil {
+		return io.Discard
+	}
+	return c.body
+}
+
+// ask exchanges and gives the body of the answer, which must be of success.
+func (c *connection) ask(request []byte) (body string, err error) {
+	c.body = &bytes.Buffer{}
+	defer func() { c.body = nil }()
+	status, err := c.exchange(request)
+	if err == nil && status >= 300 {
+		err = fmt.Errorf("status %d: %.300s", status, c.body)
+	}
+	return c.body.String(), err
 }
 
 type answerHead struct {

@@ -43,12 +43,17 @@ func keyName(buf []byte, n int) []byte {
 	return fmt.Appendf(buf[:0], "k%014d", n)
 }
 
-func appendRequest(buf []byte, method, path, host string, body []byte) []byte {
+// appendRequest writes a request with the headers given, each a whole line without its end.
+func appendRequest(buf []byte, method, path, host string, body []byte, headers ...string) []byte {
 	buf = append(buf, method...)
 	buf = append(buf, ' ')
 	buf = append(buf, path...)
 	buf = append(buf, " HTTP/1.1\r\nHost: "...)
 	buf = append(buf, host...)
+	for _, header := range headers {
+		buf = append(buf, "\r\n"...)
+		buf = append(buf, header...)
+	}
 	if body != nil {
 		buf = append(buf, "\r\nContent-Type: application/json\r\nContent-Length: "...)
 		buf = strconv.AppendInt(buf, int64(len(body)), 10)

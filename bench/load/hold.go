@@ -23,14 +23,19 @@ func hold(o options) (holdResult, error) {
 	}
 	defer streams.close()
 	printJSON(held{o.watchers})
+	awaitEnd(os.Stdin, o.measure)
+	return holdResult{Deliveries: streams.deliveries.Load(), Closed: streams.closed.Load()}, nil
+}
+
+// awaitEnd returns when the input ends, or after the time given.
+func awaitEnd(input io.Reader, longest time.Duration) {
 	ended := make(chan struct{})
 	go func() {
-		io.Copy(io.Discard, os.Stdin)
+		io.Copy(io.Discard, input)
 		close(ended)
 	}()
 	select {
 	case <-ended:
-	case <-time.After(o.measure):
+	case <-time.After(longest):
 	}
-	return holdResult{Deliveries: streams.deliveries.Load(), Closed: streams.closed.Load()}, nil
 }

@@ -16,6 +16,8 @@ import (
 type options struct {
 	mode        string
 	address     string
+	pool        string
+	collection  string
 	dialect     dialect
 	operation   string
 	custom      custom
@@ -25,6 +27,8 @@ type options struct {
 	keys        int
 	valueBytes  int
 	rate        int
+	locks       int
+	by          string
 	warm        time.Duration
 	measure     time.Duration
 	pids        []int
@@ -46,6 +50,12 @@ func main() {
 		result, err = fanout(o)
 	case "hold":
 		result, err = hold(o)
+	case "locks":
+		result, err = takeLocks(o)
+	case "news":
+		result, err = news(o)
+	case "sessions":
+		result, err = holdSessions(o)
 	default:
 		err = fmt.Errorf("unknown -mode %q", o.mode)
 	}
@@ -57,23 +67,25 @@ func main() {
 
 func parse() (options, error) {
 	o := options{}
-	var kind, pool, collection, pids, path, body string
+	var kind, pids, path, body string
 	var seconds, warm float64
-	flag.StringVar(&o.mode, "mode", "requests", "seed | requests | fanout | hold")
+	flag.StringVar(&o.mode, "mode", "requests", "seed | requests | fanout | hold | locks | news | sessions")
 	flag.StringVar(&kind, "dialect", "stargus", "stargus | etcd | pocketbase")
 	flag.StringVar(&o.address, "address", "127.0.0.1:8080", "host:port of the server")
-	flag.StringVar(&pool, "pool", "bench", "pool written and read")
-	flag.StringVar(&collection, "collection", "items", "collection written and read")
-	flag.StringVar(&o.operation, "operation", "put", "put | get | custom, of mode requests")
+	flag.StringVar(&o.pool, "pool", "bench", "pool written and read")
+	flag.StringVar(&o.collection, "collection", "items", "collection written and read")
+	flag.StringVar(&o.operation, "operation", "put", "put | get | custom | lock | renew, of mode requests; lock takes a lock and gives it back")
 	flag.StringVar(&o.custom.method, "method", "GET", "method of custom requests")
 	flag.StringVar(&path, "path", "/", "path of custom requests; {n} in it is the number of a random key, {r} any number below a million")
 	flag.StringVar(&body, "body", "", "JSON body of custom requests, with {n} and {r} as in the path")
 	flag.IntVar(&o.connections, "connections", 64, "connections that send requests")
-	flag.IntVar(&o.watchers, "watchers", 1000, "watchers, of modes fanout and hold")
+	flag.IntVar(&o.watchers, "watchers", 1000, "watchers, of modes fanout and hold; sessions, of mode sessions; locks that wait, of mode news")
 	flag.StringVar(&o.watchOthers, "watch-others", "", "mode hold: each watcher watches one of the keys, or of the values, that nobody writes: keys | values")
 	flag.IntVar(&o.keys, "keys", 10000, "keys that requests choose from at random")
 	flag.IntVar(&o.valueBytes, "value", 200, "bytes of a value")
 	flag.IntVar(&o.rate, "rate", 0, "mode fanout: writes per second; 0 is as fast as answers come")
+	flag.IntVar(&o.locks, "locks", 10000, "mode locks: how many are taken")
+	flag.StringVar(&o.by, "by", "poll", "mode news: who is told: poll | stream | attach")
 	flag.Float64Var(&warm, "warm", 1, "seconds before the measurement begins")
 	flag.Float64Var(&seconds, "seconds", 8, "seconds measured (mode hold: the longest time to hold)")
 	flag.StringVar(&pids, "pids", "", "processes of the server, comma-separated: their CPU and memory are reported")
@@ -93,7 +105,7 @@ func parse() (options, error) {
 		return o, fmt.Errorf("-value must be at least %d, the bytes of the time stamp", stampBytes)
 	}
 	var err error
-	o.dialect, err = dialectFor(kind, o.address, pool, collection)
+	o.dialect, err = dialectFor(kind, o.address, o.pool, o.collection)
 	return o, err
 }
 

@@ -35,7 +35,15 @@ func startWriters(o options) *writers {
 	w := &writers{o: o}
 	for i := 0; i < o.connections; i++ {
 		w.group.Add(1)
-		go w.run(int64(i))
+		switch o.operation {
+		case "lock":
+			key := keyName(nil, i)
+			go w.runSession(func(c *client) error { return c.cycle(o.collection, key) })
+		case "renew":
+			go w.runSession((*client).renew)
+		default:
+			go w.run(int64(i))
+		}
 	}
 	return w
 }
@@ -73,6 +81,31 @@ func (w *writers) run(seed int64) {
 	}
 }
 
+// runSession does something of a session's, each time on its own, until stopped.
+func (w *writers) runSession(do func(c *client) error) {
+	defer w.group.Done()
+	c := newClient(w.o, deadlineOf(w.o))
+	defer c.conn.close()
+	if err := c.begin(longTTL); err != nil {
+		w.fail(err)
+		return
+	}
+	defer c.end()
+	latencies := &histogram{}
+	defer func() { w.latencies.add(latencies) }()
+	for !w.stop.Load() {
+		start := time.Now()
+		if err := do(c); err != nil {
+			w.fail(err)
+			continue
+		}
+		w.answered.Add(1)
+		if w.measuring.Load() {
+			latencies.record(time.Since(start))
+		}
+	}
+}
+
 // send counts the answer; after an error it pauses, so that a dead server doesn't cost a core.
 func (w *writers) send(conn *connection, request []byte) bool {
 	status, err := conn.exchange(request)
@@ -80,14 +113,18 @@ func (w *writers) send(conn *connection, request []byte) bool {
 		w.answered.Add(1)
 		return true
 	}
-	problem := fmt.Sprintf("status %d", status)
-	if err != nil {
-		problem = err.Error()
+	if err == nil {
+		err = fmt.Errorf("status %d", status)
 	}
+	w.fail(err)
+	return false
+}
+
+func (w *writers) fail(err error) {
+	problem := err.Error()
 	w.errors.Add(1)
 	w.problem.CompareAndSwap(nil, &problem)
 	time.Sleep(time.Millisecond)
-	return false
 }
 
 func (w *writers) firstProblem() string {

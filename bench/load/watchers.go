@@ -20,6 +20,9 @@ type watchers struct {
 	finishing  atomic.Bool
 }
 
+// openers is how many streams are opened at once.
+const openers = 32
+
 // pendingMax is more than any unfinished stamp that a read can leave behind.
 const pendingMax = 64
 
@@ -28,27 +31,13 @@ var readBuffers = sync.Pool{New: func() any { buf := make([]byte, pendingMax+256
 // openWatchers returns when all streams have said that they are listening.
 func openWatchers(o options) (*watchers, error) {
 	w := &watchers{sockets: make([]net.Conn, o.watchers)}
-	var next atomic.Int64
-	var firstError atomic.Pointer[error]
-	var group sync.WaitGroup
-	for i := 0; i < 32; i++ {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			for n := int(next.Add(1)) - 1; n < o.watchers && firstError.Load() == nil; n = int(next.Add(1)) - 1 {
-				socket, err := openWatcher(o, n)
-				if err != nil {
-					err = fmt.Errorf("watcher %d: %w", n, err)
-					firstError.CompareAndSwap(nil, &err)
-					return
-				}
-				w.sockets[n] = socket
-			}
-		}()
+	open := func(n int) (err error) {
+		w.sockets[n], err = openWatcher(o, n)
+		return err
 	}
-	group.Wait()
-	if err := firstError.Load(); err != nil {
-		return nil, *err
+	err := inParallel(openers, o.watchers, func() (func(int) error, func()) { return open, func() {} })
+	if err != nil {
+		return nil, fmt.Errorf("watcher %w", err)
 	}
 	for _, socket := range w.sockets {
 		go w.read(socket.(*net.TCPConn), newStampScanner(o.dialect.base64Values()))
