@@ -27,13 +27,15 @@ export async function generate(target, flags) {
   return result;
 }
 
-// Opens watchers that only listen; release() closes them and gives what they received.
+// Opens watchers that only listen, or sessions (mode: 'sessions'). What is told of the opening is in `told`; release() closes them and gives
+// what they received.
 export async function holdWatchers(target, flags) {
   const { child, lines, ended } = startGenerator(target, { mode: 'hold', seconds: 600, ...flags });
   const told = lines[Symbol.asyncIterator]();
   const opened = await told.next();
   if (opened.done) await ended;
   return {
+    told: JSON.parse(opened.value),
     async release() {
       child.stdin.end();
       const result = await told.next();

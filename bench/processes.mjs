@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+const clockTicks = 100; // a second has so many, fixed by the Linux ABI
 const running = new Set();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
@@ -68,6 +69,12 @@ export async function answers200(url) {
 export function residentMb(pid) {
   const [, residentPages] = fs.readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ');
   return (Number(residentPages) * 4096) / 2 ** 20;
+}
+
+// Processor time that a process has used.
+export function cpuSeconds(pid) {
+  const [user, system] = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13);
+  return (Number(user) + Number(system)) / clockTicks;
 }
 
 // The path of a program on PATH or in one of the folders given, or undefined.

@@ -8,18 +8,21 @@ import { machineFacts } from './machine.mjs';
 import { cacheDir } from './places.mjs';
 import { machineMarkdown } from './report.mjs';
 import { workloads } from './suites/compare.mjs';
+import { parts as lockParts } from './suites/locks.mjs';
 import { peerNames, targets } from './targets/all.mjs';
 import { installPeers } from './targets/peers.mjs';
 
-const suiteNames = ['compare', 'idle', 'nonmatching', 'fsync', 'queries', 'indexes', 'transfer'];
+const suiteNames = ['compare', 'idle', 'nonmatching', 'fsync', 'queries', 'indexes', 'transfer', 'locks'];
 const help = `npm run bench -- [SUITE] [options]
   SUITE, --suite     ${suiteNames.join(', ')} (compare)
   --seconds N        measured for each workload (8)
   --rounds N         times that every target is measured (2)
-  --only A,B         targets, of: ${Object.keys(targets).join(', ')}
+  --only A,B         targets, of: ${Object.keys(targets).join(', ')};
+                     and parts of the suite locks: ${lockParts.join(', ')}
   --workloads A,B    of: ${Object.keys(workloads).join(', ')}
-  --watchers N       streams in suites with watchers (1000; idle 5000; nonmatching 10000)
-  --items N          items in suites that fill a collection (queries 1000000, transfer 100000)
+  --watchers N       streams in suites with watchers (1000; idle 5000; nonmatching 10000); sessions in locks (1000)
+  --items N          items in suites that fill a collection (queries 1000000, transfer 100000);
+                     locks held and items attached in locks (100000)
   --peers            also ${peerNames.join(' and ')}, building PocketBase when it is missing (needs the Go module proxy)
   --json FILE        where to write all measurements as well
 `;
@@ -50,8 +53,10 @@ if (Number(process.versions.node.split('.')[0]) < 24)
 
 buildGenerator();
 if (given.peers) installPeers(say);
+const only = listed(given.only, [...Object.keys(targets), ...lockParts], 'target or part');
 const options = {
   names: chosenTargets(),
+  partNames: chosenOf(lockParts),
   workloadNames: listed(given.workloads, Object.keys(workloads), 'workload') ?? Object.keys(workloads),
   seconds: positive('seconds'),
   warmUpSeconds: positive('seconds'),
@@ -80,13 +85,18 @@ if (measurements.some((m) => m.failed)) process.exitCode = 1;
 
 function chosenTargets() {
   const asked =
-    listed(given.only, Object.keys(targets), 'target') ??
-    Object.keys(targets).filter((name) => given.peers || !peerNames.includes(name));
+    chosenOf(Object.keys(targets)) ?? Object.keys(targets).filter((name) => given.peers || !peerNames.includes(name));
   return asked.filter((name) => {
     const absent = targets[name].absent();
     if (absent) say(`without ${name}: ${absent}`);
     return !absent;
   });
+}
+
+// Those of --only that are of one kind, or undefined when it names none of them.
+function chosenOf(kind) {
+  const chosen = only?.filter((name) => kind.includes(name));
+  return chosen?.length ? chosen : undefined;
 }
 
 function listed(text, allowed, what) {

@@ -9,10 +9,10 @@ const linesAtOnce = 500;
 
 export const keyOf = (n) => `k${String(n).padStart(14, '0')}`;
 
-export async function send(target, method, path, body) {
+export async function send(target, method, path, body, headers = {}) {
   const response = await fetch(`http://${target.address}/v1/pools/${pool}${path}`, {
     method,
-    headers: body && { 'content-type': 'application/json' },
+    headers: { ...(body && { 'content-type': 'application/json' }), ...headers },
     body: body && JSON.stringify(body),
   });
   const answer = await response.json();

@@ -13,6 +13,25 @@ export async function seed(target, flags = {}) {
     await generate(target, { ...collection, ...flags, mode: 'seed', connections: 64 });
 }
 
+// A started target that has been up for a while: what is still being compiled would count against whatever is measured first.
+export async function startWarm(start, operations, seconds) {
+  const target = await start();
+  await seed(target);
+  for (const operation of operations) await generate(target, { ...fullSpeed(operation, 64), seconds, warm: 0 });
+  return target;
+}
+
+// Operations at full speed in turn, in the opposite order every other round. keep has a measurement of each, as `<operation> <connections>`.
+export async function measureInTurn(target, operations, connections, { rounds, ...times }, keep) {
+  for (let round = 1; round <= rounds; round++) {
+    for (const operation of round % 2 ? operations : operations.toReversed()) {
+      const result = await generate(target, { ...fullSpeed(operation, connections), ...times });
+      if (result.errors) throw new Error(`${operation}: ${result.errors} errors (${result.problem})`);
+      keep({ what: `${operation} ${connections}`, round, ...result });
+    }
+  }
+}
+
 // What makes a figure doubtful, to stand beside it.
 export function troubleOf(result) {
   const troubles = [
