@@ -148,7 +148,7 @@ export const errorTable = {
   ),
   locked: row(
     423,
-    'Another session has locked this',
+    'This is locked',
     true,
     'Repeat the request when the lock is gone, or take the lock yourself: POST P/locks with `waitMs`. `_locks` shows who holds what.',
   ),
@@ -183,6 +183,8 @@ export interface ProblemExtras {
   /** Further members of the problem document, such as `oldest` and `current` of `cursorExpired`. */
   members?: Record<string, unknown>;
   headers?: Record<string, string>;
+  /** Where it differs from what holds for the code. */
+  retryable?: boolean;
 }
 
 /** A refusal. `detail` is a sentence that a person can act on. */
@@ -200,7 +202,7 @@ export class Problem extends Error {
     super(detail);
     this.name = 'Problem';
     this.status = errorTable[code].status;
-    this.retryable = errorTable[code].retryable;
+    this.retryable = extras.retryable ?? errorTable[code].retryable;
   }
 
   /** The same refusal, told of the op of a batch that met it. */

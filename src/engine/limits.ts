@@ -118,9 +118,17 @@ export const limits = {
   attachmentBytesMax: 32 * KiB,
   /** What sessions have that are ended by one commit; the one with which it is passed is ended with them. */
   dueBytesMax: 4 * MiB,
-  /** Sessions of a pool that are ended by one commit. */
+  /** Sessions that are due and looked up at once, over all pools, and how many pools may fail before the rest is left to the next sweep. */
   dueSessionsMax: 100,
+  duePoolsFailedMax: 100,
+  /** Renewals that share a transaction, which locks all their rows, and attempts of one. */
+  leaseBatchMax: 500,
+  leaseAttemptsMax: 5,
 
+  /** Scopes of one lock: the items of one piece of work. More have a prefix or a collection in common. */
+  lockScopesMax: 100,
+  /** What a lock is about is written again whenever something becomes of it. */
+  lockScopesBytesMax: 64 * KiB,
   /** All end with their session in one commit. */
   locksPerSessionMax: 10_000,
   /** About a kilobyte each, on every node. */
@@ -128,15 +136,22 @@ export const limits = {
   /** Everything that a session has goes in one commit; and every node has all locks in memory. */
   lockBytesPerSessionMax: 8 * MiB,
   lockBytesPerPoolMax: 128 * MiB,
-  /** Locks that wait: in a pool, and in the way of one request. */
+  /** Locks that wait: in a pool, and in the way of one request. Whoever is behind so many waits for long, and is told so at once. */
   lockWaitersMax: 10_000,
   lockQueueMax: 1000,
   /** Pairs of a lock that waits and one that it waits for: when one of them goes, all that it concerns is worked out anew. */
   lockWaitEdgesMax: 100_000,
   /** Locks in the way of one request that are looked at. */
   lockBlockersMax: 20_000,
+  /** As long as the longest lease. */
   lockWaitMsMax: 600_000,
   lockGraceMsMax: 600_000,
+  /** Locks in the way that a refusal names, and that a waiting lock's item does: enough to see why. */
+  lockHoldersTold: 20,
+  lockWaitsForTold: 100,
+  /** Locks that one request proves: as many as a lock has scopes. */
+  lockProofsMax: 100,
+  /** Part of every commit of the lock. */
   lockRequestIdLengthMax: 128,
   lockNoteLengthMax: 1024,
 
@@ -196,8 +211,9 @@ export const limits = {
   usageCountersMax: 10_000,
   /** Noted rows that one commit brings into `_usage`. */
   usageFoldRowsMax: 500,
-  /** Items that expire in one commit. */
+  /** Items that expire in one commit, and their bytes: all of the pool's writes wait meanwhile. */
   expireItemsMax: 500,
+  expireBytesMax: 2 * MiB,
   relationsExpandedMax: 8,
   /** Items that one page may be expanded to. */
   expandedItemsMax: 10_000,
@@ -226,11 +242,6 @@ export const limits = {
   ringBytesMax: 4 * MiB,
   /** Commits that a node applies to its cache to catch up; more and it forgets the cache instead. */
   catchUpRowsMax: 2000,
-
-  /** Scopes of one lock: the items of one piece of work. More have a prefix or a collection in common. */
-  lockScopesMax: 100,
-  /** What a lock is about is written again whenever something becomes of it. */
-  lockScopesBytesMax: 64 * KiB,
 
   /** Exports and imports under way on a node: each holds a few mebibytes and a connection for as long as it takes. */
   transfersMax: 64,

@@ -131,6 +131,8 @@ export interface LeaseRef {
   readonly poolId: number;
   readonly session: string;
   readonly epoch: number;
+  /** Only if it is this subject's. */
+  readonly subject: string;
 }
 
 export interface ItemPlace {

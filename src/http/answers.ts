@@ -60,7 +60,7 @@ export function shaped<Answer>({ request }: Call, shape: (answer: Answer) => Rep
 
 /** The request's Idempotency-Key with a digest of what makes it the same request. */
 export function idempotencyOf<Answer>(
-  { request, mediaType }: Call,
+  { request, mediaType, writer }: Call,
   shape: (answer: Answer) => Reply,
 ): Idempotency<Answer> | undefined {
   const key = request.headers['idempotency-key'];
@@ -78,6 +78,8 @@ export function idempotencyOf<Answer>(
     mediaType,
     request.headers['if-match'],
     request.headers['if-none-match'],
+    // Who speaks is a part of what is asked. Not the epoch: a client that resumed its session may repeat what it sent before.
+    writer?.session?.session,
   ])
     digest.update(`${part ?? ''}\n`);
   return { key, fingerprint: digest.update(rawBody(request)).digest('hex'), shape };

@@ -7,8 +7,9 @@ import { limits } from '../engine/limits.js';
 import type { StoredSession } from '../engine/ports.js';
 import { parseFilter } from '../engine/query/filter.js';
 import { type Attached, type AttachmentRequest, attach, detach } from '../engine/sessions/attachments.js';
+import { checkNamed } from '../engine/sessions/session-commands.js';
 import { ATTACHMENTS, attachmentPrefix, attachmentRef } from '../engine/sessions/session-items.js';
-import { checkOwner, checkSession, type SessionRef } from '../engine/sessions/session-states.js';
+import { checkOwner } from '../engine/sessions/session-states.js';
 import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
@@ -155,15 +156,6 @@ export class AttachmentsController {
     if (writer?.session) checkNamed(session, writer.session, subject, now);
     return { pool, poolId, session };
   }
-}
-
-function checkNamed(session: StoredSession, ref: SessionRef, subject: Subject, now: number): void {
-  if (ref.session !== session.id && ref.session !== session.name)
-    throw new Problem(
-      'badRequest',
-      `Stargus-Session names ${JSON.stringify(ref.session)}, and the path another session.`,
-    );
-  checkSession(session, ref, subject, now);
 }
 
 function placeOf({ params, subject, writer }: Call) {

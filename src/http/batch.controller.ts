@@ -8,6 +8,7 @@ import { parseFilter } from '../engine/query/filter.js';
 import type { Writer } from '../engine/sessions/writer.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/item-commands.js';
+import { type Json, nestingOf } from '../engine/state/json.js';
 import { CHANGES } from '../engine/state/log-items.js';
 import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
@@ -106,6 +107,8 @@ function mementoText(op: schema.BatchOp, writer: Writer | undefined): string {
   if (op.collection !== undefined || op.key !== undefined || op.if !== undefined)
     throw new Problem('badRequest', 'The op memento takes no member but `value`.');
   if (!writer?.session) throw new Problem('badRequest', 'A memento is a session’s: the batch needs a `session`.');
+  if (nestingOf(op.value as Json, limits.nestingMax) > limits.nestingMax)
+    throw new Problem('badRequest', `A memento is nested at most ${limits.nestingMax} levels.`);
   const text = JSON.stringify(op.value);
   if (Buffer.byteLength(text) > limits.mementoBytesMax)
     throw new Problem('tooLarge', `A memento has at most ${limits.mementoBytesMax} bytes of JSON.`);

@@ -6,8 +6,9 @@ import { limits } from '../engine/limits.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkName } from '../engine/state/names.js';
 import { ensurePool } from '../engine/state/pool-commands.js';
-import { type Asker, cursorOf, type StreamSubject } from '../engine/watch/watching.js';
+import { cursorOf, type StreamSubject } from '../engine/watch/watching.js';
 import { awaitMinRevision, poolHeaders, send } from './answers.js';
+import { askerOf } from './asker.js';
 import * as schema from './changes.schema.js';
 import { type Call, Route } from './route.js';
 import { serveStream, startOf } from './sse.js';
@@ -121,18 +122,4 @@ export class ChangesController {
     if (pool.startsWith('_') || (await this.engine.replicas.find(pool))) return;
     await this.engine.committer.submit(pool, ensurePool(call));
   }
-}
-
-/** The client of a request, who may leave while it waits. */
-export function askerOf({ request, reply }: Call): Asker {
-  let leaving: (() => void) | undefined;
-  reply.raw.once('close', () => leaving?.());
-  return {
-    get gone() {
-      return request.raw.socket.destroyed;
-    },
-    onClose(listener) {
-      leaving = listener;
-    },
-  };
 }

@@ -159,7 +159,7 @@ export const batchBody = z
           })
           .meta({ id: 'LockProof' }),
       )
-      .max(100)
+      .max(limits.lockProofsMax)
       .optional()
       .meta({ description: 'Locks that must still be held under these fences; else 412 `lockLost`.' }),
     dryRun: z.boolean().default(false).meta({ description: 'Judge and answer, but commit nothing.' }),

@@ -23,8 +23,8 @@ import type { Attributes, ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
 import type { Subject } from '../engine/subject.js';
-import { idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
-import { askerOf } from './changes.controller.js';
+import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
+import { askerOf } from './asker.js';
 import * as schema from './locks.schema.js';
 import { nameToken, readPageToken } from './page-token.js';
 import { type Call, Route } from './route.js';
@@ -72,18 +72,22 @@ export class LocksController {
     summary: 'List the locks of a pool, held and waiting',
     description: 'The system collection `_locks` has them too, to be queried and attached to.',
     query: schema.lockListQuery,
+    headers: ['Stargus-Min-Revision'],
     answers: { 200: { description: 'A page of locks.', schema: schema.lockPage } },
   })
   async list(call: Call<z.output<typeof schema.lockListQuery>>): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const { limit = limits.pageItemsDefault, pageToken } = call.query;
+    await awaitMinRevision(call, this.engine.reader, pool);
     const query = ['locks', pool];
     const after = readPageToken(pageToken, query)?.key;
     const page = await this.engine.reader.page(pool, LOCKS, { after, limit });
     const locks = page.items.map(({ key, state }) => tell(key, state.attributes, state.revision));
     const nextPageToken = page.more ? nameToken(query, page.items.at(-1)?.key as string) : undefined;
-    const headers = poolHeaders(page.replica.epoch, page.revision);
-    send(call, { status: 200, headers, body: JSON.stringify({ locks, nextPageToken }) });
+    const { revision, replica } = page;
+    const cursor = formatCursor(replica.epoch, revision);
+    const headers = poolHeaders(replica.epoch, revision);
+    send(call, { status: 200, headers, body: JSON.stringify({ locks, revision, cursor, nextPageToken }) });
   }
 
   @Route({
@@ -94,12 +98,14 @@ export class LocksController {
     summary: 'Look at a lock, or wait for it',
     description: 'With `waitMs` the answer comes when the lock no longer waits, or after that time.',
     query: schema.lockQuery,
+    headers: ['Stargus-Min-Revision'],
     answers: { 200: { description: 'The lock.', schema: schema.lock } },
   })
   async get(call: Call<z.output<typeof schema.lockQuery>>): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const id = call.params.lock as string;
     const deadline = performance.now() + (call.query.waitMs ?? 0);
+    await awaitMinRevision(call, this.engine.reader, pool);
     const asker = askerOf(call);
     for (;;) {
       const { replica, revision, state } = await this.engine.reader.item(pool, lockRef(id));

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
 import type { Mode } from '../engine/locks/mode.js';
-import { integerParameter, jsonObject, revision, textParameter } from './schemas.js';
+import { cursor, integerParameter, jsonObject, revision, textParameter } from './schemas.js';
 
 const MODES = ['shared', 'update', 'exclusive'] as const satisfies readonly Mode[];
 const mode = z.enum(MODES, 'must be shared, update or exclusive');
@@ -116,7 +116,7 @@ export const lock = z
   .meta({ id: 'Lock' });
 
 export const lockPage = z
-  .object({ locks: z.array(lock), nextPageToken: z.string().optional() })
+  .object({ locks: z.array(lock), revision, cursor, nextPageToken: z.string().optional() })
   .meta({ id: 'LockPage' });
 
 export const releasedLock = z

@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
 import type { Subject } from '../engine/subject.js';
+import { poolHeaders } from './answers.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
@@ -45,7 +46,7 @@ export function mount(instance: FastifyInstance, controllers: readonly object[],
       methods.set(path, (methods.get(path) ?? new Set()).add(method));
     }
   }
-  for (const [path, present] of methods) refuseOthers(instance, path, present);
+  for (const [path, present] of methods) refuseOthers(instance, path, present, options);
 }
 
 function bind(
@@ -98,7 +99,11 @@ function bind(
       },
     }),
     handler: handle,
-    errorHandler: (error, request, reply) => answerError(error, spec, request, reply, options),
+    errorHandler: (error, request, reply) => {
+      const subject = namesSession(request) ? identify(request, options) : undefined;
+      if (subject) renewAnyway(request, subject, options);
+      answerError(error, spec, request, reply, options);
+    },
     onResponse: (request, reply, done) => {
       if (!spec.streaming)
         options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
@@ -168,7 +173,12 @@ const ALL: readonly Method[] = ['GET', 'QUERY', 'PUT', 'POST', 'PATCH', 'DELETE'
 const NEVER = 'TRACE';
 
 /** The methods that a path doesn't have are answered with those that it has. */
-function refuseOthers(instance: FastifyInstance, path: string, present: ReadonlySet<Method>): void {
+function refuseOthers(
+  instance: FastifyInstance,
+  path: string,
+  present: ReadonlySet<Method>,
+  options: MountOptions,
+): void {
   const head = instance.hasRoute({ method: 'HEAD', url: path });
   const allow = [
     ...(present.has('GET') ? ['GET'] : []),
@@ -178,11 +188,11 @@ function refuseOthers(instance: FastifyInstance, path: string, present: Readonly
   ].join(', ');
   const others = ALL.filter((method) => !present.has(method));
   const refuse = (request: FastifyRequest, reply: FastifyReply) => {
-    sendProblem(
-      request,
-      reply,
-      new Problem('methodNotAllowed', `${request.method} is not possible here; ${allow} are.`, { headers: { allow } }),
-    );
+    const problem = new Problem('methodNotAllowed', `${request.method} is not possible here; ${allow} are.`, {
+      headers: { allow },
+    });
+    problem.at = stateAt(request, options);
+    sendProblem(request, reply, problem);
   };
   // A body that nobody reads needs no parser: refused before it is looked at.
   for (const method of [...others, NEVER])
@@ -192,6 +202,10 @@ function refuseOthers(instance: FastifyInstance, path: string, present: Readonly
   instance.route({
     method: 'OPTIONS',
     url: path,
-    handler: (_request, reply) => void reply.code(204).header('allow', allow).send(),
+    handler: (request, reply) => {
+      const at = stateAt(request, options);
+      if (at) reply.headers(poolHeaders(at.epoch, at.revision));
+      return reply.code(204).header('allow', allow).send();
+    },
   });
 }

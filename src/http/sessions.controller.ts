@@ -45,7 +45,7 @@ export class SessionsController {
     const { subject } = call;
     const address = addressOf(call);
     const shape = shaped(call, shapeOf(pool));
-    const command = beginSession({ subject, id: uuidv7(), name, ttlMs, meta, address });
+    const command = beginSession({ subject, id: uuidv7(), name, ttlMs, meta, address, locks: call.writer?.locks });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
     this.#renewNamed(call, pool);
   }
@@ -72,7 +72,10 @@ export class SessionsController {
     const { ttlMs, meta } = call.body;
     const { subject } = call;
     const shape = shaped(call, shapeOf(pool));
-    const command = resumeSession({ subject, id: uuidv7(), name, ttlMs, meta, address: addressOf(call) });
+    const command = resumeSession({
+      ...{ subject, id: uuidv7(), name, ttlMs, meta },
+      ...{ address: addressOf(call), locks: call.writer?.locks },
+    });
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
     this.#renewNamed(call, pool);
   }
@@ -122,8 +125,9 @@ export class SessionsController {
   })
   async remove(call: Call): Promise<void> {
     const pool = checkOwnName('pool', call.params.pool as string);
-    const { subject, params } = call;
-    const command = endSession({ subject, path: params.session as string, ref: neededSession(call.writer) });
+    const { subject, params, writer } = call;
+    const ref = neededSession(writer);
+    const command = endSession({ subject, path: params.session as string, ref, locks: writer?.locks });
     const shape = shaped(
       call,
       (answer: { epoch: string; revision: number; session: string; existed: boolean }): Reply => ({
@@ -142,6 +146,7 @@ export class SessionsController {
     tag: 'sessions',
     summary: 'Renew a session’s lease',
     description: 'No commit: the pool’s revision stays.',
+    body: { schema: schema.renewBody, optional: true },
     headers: ['Stargus-Session'],
     answers: { 200: { description: 'The lease begins anew.', schema: schema.renewedSession } },
   })

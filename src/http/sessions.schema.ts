@@ -1,7 +1,7 @@
 /** What comes in and goes out at sessions. */
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
-import type { Json } from '../engine/state/json.js';
+import { type Json, nestingOf } from '../engine/state/json.js';
 import { count, revision } from './schemas.js';
 
 export const ttlMs = z
@@ -23,6 +23,10 @@ const meta = z
     (value) => Buffer.byteLength(JSON.stringify(value) ?? '') <= limits.sessionMetaBytesMax,
     `must be at most ${limits.sessionMetaBytesMax} bytes of JSON`,
   )
+  .refine(
+    (value) => nestingOf(value, limits.nestingMax) <= limits.nestingMax,
+    `must be nested at most ${limits.nestingMax} levels`,
+  )
   .optional()
   .meta({ description: 'Any JSON value that others are to see in `_clients`.' });
 
@@ -33,6 +37,7 @@ export const sessionName = z.string().meta({
 export const sessionBody = z
   .strictObject({ name: sessionName.optional(), ttlMs, meta })
   .meta({ id: 'SessionCreation' });
+export const renewBody = z.strictObject({}).meta({ id: 'SessionRenewal' });
 export const resumeBody = z.strictObject({ ttlMs, meta }).meta({ id: 'SessionResumption' });
 
 const session = z.string().meta({ description: 'The session’s id.' });

@@ -1,14 +1,13 @@
 /** What a request says of itself: its session, in `Stargus-Session`, and the locks that it holds, in `Stargus-Lock`. */
 import type { FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
 import type { LockProof, Writer } from '../engine/sessions/writer.js';
 
 const SESSION = /^\s*([A-Za-z0-9_][A-Za-z0-9_.~-]{0,127})\s*;\s*epoch\s*=\s*(\d{1,15})\s*$/;
 
 const LOCK = /^\s*([A-Za-z0-9_.~-]{1,128})\s*;\s*fence\s*=\s*(\d{1,15})\s*$/;
-/** Locks that one request proves. */
-const PROOFS_MAX = 100;
 
 /** Undefined where the request says nothing. */
 export function writerOf({ headers }: FastifyRequest): Writer | undefined {
@@ -29,10 +28,10 @@ function parseLocks(header: string): LockProof[] {
   const parts = header.split(',');
   return parts.map((part) => {
     const match = LOCK.exec(part);
-    if (!match || parts.length > PROOFS_MAX)
+    if (!match || parts.length > limits.lockProofsMax)
       throw new Problem(
         'badRequest',
-        `Stargus-Lock must be \`<lock>;fence=<n>\`, or up to ${PROOFS_MAX} of them separated by commas.`,
+        `Stargus-Lock must be \`<lock>;fence=<n>\`, or up to ${limits.lockProofsMax} of them separated by commas.`,
       );
     return { lock: match[1] as string, fence: Number(match[2]) };
   });

@@ -1,4 +1,4 @@
-/** Reads that the store and its transactions share: a pool's row, a range of items, a page of the log, an item's change. */
+/** Reads that the store and its transactions share: the clock, a pool's row, a range of items, a page of the log, an item's change. */
 import type {
   ItemChangePage,
   ItemChangeRequest,
@@ -15,6 +15,11 @@ import { compareKeys } from '../engine/state/key-order.js';
 import { readBounded } from './bounded.js';
 import type { Row, Session, Value } from './dialect.js';
 import { HEAD, LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js';
+
+/** The database's clock, in milliseconds since 1970. */
+export async function clockOf(session: Session): Promise<number> {
+  return (await session.all(`SELECT ${session.clock} AS now`, []))[0]?.now as number;
+}
 
 export async function headById(session: Session, id: number): Promise<PoolHead | undefined> {
   const [row] = await session.all(`SELECT ${HEAD} FROM pool p WHERE p.id = ? AND p.name IS NOT NULL`, [id]);

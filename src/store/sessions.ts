@@ -5,6 +5,7 @@
 import type { LeaseRef, SessionAnswer, StoredSession } from '../engine/ports.js';
 import type { Session } from './dialect.js';
 import { fromSession, SESSION_ANSWER_COLUMNS, SESSION_COLUMNS, toSession, toSessionAnswer } from './mapping.js';
+import { clockOf } from './reads.js';
 
 const COLUMNS = SESSION_COLUMNS.join(', ');
 
@@ -72,7 +73,8 @@ export async function renewLeases(
   );
   for (const lease of leases) {
     const present = sessions.get(idOf(lease));
-    if (!present || present.epoch !== lease.epoch || present.ended || present.expiresAt <= now) continue;
+    if (!present || present.epoch !== lease.epoch || present.subject !== lease.subject) continue;
+    if (present.ended || present.expiresAt <= now) continue;
     const expiresAt = now + present.ttlMs;
     if (present.expiresAt === expiresAt) continue;
     sessions.set(idOf(lease), { ...present, expiresAt });
@@ -84,10 +86,6 @@ export async function renewLeases(
 
 function idOf({ poolId, session }: Pick<LeaseRef, 'poolId' | 'session'>): string {
   return `${poolId}/${session}`;
-}
-
-export async function clockOf(session: Session): Promise<number> {
-  return (await session.all(`SELECT ${session.clock} AS now`, []))[0]?.now as number;
 }
 
 export async function readDueSessions(

@@ -24,8 +24,8 @@ import type {
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
-import { headById, readItemChange, readLog, readRange } from './reads.js';
-import { clockOf, deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
+import { clockOf, headById, readItemChange, readLog, readRange } from './reads.js';
+import { deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
 import { SqlTransaction } from './transaction.js';
 import { addUsage, deleteUsage, readUsage, readUsedPools } from './usage.js';
 

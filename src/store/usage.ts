@@ -5,7 +5,7 @@
 import type { UsageCount, UsageRow } from '../engine/ports.js';
 import type { Session } from './dialect.js';
 import { toUsageRow, USAGE_COLUMNS } from './mapping.js';
-import { clockOf } from './sessions.js';
+import { clockOf } from './reads.js';
 
 const KEY = ['pool_id', 'day', 'subject'];
 const SUMS = ['requests', 'writes', 'bytes_in', 'bytes_out', 'stream_ms'];

@@ -168,6 +168,8 @@ describe.each(databases)('sessions on $name', ({ name }) => {
     const put: [string, unknown] = ['PUT C/items/a', { attributes: { x: 1 } }];
     const calls: [string, unknown, Headers, number][] = [
       [...put, { 'idempotency-key': 'k' }, 200],
+      ['PUT C/items/a', '{', {}, 400],
+      ['PUT C/items/a', 'x', { 'content-type': 'text/plain' }, 415],
       ['PUT C/items/a', { attributez: {} }, {}, 400],
       ['GET C/items?limit=0', undefined, {}, 400],
       ['POST P/sessions', {}, {}, 201],
@@ -175,7 +177,6 @@ describe.each(databases)('sessions on $name', ({ name }) => {
       ['PUT C/items/a', { attributes: { x: 2 } }, { 'if-match': '"999"' }, 412],
     ];
     await scenario.calls(put, ['PUT P/sessions/other']);
-    await scenario.calls([...put, { 'idempotency-key': 'k' }]);
     const sessions = await Promise.all(calls.map(() => begin({ ttlMs: 1000 })));
     for (const end = performance.now() + 2500; performance.now() < end; await sleep(200)) {
       for (const [i, [line, body, headers, status]] of calls.entries())
@@ -184,8 +185,78 @@ describe.each(databases)('sessions on $name', ({ name }) => {
         );
     }
     for (const [i, { session }] of sessions.entries()) expect(await isGone(session), calls[i]?.[0]).toBe(false);
-    const stale = { 'idempotency-key': 'k', 'stargus-session': `${sessions[0]?.session};epoch=2` };
-    await scenario.refused(409, 'sessionFenced', ...put, stale);
+  });
+
+  it('knows who speaks in a repetition, and repeats an answer also to who was fenced meanwhile', async () => {
+    fresh();
+    const [one, two] = [await begin({ name: 'one' }), await begin({ name: 'two' })];
+    const ask = (by: Headers) =>
+      scenario.call('POST P/locks', { mode: 'exclusive', scopes: [{}] }, { ...by, 'idempotency-key': 'k' });
+    const { body } = await ask({ 'stargus-session': 'one;epoch=1' });
+    expect(body).toMatchObject({ state: 'granted', session: one.session });
+    expect((await ask(named(two))).body.code).toBe('idempotencyKeyReused');
+    await scenario.calls(['PUT P/sessions/one']);
+    expect((await ask({ 'stargus-session': 'one;epoch=1' })).body).toEqual(body);
+    expect((await ask({ 'stargus-session': 'one;epoch=2' })).body).toEqual(body);
+  });
+
+  it('heeds what is proven, and which state is asked for', async () => {
+    fresh();
+    const session = await begin({ name: 'n' });
+    const proof = { 'stargus-lock': 'none;fence=1' };
+    const late = { 'stargus-min-revision': '99' };
+    await scenario.refused(412, 'lockLost', 'POST P/sessions', {}, proof);
+    await scenario.refused(412, 'lockLost', 'PUT P/sessions/n', {}, proof);
+    await scenario.refused(412, 'lockLost', 'DELETE P/sessions/n', undefined, { ...proof, ...named(session) });
+    await Promise.all(
+      ['GET P/locks', 'GET P/locks/x'].map((line) => scenario.refused(503, 'unavailable', line, undefined, late)),
+    );
+    expect((await scenario.call('GET P/locks')).body).toEqual({
+      locks: [],
+      revision: 1,
+      cursor: await scenario.cursor(),
+    });
+    expect((await scenario.call('PUT P/locks', {})).headers['stargus-revision']).toBe('1');
+    await scenario.play([['POST P/sessions/n/renew', {}, 200, {}, named(session)]]);
+    await scenario.refused(400, 'badRequest', 'POST P/sessions/n/renew', { x: 1 }, named(session));
+  }, 20_000);
+
+  it('doesn’t nest its meta and memento deeper than an attribute', async () => {
+    fresh();
+    const session = await begin();
+    const nested = (levels: number) => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
+    await scenario.calls(['POST P/sessions', { meta: nested(100) }]);
+    await scenario.refused(400, 'badRequest', 'POST P/sessions', { meta: nested(101) });
+    const memento = (levels: number) => ({
+      session: { session: session.session, epoch: 1 },
+      ops: [{ op: 'memento', value: nested(levels) }],
+    });
+    await scenario.calls(['POST P/batch', memento(100)]);
+    await scenario.refused(400, 'badRequest', 'POST P/batch', memento(101));
+  });
+
+  it('is resumed by its stream from before its lease ran out', async () => {
+    fresh();
+    const first = await begin({ name: 'phone', ttlMs: 1000 });
+    const cursor = await scenario.cursor();
+    await scenario.calls(['POST P/locks', { session: 'phone', mode: 'exclusive', scopes: [{}] }]);
+    await until(() => isGone(first.session));
+    const second = (await scenario.calls(['PUT P/sessions/phone', { ttlMs: 60_000 }])).body;
+    await scenario.calls(
+      ['PUT P/sessions/phone/attachments/v', { collection: 'things' }],
+      ['PUT C/items/a', { attributes: {} }],
+    );
+    const stream = await scenario.watch('P/sessions/phone/events', { ...named(second), 'last-event-id': cursor });
+    await stream.next(({ event }) => event === 'live');
+    expect(stream.events.map(({ event, data }) => [event, data.type ?? data.reason])).toEqual(
+      expect.arrayContaining([['lock', 'lost']]),
+    );
+    expect(stream.events.find(({ event }) => event === 'snapshot')?.data.items).toMatchObject([{ key: 'a' }]);
+    await scenario.calls(['PUT C/items/b', { attributes: {} }]);
+    expect((await stream.next(({ event }) => event === 'changes')).data.changes).toMatchObject([
+      { key: 'b', view: 'v' },
+    ]);
+    stream.close();
   });
 
   it('forgets what it remembers, when told to', async () => {

@@ -316,13 +316,12 @@ export function noLock(id: string): Problem {
   );
 }
 
-/** How many of those in the way a refusal names. */
-const HOLDERS_TOLD = 20;
-
 function lockConflict(blockers: readonly LockRecord[]): Problem {
   const [first] = blockers;
   const detail = `The session ${JSON.stringify(first?.sessionName)} ${first?.held ? 'holds' : 'waits for'} a lock in the way. With \`waitMs\` the lock would wait for its turn.`;
-  return new Problem('lockConflict', detail, { members: { holders: blockers.slice(0, HOLDERS_TOLD).map(shortly) } });
+  return new Problem('lockConflict', detail, {
+    members: { holders: blockers.slice(0, limits.lockHoldersTold).map(shortly) },
+  });
 }
 
 function checkNoCycle(cycle: readonly string[] | undefined): void {

@@ -36,6 +36,7 @@ export class LockGuard {
     throw new Problem(
       'locked',
       `${collection}/${key} is only written under a lock, says the dictionary. Take one with POST P/locks, and name its session in Stargus-Session.`,
+      { retryable: false },
     );
   }
 

@@ -2,6 +2,7 @@
  * Each lock is an item of the system collection `_locks`, under its id: so locks come and go by commits, in the order of
  * all others, and every node has the same ones. What the table judges by is read from these items and nowhere else.
  */
+import { limits } from '../limits.js';
 import type { Json } from '../state/json.js';
 import type { Attributes, ItemRef, ItemState } from '../state/model.js';
 import type { Held, Lock, Wanted } from './lock.js';
@@ -35,9 +36,6 @@ export function lockRef(lock: string): ItemRef {
   return { collection: LOCKS, key: lock };
 }
 
-/** How many of the locks that a lock waits for its item names. */
-const WAITS_FOR_TOLD = 100;
-
 /** What the item of a lock says. A conversion that waits is told beside what is held; and of what it waits for, whose it is. */
 export function attributesOf(lock: LockRecord, waitsFor: readonly Pick<Lock, 'id' | 'session'>[]): Attributes {
   const { session, subject, held, wanted } = lock;
@@ -52,7 +50,7 @@ export function attributesOf(lock: LockRecord, waitsFor: readonly Pick<Lock, 'id
     const waiting = { queued: wanted.queued, waitUntil: timeText(lock.waitUntil as number) };
     if (held) attributes.wanted = { mode: wanted.mode, scopes: wanted.scopes as unknown as Json, ...waiting };
     else Object.assign(attributes, waiting);
-    const told = waitsFor.slice(0, WAITS_FOR_TOLD);
+    const told = waitsFor.slice(0, limits.lockWaitsForTold);
     attributes.waitsFor = told.map(({ id }) => id);
     attributes.waitsForSessions = told.map(({ session }) => session);
   }

@@ -105,7 +105,7 @@ function sessionOf(draft: Draft, { session: path, subject, writer }: Place): str
   const session = draft.session(path);
   if (!session || isOver(session, draft.now)) throw noSession(path);
   checkOwner(session, subject);
-  if (writer?.session) checkNamed(draft, path, writer.session, subject);
+  if (writer?.session) checkNamed(session, writer.session, subject, draft.now);
   return session.id;
 }
 

@@ -6,9 +6,6 @@ import type { Committer } from '../state/committer.js';
 import { system } from '../subject.js';
 import { endDue } from './session-commands.js';
 
-/** Pools that fail in one sweep, before it is left to the next. */
-const FAILED_MAX = 100;
-
 export class Due {
   constructor(
     private readonly store: Store,
@@ -28,7 +25,7 @@ export class Due {
         if (!(await this.#end(pool, sessions))) failed.push(poolId);
         if (!(await pause())) return;
       }
-      more = count >= limits.dueSessionsMax && failed.length < FAILED_MAX;
+      more = count >= limits.dueSessionsMax && failed.length < limits.duePoolsFailedMax;
     }
   }
 

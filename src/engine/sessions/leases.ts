@@ -3,6 +3,7 @@
  * commit: it touches the session's row only. Renewals that come together share one transaction.
  */
 import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
 import {
   type Clock,
   type LeaseRef,
@@ -14,7 +15,7 @@ import {
 import type { Reader } from '../state/reader.js';
 import type { Subject } from '../subject.js';
 import { clientRef } from './session-items.js';
-import { checkSession, isOver, RENEWED_BELOW, type SessionRef } from './session-states.js';
+import { checkSame, checkSession, isOver, RENEWED_BELOW, type SessionRef } from './session-states.js';
 
 interface Waiting {
   readonly lease: LeaseRef;
@@ -52,7 +53,6 @@ const HOLD_EVERY_MS = 200;
 const HELD_SHARE = 1 / 3;
 /** Leases that are remembered as renewed; beyond this all are forgotten, which costs a renewal each. */
 const SEEN_MAX = 20_000;
-const ATTEMPTS_MAX = 5;
 
 export class Leases {
   /** Renewals that wait, by pool: one that is held up keeps no others from theirs. */
@@ -103,20 +103,29 @@ export class Leases {
 
   /** Renews a lease from now on. `path` is how the call names the session, `ref` how its header does. */
   async renew(pool: string, path: string, ref: SessionRef, subject: Subject): Promise<StoredSession> {
-    const { session, poolId } = await this.find(pool, path);
-    if (ref.session !== session.id && ref.session !== session.name) {
-      throw new Problem(
-        'badRequest',
-        `Stargus-Session names ${JSON.stringify(ref.session)}, and the path another session.`,
-      );
+    if (path === ref.session) {
+      // Mostly so, and then one look is enough.
+      const { id: poolId } = await this.reader.current(pool);
+      const { session, now } = await this.#enqueue({ poolId, session: path, epoch: ref.epoch, subject: subject.id });
+      if (session && !isOver(session, now)) return checkSession(session, ref, subject, now);
     }
+    const { session, poolId } = await this.find(pool, path);
+    checkSame(session, ref);
     return this.#renewNamed(pool, poolId, { ...ref, session: session.id }, subject);
   }
 
   /** A stream of the session is open until what this answers is called. */
-  hold(poolId: number, { id, epoch, ttlMs }: Pick<StoredSession, 'id' | 'epoch' | 'ttlMs'>): () => void {
+  hold(
+    poolId: number,
+    { id, epoch, ttlMs, subject }: Pick<StoredSession, 'id' | 'epoch' | 'ttlMs' | 'subject'>,
+  ): () => void {
     const name = `${poolId}/${id}/${epoch}`;
-    const held = this.#held.get(name) ?? { lease: { poolId, session: id, epoch }, ttlMs, streams: 0, ...NEVER };
+    const held = this.#held.get(name) ?? {
+      lease: { poolId, session: id, epoch, subject },
+      ttlMs,
+      streams: 0,
+      ...NEVER,
+    };
     held.streams++;
     this.#held.set(name, held);
     let released = false;
@@ -129,12 +138,12 @@ export class Leases {
   }
 
   async #renewNamed(pool: string, poolId: number, ref: SessionRef, subject: Subject): Promise<StoredSession> {
-    let { session, now } = await this.#enqueue({ poolId, session: ref.session, epoch: ref.epoch });
+    let { session, now } = await this.#enqueue({ poolId, session: ref.session, epoch: ref.epoch, subject: subject.id });
     if (!session) {
       // The header may give the name instead of the id.
       const { session: named } = await this.store.session(poolId, ref.session);
       if (named && named.id !== ref.session)
-        ({ session, now } = await this.#enqueue({ poolId, session: named.id, epoch: ref.epoch }));
+        ({ session, now } = await this.#enqueue({ poolId, session: named.id, epoch: ref.epoch, subject: subject.id }));
     }
     const checked = checkSession(session, ref, subject, now);
     if (this.#seen.size >= SEEN_MAX) this.#seen.clear();
@@ -157,7 +166,7 @@ export class Leases {
   async #drain(poolId: number): Promise<void> {
     const waiting = this.#batches.get(poolId) as Waiting[];
     while (waiting.length > 0) {
-      const batch = waiting.splice(0, BATCH_MAX);
+      const batch = waiting.splice(0, limits.leaseBatchMax);
       try {
         const { sessions, now } = await this.#write(batch.map(({ lease }) => lease));
         for (const [i, { resolve }] of batch.entries()) resolve({ session: sessions[i], now });
@@ -176,7 +185,7 @@ export class Leases {
         // To renew twice does no harm, so that it doesn't matter whether one went through.
         const isPassing = error instanceof RetryTransaction || error instanceof OutcomeUnknown;
         if (!isPassing) throw error;
-        if (attempt >= ATTEMPTS_MAX)
+        if (attempt >= limits.leaseAttemptsMax)
           throw new Problem('unavailable', 'The lease could not be renewed now.', { headers: { 'retry-after': '1' } });
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * attempt));
       }
@@ -205,9 +214,6 @@ export class Leases {
 }
 
 const NEVER = { renewedAt: 0, isRenewing: false };
-
-/** Renewals that one transaction takes. */
-const BATCH_MAX = 500;
 
 export function noSession(idOrName: string): Problem {
   return new Problem('notFound', `There is no session ${JSON.stringify(idOrName)}: it never was, or it has ended.`);

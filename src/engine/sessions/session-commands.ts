@@ -20,7 +20,8 @@ import {
   clientAttributes,
   clientRef,
 } from './session-items.js';
-import { checkOwner, checkSession, isOver, type SessionRef } from './session-states.js';
+import { checkOwner, checkSame, checkSession, isOver, type SessionRef } from './session-states.js';
+import type { LockProof } from './writer.js';
 
 export interface SessionRequest extends ClientFacts {
   readonly subject: Subject;
@@ -28,6 +29,8 @@ export interface SessionRequest extends ClientFacts {
   readonly id: string;
   readonly name?: string | undefined;
   readonly ttlMs?: number | undefined;
+  /** Locks that the request proves. */
+  readonly locks?: readonly LockProof[] | undefined;
 }
 
 export interface SessionBegun extends Settled {
@@ -45,6 +48,7 @@ export function beginSession(request: SessionRequest): Command<SessionBegun> {
     bytes: 1024,
     touches: [clientRef(request.id)],
     isUpkeep: true,
+    writer: { locks: request.locks },
     ...(name !== undefined && {
       sessions: [name],
       explore: (explorer: Explorer) => belongings.find(explorer, [name]),
@@ -75,6 +79,7 @@ export function resumeSession(request: SessionRequest & { readonly name: string 
     bytes: 1024,
     touches: [clientRef(request.id)],
     isUpkeep: true,
+    writer: { locks: request.locks },
     sessions: [name],
     explore: (explorer) => belongings.find(explorer, [name]),
     decide(draft) {
@@ -128,14 +133,16 @@ export function endSession(request: {
   readonly subject: Subject;
   readonly path: string;
   readonly ref: SessionRef;
+  readonly locks?: readonly LockProof[] | undefined;
 }): Command<Settled & { readonly session: string; readonly existed: boolean }> {
-  const { subject, path, ref } = request;
+  const { subject, path, ref, locks } = request;
   const belongings = new Belongings();
   return {
     subject,
     bytes: 512,
     touches: [],
     isUpkeep: true,
+    writer: { locks },
     sessions: [path, ref.session],
     explore: (explorer) => belongings.find(explorer, [path]),
     decide(draft) {
@@ -146,7 +153,7 @@ export function endSession(request: {
         belongings.end(draft, session, 'expired', false);
         return (settled) => ({ ...settled, session: session.id, existed: false });
       }
-      checkNamed(draft, path, ref, subject);
+      checkNamed(session, ref, subject, draft.now);
       belongings.end(draft, session, undefined, false);
       return (settled) => ({ ...settled, session: session.id, existed: true });
     },
@@ -154,16 +161,9 @@ export function endSession(request: {
 }
 
 /** The living session of the path, which the header must name as well. */
-export function checkNamed(draft: Draft, path: string, ref: SessionRef, subject: Subject): StoredSession {
-  const named = draft.session(ref.session);
-  const session = draft.session(path);
-  if (named?.id !== session?.id || (!session && path !== ref.session)) {
-    throw new Problem(
-      'badRequest',
-      `Stargus-Session names ${JSON.stringify(ref.session)}, and the path another session.`,
-    );
-  }
-  return checkSession(session, ref, subject, draft.now);
+export function checkNamed(session: StoredSession, ref: SessionRef, subject: Subject, now: number): StoredSession {
+  checkSame(session, ref);
+  return checkSession(session, ref, subject, now);
 }
 
 /**

@@ -93,6 +93,12 @@ export function checkSession(
   return session;
 }
 
+/** The header must name the session of the path, by its id or its name. */
+export function checkSame({ id, name }: StoredSession, { session }: SessionRef): void {
+  if (session === id || session === name) return;
+  throw new Problem('badRequest', `Stargus-Session names ${JSON.stringify(session)}, and the path another session.`);
+}
+
 /** A session is its subject's own. */
 export function checkOwner(session: StoredSession, subject: Subject): void {
   if (session.subject !== subject.id)

@@ -4,7 +4,7 @@
  * (a deletion by query, a definition) explores first and is judged in a group of its own.
  */
 import type { Problem } from '../errors.js';
-import type { Store, StoredItem, UsageRow } from '../ports.js';
+import type { IndexEntry, Store, StoredItem, UsageRow } from '../ports.js';
 import type { Selection } from '../query/run.js';
 import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
@@ -66,8 +66,15 @@ export interface Explorer {
   changedSince(collection: string, revision: number): Promise<Set<string> | undefined>;
   /** Leaves the items that match to the draft and answers their keys, in order, up to the limit. */
   matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }>;
-  /** Leaves up to `limit` items whose time is over, and that nobody has locked, to the draft and answers their keys. */
-  expired(collection: string, limit: number): Promise<string[]>;
+  /**
+   * Looks at up to `limit` items whose time is over, beyond an entry of their index: leaves those that nobody has locked to the
+   * draft, and answers their keys and the last entry that was looked at, undefined where there was none.
+   */
+  expired(
+    collection: string,
+    limit: number,
+    after: IndexEntry | undefined,
+  ): Promise<{ keys: string[]; last: IndexEntry | undefined }>;
   /** How many items the range holds, counted up to `max`. */
   count(collection: string, range: KeyRange, max: number): Promise<number>;
   /** Leaves the items to the draft. */

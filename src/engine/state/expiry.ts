@@ -3,7 +3,7 @@
  * due, commits the deletions with the reason `expired`. An item is there until its expiry is committed.
  */
 import { limits } from '../limits.js';
-import type { Store, StoredIndex, Telemetry } from '../ports.js';
+import type { IndexEntry, Store, StoredIndex, Telemetry } from '../ports.js';
 import { system } from '../subject.js';
 import type { Committer } from './committer.js';
 import { isExpiry, sortKeyOfTime } from './indexes.js';
@@ -17,6 +17,9 @@ interface Expiring {
 }
 
 export class Expiry {
+  /** By index, the last entry of items that were locked when they were looked at. */
+  readonly #passed = new Map<number, IndexEntry>();
+
   constructor(
     private readonly store: Store,
     private readonly reader: Reader,
@@ -53,10 +56,14 @@ export class Expiry {
     while ((await count()) > 0) {
       const collection = await this.#nameOf(pool, poolId, index.collectionId);
       if (collection === undefined) return true;
-      const command = expireItems({ subject: system, collection, limit: limits.expireItemsMax });
+      const after = this.#passed.get(index.id);
+      const command = expireItems({ subject: system, collection, limit: limits.expireItemsMax, after });
       const submitted = await this.committer.submit(pool, command);
-      // What is left is locked, and looked at again with the next sweep.
-      if (!submitted.replayed && submitted.answer.expired === 0) return true;
+      const { expired, last } = submitted.replayed ? { expired: 0, last: undefined } : submitted.answer;
+      // What was looked at and stays is locked. The next look begins beyond it, and after the last one anew.
+      if (last && expired === 0) this.#passed.set(index.id, last);
+      else this.#passed.delete(index.id);
+      if (expired === 0) return pause();
       if (!(await pause())) return false;
     }
     return true;

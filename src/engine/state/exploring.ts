@@ -18,9 +18,6 @@ export interface ExploringOptions {
   readonly scanItemsMax: number;
 }
 
-/** How often it is looked beyond what is locked for items whose time is over. */
-const EXPIRY_LOOKS_MAX = 20;
-
 export class Exploring implements Explorer {
   constructor(
     private readonly state: GroupState,
@@ -111,38 +108,37 @@ export class Exploring implements Explorer {
    * Entries that stand too early, because their items changed since or are gone, are moved or removed on the way. What is
    * locked is passed over.
    */
-  async expired(collection: string, limit: number): Promise<string[]> {
+  async expired(
+    collection: string,
+    limit: number,
+    after: IndexEntry | undefined,
+  ): Promise<{ keys: string[]; last: IndexEntry | undefined }> {
     const stored = this.#stored(collection);
     const index = stored?.replica.indexes.of(stored.id).find(({ expiry }) => expiry !== undefined);
-    if (!stored || !index) return [];
+    if (!stored || !index) return { keys: [], last: undefined };
     const { poolId } = stored;
     const draft = this.draft();
     const keys = new Set<string>();
     const [stale, moved]: [IndexEntry[], IndexEntry[]] = [[], []];
-    const bounds = { limit, bytesMax: limits.commitBytesMax / 4 };
-    const now = this.state.now;
-    let after: IndexEntry | undefined;
-    for (let looks = 0; looks < EXPIRY_LOOKS_MAX && keys.size === 0; looks++) {
-      const due = await this.tx.due(poolId, index.stored, sortKeyOfTime(now + 1), { ...bounds, after });
-      for (const { entry, item } of due) {
-        const state = item && stateOf(item);
-        const proper = item && state && entryOf(index, entry.key, state.attributes, item.changedAt);
-        if (state && proper && proper.sortKey.compare(sortKeyOfTime(now)) <= 0) {
-          const ref = { collection, key: entry.key };
-          this.state.items.set(refId(ref), state);
-          if (!draft.isLocked(ref)) keys.add(entry.key);
-          if (!proper.sortKey.equals(entry.sortKey)) stale.push(entry);
-        } else {
-          stale.push(entry);
-          if (proper) moved.push(proper);
-        }
+    const { now } = this.state;
+    const bounds = { limit, bytesMax: limits.expireBytesMax, after };
+    const due = await this.tx.due(poolId, index.stored, sortKeyOfTime(now + 1), bounds);
+    for (const { entry, item } of due) {
+      const state = item && stateOf(item);
+      const proper = item && state && entryOf(index, entry.key, state.attributes, item.changedAt);
+      if (state && proper && proper.sortKey.compare(sortKeyOfTime(now)) <= 0) {
+        const ref = { collection, key: entry.key };
+        this.state.items.set(refId(ref), state);
+        if (!draft.isLocked(ref)) keys.add(entry.key);
+        if (!proper.sortKey.equals(entry.sortKey)) stale.push(entry);
+      } else {
+        stale.push(entry);
+        if (proper) moved.push(proper);
       }
-      if (due.length === 0) break;
-      after = due.at(-1)?.entry;
     }
     await this.tx.removeEntries(poolId, stale);
     await this.tx.addEntries(poolId, moved);
-    return [...keys];
+    return { keys: [...keys], last: due.at(-1)?.entry };
   }
 
   #stored(collection: string): (Collection & { poolId: number; replica: Replica }) | undefined {

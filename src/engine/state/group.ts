@@ -9,7 +9,7 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { emptyLocks, LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
 import type { PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
-import { checkSession, isOver, SessionStates } from '../sessions/session-states.js';
+import { isOver, SessionStates } from '../sessions/session-states.js';
 import { Turns, turn } from '../turn.js';
 import { isSystemName } from './collections.js';
 import { type Command, Unprepared } from './commands.js';
@@ -139,13 +139,12 @@ async function judgeEach(
   return { verdicts, commits };
 }
 
-/** Also a repetition, and what is refused for its proofs, renews the session that it names, if that is the one that it means. */
+/** Also a repetition, and what is refused for its proofs, renews the session that it names. Whether it is the right one is judged later. */
 function heed({ writer, subject }: Command<unknown>, { sessions, now }: GroupState): void {
   if (!writer?.session) return;
   const named = sessions.find(writer.session.session);
-  if (named && !isOver(named, now) && named.epoch === writer.session.epoch) sessions.renew(named, now);
-  // A proof is judged before the session: what it proves is more than who speaks.
-  if (!writer.locks?.length) checkSession(named, writer.session, subject, now);
+  if (!named || isOver(named, now) || named.epoch !== writer.session.epoch || named.subject !== subject.id) return;
+  sessions.renew(named, now);
 }
 
 /** Whatever isn't the command's own is the group's. `at` is the state in which it was judged. */

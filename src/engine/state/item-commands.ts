@@ -2,6 +2,7 @@
 import { checkSystemItem } from '../dictionary/system-items.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import type { IndexEntry } from '../ports.js';
 import type { Selection } from '../query/run.js';
 import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
@@ -296,23 +297,25 @@ export function deleteMatching(request: {
 
 /** Deletes items of a collection whose time is over, a bounded number at once, as one commit with that reason. */
 export function expireItems(request: {
-  subject: Subject;
-  collection: string;
-  limit: number;
-}): Command<Settled & { expired: number }> {
-  const { subject, collection, limit } = request;
-  let keys: string[] = [];
+  readonly subject: Subject;
+  readonly collection: string;
+  readonly limit: number;
+  /** Only what is due beyond this entry. */
+  readonly after: IndexEntry | undefined;
+}): Command<Settled & { readonly expired: number; readonly last: IndexEntry | undefined }> {
+  const { subject, collection, limit, after } = request;
+  let found: Awaited<ReturnType<Explorer['expired']>> = { keys: [], last: undefined };
   return {
     subject,
     bytes: 256,
     touches: [],
     isUpkeep: true,
     async explore(explorer) {
-      keys = await explorer.expired(collection, limit);
+      found = await explorer.expired(collection, limit, after);
     },
     decide(draft) {
-      for (const key of keys) draft.write({ collection, key }, undefined, undefined, 'expired');
-      return (settled) => ({ ...settled, expired: keys.length });
+      for (const key of found.keys) draft.write({ collection, key }, undefined, undefined, 'expired');
+      return (settled) => ({ ...settled, expired: found.keys.length, last: found.last });
     },
   };
 }

@@ -74,6 +74,12 @@ it.each<
     { ...waiting, fence: 9, wanted: {} },
     [['anna', { lock: 'l1', type: 'granted', fence: 9 }]],
   ],
-  ['a lock that goes with its session', granted, undefined, [], 'expired'],
+  [
+    'a lock that went with its session',
+    granted,
+    undefined,
+    [['anna', { lock: 'l1', type: 'lost', reason: 'expired' }]],
+    'expired',
+  ],
   ['a release, which its session asked for', granted, undefined, []],
 ])('%s', (_says, before, after, events, reason) => expect(told(before, after, reason)).toEqual(events));

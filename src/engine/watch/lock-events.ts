@@ -1,7 +1,7 @@
 /**
- * What a change of a lock's item tells the sessions that it is news for: that a lock they waited for is granted, that
- * somebody waits for one of theirs, that one will be broken, was broken, or that a wait has come to its end. What a session does
- * to its own locks is answered where it asks for it, and not told again. Pure: replayed from the log it is the same.
+ * What a change of a lock's item tells the sessions that it is news for: that a lock is granted under a new fence, that
+ * somebody waits for one of theirs, that one will be broken, was broken, went with its session's lease, or that a wait has come to
+ * its end. What a session gives back is not told again. Pure: replayed from the log it is the same.
  */
 import { LOCKS } from '../locks/lock-items.js';
 import { getMember, type Json, type JsonObject } from '../state/json.js';
@@ -29,6 +29,8 @@ function ownNews(change: Change): JsonObject[] {
   const fence = member(change, 'fence');
   // A wait for more ends, and what was held stays, as the fence says.
   if (reason === 'timeout') return [{ type: 'lost', reason, ...(op === 'change' && fence !== undefined && { fence }) }];
+  // Told to who resumes a session whose lease was over.
+  if (reason === 'expired') return [{ type: 'lost', reason }];
   if (op === 'delete') return [];
   const news: JsonObject[] = [];
   if (fence !== undefined && isGrant(change)) news.push({ type: 'granted', fence });

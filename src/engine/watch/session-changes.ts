@@ -2,7 +2,6 @@
  * The changes that are about a session, beyond what its views see of them: of its item in `_clients`, of its attachments,
  * and of locks where they are news for it. Its streams read the commits that have such changes by themselves.
  */
-
 import { LOCKS } from '../locks/lock-items.js';
 import { ATTACHMENTS, CLIENTS } from '../sessions/session-items.js';
 import type { Change } from '../state/model.js';

@@ -23,6 +23,8 @@ export type SessionLife = Pick<StoredSession, 'id' | 'epoch'>;
 
 export class SessionStream extends AttachStream {
   readonly #prefix: string;
+  /** The session was there, and as it should be, at this revision: what the log tells of it before is of a former life. */
+  #seenAt = 0;
 
   constructor(
     hub: Hub,
@@ -51,6 +53,7 @@ export class SessionStream extends AttachStream {
     this.attachments = items.map(({ state }) =>
       attachmentOf(state, state.revision > after ? state.revision : undefined),
     );
+    this.#seenAt = revision;
     this.#heedClient(client?.state, system.id);
     return revision;
   }
@@ -64,7 +67,7 @@ export class SessionStream extends AttachStream {
   }
 
   #heed({ collection, key, after }: Change, { revision, subject }: Commit): void {
-    if (collection === CLIENTS && key === this.session.id) this.#heedClient(after, subject);
+    if (collection === CLIENTS && key === this.session.id && revision > this.#seenAt) this.#heedClient(after, subject);
     if (collection !== ATTACHMENTS || !key.startsWith(this.#prefix)) return;
     const others = this.attachments.filter(({ name }) => name !== key.slice(this.#prefix.length));
     this.attachments = after ? [...others, attachmentOf(after, revision)].sort(byName) : others;

@@ -35,7 +35,7 @@ function judge(pool: Pool, text: string, place: string): Judgement {
 /** For an attachment: an unusable cursor becomes a reset and a snapshot. */
 export function startOfAttach(pool: Pool, { lastEventId, since }: StartRequest): Start {
   const text = lastEventId || since;
-  if (text === undefined || text === '') return { after: undefined };
+  if (text === undefined) return { after: undefined };
   const judgement = judge(pool, text, lastEventId ? 'Last-Event-ID' : '`since`');
   return 'after' in judgement ? judgement : { after: undefined, reset: judgement.unusable };
 }
