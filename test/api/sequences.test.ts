@@ -124,7 +124,9 @@ describe.each(databases)('numbered batches on $name', ({ name }) => {
   it('remembers number and note beyond the lease', async () => {
     session = (await scenario.calls(['POST P/sessions', { name: 'short', ttlMs: 1000 }])).body;
     await scenario.calls(['POST P/batch', batch(1, [add(1), { op: 'memento', value: null }])]);
-    while ((await scenario.call('GET P/sessions/short')).status === 200) await sleep(50);
+    // Until its end is a commit: before, it is over for its client only.
+    const seen = `GET P/collections/_clients/items/${session.session}`;
+    while ((await scenario.call(seen)).status === 200) await sleep(50);
     const body = batch(1, [add(1)]);
     await scenario.refused(409, 'sessionFenced', 'POST P/batch', body);
     session = (await scenario.calls(['PUT P/sessions/short'])).body;
