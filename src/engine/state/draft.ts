@@ -73,6 +73,8 @@ interface Touched {
   change: Change | undefined;
   /** The JSON text of `state` has at most so many bytes. */
   bytesMax: number;
+  /** The change that no lock refuses. */
+  unlocked?: Change;
 }
 
 export class Draft {
@@ -152,17 +154,20 @@ export class Draft {
   }
 
   /** Refuses a change of what another session has locked, or of what may only be written under a lock. */
-  #checkLocks(change: Change): void {
-    if (this.isUpkeep) return;
+  #checkLocks(touched: Touched): void {
+    const { change } = touched;
+    // An op is judged when it is done, and all of them again in the end: mostly there is nothing new.
+    if (!change || touched.unlocked === change || this.isUpkeep) return;
     this.guard.check(change);
     if (!isSystemName(change.collection) && this.#requiresLock(change.collection)) this.guard.checkCovered(change);
+    touched.unlocked = change;
   }
 
   /** Whether the dictionary said so before the command, or would after it. */
   #requiresLock(collection: string): boolean {
-    const entry = entryRef(collection);
     if (this.definition(collection).requireLock) return true;
-    const touched = this.#touched.get(refId(entry));
+    if (this.#touched.size === 1) return false;
+    const touched = this.#touched.get(refId(entryRef(collection)));
     return touched !== undefined && this.definitions.lenient(touched.original).requireLock;
   }
 
@@ -281,7 +286,7 @@ export class Draft {
   check(ref: ItemRef): readonly ErrorPlace[] {
     const touched = this.#touched.get(refId(ref));
     if (touched?.change) {
-      this.#checkLocks(touched.change);
+      this.#checkLocks(touched);
       // Its collection may come into being with it.
       if (!isSystemName(ref.collection) && !this.collection(ref.collection) && !this.isUpkeep)
         this.guard.check({ ...entryRef(ref.collection), changed: [], op: 'add' });
@@ -331,7 +336,7 @@ export class Draft {
     for (const { collection, op } of this.changes())
       if (op !== 'delete' && !isSystemName(collection)) this.createCollection(collection);
     const changes = this.changes();
-    for (const change of changes) this.#checkLocks(change);
+    for (const touched of this.#touched.values()) this.#checkLocks(touched);
     if (this.description !== undefined && (this.description ?? undefined) !== group.description && group.exists)
       this.guard.checkWhole();
     this.#checkBytes(changes);
