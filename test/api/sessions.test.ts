@@ -177,8 +177,8 @@ describe.each(databases)('sessions on $name', ({ name }) => {
       ['PUT C/items/a', { attributes: { x: 2 } }, { 'if-match': '"999"' }, 412],
     ];
     await scenario.calls(put, ['PUT P/sessions/other']);
-    const sessions = await Promise.all(calls.map(() => begin({ ttlMs: 1000 })));
-    for (const end = performance.now() + 2500; performance.now() < end; await sleep(200)) {
+    const sessions = await Promise.all(calls.map(() => begin({ ttlMs: 3000 })));
+    for (const end = performance.now() + 6500; performance.now() < end; await sleep(200)) {
       for (const [i, [line, body, headers, status]] of calls.entries())
         expect((await scenario.call(line, body, { ...headers, ...named(sessions[i] as never) })).status, line).toBe(
           status,
