@@ -356,4 +356,44 @@ describe.each(databases)('the stream of a session on $name', ({ name }) => {
     expect(stream.events.filter(named('changes')).length).toBeLessThan(revision - 8);
     stream.close();
   });
+
+  it('tells the news of locks also to who didn’t read, and missed more than is worth telling', {
+    timeout: 90_000,
+  }, async () => {
+    const { scenario, session } = await begun({ ttlMs: 600_000 });
+    const other = (await scenario.calls(['POST P/sessions', { ttlMs: 600_000 }])).body;
+    const ask = (by: string, waitMs?: number) => ({
+      session: by,
+      mode: 'exclusive',
+      scopes: [{ collection: 'locked' }],
+      waitMs,
+    });
+    const held = (await scenario.calls(['POST P/locks', ask(other.session)])).body;
+    const waiting = (await scenario.calls(['POST P/locks', ask(session, 600_000)])).body;
+    await scenario.calls([`PUT ${A}/v`, { collection: 'things' }]);
+    const stream = await scenario.watch(EVENTS);
+    await stream.waitFor(named('live'));
+    stream.pause();
+    const write = async (from: number, to: number) => {
+      for (let i = from; i < to; i++) {
+        const attributes = { text: String(i).padEnd(600_000, 'x') };
+        await scenario.calls([`PUT C/items/k${i}`, { attributes }, { prefer: 'return=minimal' }]);
+      }
+    };
+    await write(0, 25);
+    await scenario.calls([
+      `DELETE P/locks/${held.lock}`,
+      undefined,
+      { 'stargus-session': `${other.session};epoch=${other.epoch}` },
+    ]);
+    await write(25, 40);
+    const cursor = await scenario.cursor();
+    stream.resume();
+    await stream.waitFor(({ id }) => id === cursor, 60_000);
+    expect(stream.events.filter(named('reset')).length).toBeGreaterThan(0);
+    expect(stream.events.filter(named('lock')).map(({ data }) => [data.lock, data.type])).toEqual([
+      [waiting.lock, 'granted'],
+    ]);
+    stream.close();
+  });
 });
