@@ -76,8 +76,7 @@ export function acquireLock(asking: LockAsking): Command<LockAnswer> {
 /** Grants what the lock wants, or lets it wait for it. */
 function take(draft: Draft, lock: LockRecord, waitMs: number): (settled: Settled) => LockAnswer {
   const wanted = lock.wanted as NonNullable<LockRecord['wanted']>;
-  const request = { id: lock.id, session: lock.session, ...wanted, converts: lock.held !== undefined };
-  const blockers = draft.locks.blockers(request, limits.lockBlockersMax);
+  const blockers = blockersOf(draft.locks, lock, wanted);
   if (blockers.length === 0) {
     const next = granted(lock, draft);
     putLock(draft, next);
@@ -145,9 +144,7 @@ export function changeLock(change: LockChange): Command<LockAnswer> {
 function prolong(draft: Draft, lock: LockRecord, waitMs: number | undefined): (settled: Settled) => LockAnswer {
   if (waitMs === undefined || !lock.wanted) return answerOf(draft, lock);
   if (waitMs === 0) {
-    const { wanted, id, session, held } = lock;
-    const request = { id, session, ...wanted, converts: held !== undefined };
-    throw lockConflict(draft.locks.blockers(request, limits.lockBlockersMax));
+    throw lockConflict(blockersOf(draft.locks, lock, lock.wanted));
   }
   const waiting = { ...lock, waitUntil: draft.now + waitMs };
   putLock(draft, waiting);
@@ -302,11 +299,18 @@ export function findPosition(request: {
 }
 
 /** How many are before a waiting lock in its queue, and one. */
-function positionOf(locks: Draft['locks'], { id, session, wanted, held }: LockRecord): number | undefined {
-  if (!wanted) return undefined;
-  const request = { id, session, ...wanted, converts: held !== undefined };
-  const blockers = locks.blockers(request, limits.lockBlockersMax);
-  return blockers.filter((other) => other.wanted).length + 1;
+function positionOf(locks: Draft['locks'], lock: LockRecord): number | undefined {
+  if (!lock.wanted) return undefined;
+  return blockersOf(locks, lock, lock.wanted).filter((other) => other.wanted).length + 1;
+}
+
+/** What stands in the way of what the lock wants. */
+function blockersOf(
+  locks: Draft['locks'],
+  { id, session, held }: LockRecord,
+  wanted: NonNullable<LockRecord['wanted']>,
+): LockRecord[] {
+  return locks.blockers({ id, session, ...wanted, converts: held !== undefined }, limits.lockBlockersMax);
 }
 
 export function noLock(id: string): Problem {
