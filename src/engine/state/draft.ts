@@ -113,18 +113,17 @@ export class Draft {
     return this.group.now;
   }
 
-  /** Judges what the client says of its locks and its session, and renews the latter. */
+  /** Judges what the client says of its locks and its session. */
   admit({ session: ref, alias, locks = [] }: Writer, subject: Subject): void {
     for (const proof of locks) this.guard.admit(this.#proven(proof, subject));
     if (!ref) return;
     const session = checkSession(this.session(ref.session), ref, subject, this.now);
     if (alias && (this.session(alias.session)?.id !== session.id || alias.epoch !== session.epoch))
       throw new Problem('badRequest', 'Stargus-Session names another session or epoch than the body.');
-    this.renew(session);
     this.guard.admit(session.id);
   }
 
-  /** A request that names a session renews it, whatever becomes of the request. */
+  /** Of a command that names a session otherwise than by its writer, which the group renews before it judges. */
   renew(session: StoredSession): void {
     this.group.sessions.renew(session, this.now);
   }

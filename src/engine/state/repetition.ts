@@ -101,10 +101,7 @@ export class Repetitions {
     const expected = session.lastSequence + 1;
     if (sequence === expected) return undefined;
     const former = this.#numbered.get(`${session.id}\n${sequence}`);
-    if (former) {
-      sessions.renew(session, now);
-      return replyOf(former);
-    }
+    if (former) return replyOf(former);
     const detail =
       sequence > expected
         ? `The session's next batch has the sequence ${expected}, not ${sequence}.`
