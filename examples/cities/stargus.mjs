@@ -1,29 +1,16 @@
 /** All that this example needs of a client: requests that are repeated while that makes sense. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { authorization, checkReady } from '../server.mjs';
 import { COLLECTION, POOL } from './cities.mjs';
 
 const ATTEMPTS = 8;
-const key = process.env.STARGUS_OPERATOR_KEY;
-const authorization = key ? { authorization: `Bearer ${key}` } : {};
 
 export function connect(url) {
   const pool = `${url}/v1/pools/${POOL}`;
   const collection = `${pool}/collections/${COLLECTION}`;
 
   return {
-    /** @throws Error that says what to do when no server answers */
-    async ready() {
-      try {
-        const response = await fetch(`${url}/readyz`);
-        if (response.ok) return;
-        throw new Error(`it answers ${response.status}`);
-      } catch (error) {
-        throw new Error(
-          `No Stargus is ready at ${url} (${error.cause?.code ?? error.message}).\n` +
-            'Start one with `npm start` in another terminal, or say with --url where it listens.',
-        );
-      }
-    },
+    ready: () => checkReady(url),
 
     /** Operations as one commit. The key makes a repetition harmless: it gets the answer of the first. */
     batch(ops, idempotencyKey) {

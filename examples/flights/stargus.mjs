@@ -2,10 +2,8 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { createInterface } from 'node:readline';
+import { authorization, checkReady } from '../server.mjs';
 import { COLLECTION, POOL } from './flights.mjs';
-
-const key = process.env.STARGUS_OPERATOR_KEY;
-const authorization = key ? { authorization: `Bearer ${key}` } : {};
 
 export function connect(url) {
   const pool = `${url}/v1/pools/${POOL}`;
@@ -15,19 +13,7 @@ export function connect(url) {
     pool,
     collection,
 
-    /** @throws Error that says what to do when no server answers */
-    async ready() {
-      try {
-        const response = await fetch(`${url}/readyz`);
-        if (response.ok) return;
-        throw new Error(`it answers ${response.status}`);
-      } catch (error) {
-        throw new Error(
-          `No Stargus is ready at ${url} (${error.cause?.code ?? error.message}).\n` +
-            'Start one with `npm start` in another terminal, or say with --url where it listens.',
-        );
-      }
-    },
+    ready: () => checkReady(url),
 
     /** What the data dictionary says of the collection. */
     describe: (entry) => send('PUT', `${pool}/collections/_dictionary/items/${COLLECTION}`, entry),

@@ -5,8 +5,8 @@
  * While a stream is open the server renews the session's lease. That shows that a connection is open, not that the program behind it
  * does anything: so whoever holds locks renews the lease itself (`renewEveryMs`), and loses it when it stands still.
  */
+import { authorization } from '../server.mjs';
 import { events } from './events.mjs';
-import { authorization } from './stargus.mjs';
 
 /**
  * Begins a session, or resumes the one of that name.

@@ -1,11 +1,10 @@
 /** All that this example needs of a client: requests that are repeated while that makes sense. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { authorization, checkReady } from '../server.mjs';
 import { POOL } from './board.mjs';
 
 const ATTEMPTS = 8;
-const key = process.env.STARGUS_OPERATOR_KEY;
-export const authorization = key ? { authorization: `Bearer ${key}` } : {};
 
 export function connect(url) {
   const pool = `${url}/v1/pools/${POOL}`;
@@ -13,19 +12,7 @@ export function connect(url) {
   return {
     pool,
 
-    /** @throws Error that says what to do when no server answers */
-    async ready() {
-      try {
-        const response = await fetch(`${url}/readyz`);
-        if (response.ok) return;
-        throw new Error(`it answers ${response.status}`);
-      } catch (error) {
-        throw new Error(
-          `No Stargus is ready at ${url} (${error.cause?.code ?? error.message}).\n` +
-            'Start one with `npm start` in another terminal, or say with --url where it listens.',
-        );
-      }
-    },
+    ready: () => checkReady(url),
 
     /** A request about the pool. A refusal is thrown with the `problem` that the server answered. */
     call: (method, path, { body, headers, attempts = ATTEMPTS } = {}) =>
