@@ -6,11 +6,12 @@ import { request } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Server, startServer } from '../support/server.js';
+import type { Server } from '../support/server.js';
 import { Client, type Item, pause } from './client.js';
 import { replay } from './filtering.js';
 import { KEYS, Load, write } from './load.js';
 import type { ModelCommit } from './model.js';
+import { startNodes } from './nodes.js';
 import { type Items, SessionReader } from './session-reader.js';
 
 const BUDGET_MS = 12_000;
@@ -115,9 +116,7 @@ describe.each([
   const servers: Server[] = [];
   let client: Client;
   beforeAll(async () => {
-    const first = await startServer({ database });
-    servers.push(first);
-    if (nodes === 2) servers.push(await startServer({ database, databaseUrl: first.databaseUrl }));
+    servers.push(...(await startNodes(database, nodes)));
     let turn = 0;
     client = new Client(() => (servers[turn++ % servers.length] as Server).url);
   });

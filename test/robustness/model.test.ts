@@ -5,15 +5,13 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { databases, type Server, startServer } from '../support/server.js';
 import { type Answer, Client } from './client.js';
 import { COLLECTIONS, command, difference, resolve, send } from './commands.js';
 import { type Command, Model } from './model.js';
+import { startNodes, variants } from './nodes.js';
 
 /** How long each is tried; the number of runs follows. */
 const BUDGET_MS = 20_000;
-
-const variants = [...databases.map(({ name }) => ({ name, nodes: 1 })), { name: 'mariadb' as const, nodes: 2 }];
 
 const rounds = fc.array(
   fc.oneof(
@@ -30,12 +28,7 @@ const rounds = fc.array(
 describe.each(variants)('random writes on $name, nodes: $nodes', ({ name, nodes }) => {
   const clients: Client[] = [];
   beforeAll(async () => {
-    let first: Server | undefined;
-    for (let i = 0; i < nodes; i++) {
-      const server = await startServer({ database: name, ...(first && { databaseUrl: first.databaseUrl }) });
-      first ??= server;
-      clients.push(new Client(server.url));
-    }
+    for (const { url } of await startNodes(name, nodes)) clients.push(new Client(url));
   });
   afterAll(() => {
     for (const client of clients) client.close();

@@ -1,0 +1,13 @@
+/** Several nodes of one database, and where a test of whatever a node may not keep to itself runs: also over two. */
+import { type DatabaseName, databases, type Server, startServer } from '../support/server.js';
+
+/** Each database with one node, and the one that many may share with two. */
+export const variants = [...databases.map(({ name }) => ({ name, nodes: 1 })), { name: 'mariadb' as const, nodes: 2 }];
+
+/** Starts so many nodes on one new database. Both end with the test file. */
+export async function startNodes(database: DatabaseName, nodes: number): Promise<Server[]> {
+  const first = await startServer({ database });
+  const servers = [first];
+  while (servers.length < nodes) servers.push(await startServer({ database, databaseUrl: first.databaseUrl }));
+  return servers;
+}
