@@ -28,6 +28,8 @@ export const limits = {
   scriptTitleLengthMax: 1024,
   /** A language or a version is a word or two. */
   scriptLabelLengthMax: 128,
+  /** Names in one list of a policy's rule: it is compiled for each subject, and looked through for each change. */
+  grantNamesMax: 100,
   collectionsPerPoolMax: 10_000,
   /** A deletion by prefix is one commit, held in memory, told to watchers whole. */
   deleteItemsMax: 1000,

@@ -1,11 +1,26 @@
-/** Who asks. Until access control is configured there is one subject, the anonymous one, and it may do everything. */
+/**
+ * Who asks, and how far their token lets them go. Whoever authenticates makes one for each request; the engine asks the policy of
+ * the pool what its subject may do, whichever way the request came.
+ */
+import type { Restriction } from './access/grant.js';
 
 export interface Subject {
-  /** A stable name, written into the log beside what the subject did. */
+  /** A stable name, written into the log beside what the subject did: of a person or program the URL of its identity. */
   readonly id: string;
+  /** No policy binds it: the operator, the system, and everybody at a server that is open. */
+  readonly isUnbound: boolean;
+  /** The host of the identity's URL, in lower case. */
+  readonly host?: string | undefined;
+  /** What its token is narrowed to, link by link: each of them must allow what is done. */
+  readonly restrictions: readonly Restriction[];
+  /** When its token is over, in ms since 1970: its streams end no later. */
+  readonly expiresAt?: number | undefined;
+  /** The login that its token is of; once that is revoked, what is open under it ends. */
+  readonly login?: string | undefined;
 }
 
-export const anonymous: Subject = { id: 'anonymous' };
+/** Everybody, where no authentication is required. */
+export const anonymous: Subject = { id: 'anonymous', isUnbound: true, restrictions: [] };
 
 /** Who the commits are by that nobody asked for. */
-export const system: Subject = { id: 'system' };
+export const system: Subject = { id: 'system', isUnbound: true, restrictions: [] };

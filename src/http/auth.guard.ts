@@ -15,7 +15,7 @@ export interface AuthenticationOptions {
   isOwnHost(hostname: string): boolean;
 }
 
-const operator: Subject = { id: 'operator' };
+const operator: Subject = { id: 'operator', isUnbound: true, restrictions: [] };
 
 export class Authentication {
   readonly #digest: Buffer;

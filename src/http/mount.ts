@@ -130,7 +130,7 @@ function isRead({ method, reads }: RouteSpec): boolean {
 }
 
 /** Public routes are answered whoever asks; but a session is spoken for by its own subject only. */
-const NOBODY: Subject = { id: 'nobody' };
+const NOBODY: Subject = { id: 'nobody', isUnbound: false, restrictions: [] };
 
 export function answerError(
   error: unknown,

@@ -31,6 +31,8 @@ export interface RouteSpec {
   readonly reads?: boolean;
   /** Answered without a token even where one is required. */
   readonly public?: boolean;
+  /** What bounds how often it may be asked for, where that isn't its kind (a read, a write, a stream). */
+  readonly rate?: 'login' | 'unlock';
 }
 
 export interface BodySpec {

@@ -32,7 +32,11 @@ const scripts = (count: number): string => '{"collection":"_scripts","key":"a","
 async function run(committer: Committer, source: ByteSource, skip = 0): Promise<ImportEvent[]> {
   const reader = { current: () => Promise.resolve({ epoch: 'e', revision: 0 }) } as unknown as Reader;
   const imports = new Import(committer, reader, new Slots(), { createPools: false });
-  const { run: events } = await imports.open('p', { subject: { id: 'me' }, skip, newKey: () => 'key' });
+  const { run: events } = await imports.open('p', {
+    subject: { id: 'me', isUnbound: true, restrictions: [] },
+    skip,
+    newKey: () => 'key',
+  });
   const told: ImportEvent[] = [];
   for await (const event of events(source)) told.push(event);
   return told;

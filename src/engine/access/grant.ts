@@ -1,0 +1,114 @@
+/**
+ * A grant: actions on some items and attributes. It is what a policy's rule says beside whom it is for, and one entry of a
+ * token's `authorization_details` (RFC 9396). Parsing refuses what is empty or unknown, with a pointer to the place, so that
+ * nothing matches everything by accident.
+ */
+import { type ErrorPlace, Problem } from '../errors.js';
+import { limits } from '../limits.js';
+import { parseFilter } from '../query/filter.js';
+import { isObject, type Json, type JsonObject } from '../state/json.js';
+import { checkAttributeName, checkName } from '../state/names.js';
+
+/** What can be done. `read` is for reads and queries, `watch` for attachments and changes, `admin` for what is said of a collection or a pool. */
+export const ACTIONS = ['read', 'watch', 'create', 'write', 'delete', 'lock', 'admin'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** Keys that begin so, or that the pattern (RE2) matches from begin to end. */
+export type Keys = { readonly prefix: string } | { readonly pattern: string };
+
+export interface Grant {
+  readonly actions: readonly Action[];
+  /** Names; a name that ends in `*` stands for all that begin so. Collections of the system only by a name that begins with `_`. */
+  readonly collections: readonly string[];
+  readonly keys?: Keys | undefined;
+  /** Absent: all. */
+  readonly attributes?: readonly string[] | undefined;
+  /** A filter, as docs/API.md has them, in which the operand `$subject.id` stands for who asks. */
+  readonly where?: JsonObject | undefined;
+}
+
+/** A grant in some pools: an entry of `authorization_details` of the type `stargus`. */
+export interface PoolGrant extends Grant {
+  /** Absent: in all. */
+  readonly pools?: readonly string[] | undefined;
+}
+
+/** What one link of a token's chain leaves: what any of its grants allows. */
+export type Restriction = readonly PoolGrant[];
+
+/** Members of a grant, each parsed from its JSON. `place` leads to the grant in the request. */
+function parseGrant(members: JsonObject, place: string): Grant {
+  const { actions, collections, keys, attributes, where } = members;
+  return {
+    actions: parseNames(actions, `${place}/actions`, checkAction),
+    collections: parseNames(collections, `${place}/collections`, checkCollections),
+    ...(keys !== undefined && { keys: parseKeys(keys, `${place}/keys`) }),
+    ...(attributes !== undefined && {
+      attributes: parseNames(attributes, `${place}/attributes`, checkAttributeName),
+    }),
+    ...(where !== undefined && { where: parseWhere(where, `${place}/where`) }),
+  };
+}
+
+/** The names of a grant's members; others are refused by whoever parses what the grant is part of. */
+const GRANT_MEMBERS: readonly string[] = ['actions', 'collections', 'keys', 'attributes', 'where'];
+
+/** A list of names that isn't empty, each once. */
+export function parseNames<Name extends string>(
+  value: Json | undefined,
+  place: string,
+  check: (name: string) => Name,
+): Name[] {
+  if (!Array.isArray(value) || value.length === 0)
+    throw fault(
+      place,
+      'must be a list of at least one name: a rule says what it is about, it never means everything by leaving it out.',
+    );
+  if (value.length > limits.grantNamesMax) throw fault(place, `must have at most ${limits.grantNamesMax} names.`);
+  const names = value.map((name, i) => {
+    if (typeof name !== 'string') throw fault(`${place}/${i}`, 'must be a string.');
+    try {
+      return check(name);
+    } catch (error) {
+      throw fault(`${place}/${i}`, (error as Error).message);
+    }
+  });
+  return [...new Set(names)];
+}
+
+function checkAction(name: string): Action {
+  const action = ACTIONS.find((known) => known === name);
+  if (!action) throw new Error(`is no action; there are ${ACTIONS.join(', ')}.`);
+  return action;
+}
+
+function checkCollections(name: string): string {
+  const stem = name.endsWith('*') ? name.slice(0, -1) : name;
+  if (stem !== '') checkName('collection', stem);
+  else if (name !== '*') throw new Error('must be the name of a collection, or a beginning of one and *.');
+  return name;
+}
+
+function parseKeys(value: Json, place: string): Keys {
+  const entries = isObject(value) ? Object.entries(value) : [];
+  const [entry] = entries;
+  if (entries.length !== 1 || !entry || !['prefix', 'pattern'].includes(entry[0]))
+    throw fault(place, 'must be {"prefix": "…"} or {"pattern": "…"}.');
+  const [name, text] = entry;
+  if (typeof text !== 'string' || text === '') throw fault(`${place}/${name}`, 'must be a string that isn’t empty.');
+  if (name === 'prefix') {
+    if (Buffer.byteLength(text) > limits.itemKeyBytesMax) throw fault(`${place}/prefix`, 'is longer than a key.');
+    return { prefix: text };
+  }
+  return { pattern: text };
+}
+
+function parseWhere(value: Json, place: string): JsonObject {
+  parseFilter(value, place);
+  return value as JsonObject;
+}
+
+export function fault(pointer: string, detail: string): Problem {
+  const place: ErrorPlace = { pointer, code: 'invalid', detail };
+  return new Problem('invalid', `${pointer} ${detail}`, { errors: [place] });
+}
