@@ -1,6 +1,8 @@
 /**
  * The engine as one object: the parts that HTTP, jobs and embedding programs call, built on a store. Made in wiring.ts.
  */
+import { Access } from './access/access.js';
+import { EntitledReader } from './access/entitled-reader.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
 import type { Clock, Store, Telemetry } from './ports.js';
@@ -34,7 +36,9 @@ export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOp
 export class Engine {
   readonly replicas: Replicas;
   readonly committer: Committer;
+  readonly access: Access;
   readonly reader: Reader;
+  readonly entitled: EntitledReader;
   readonly querying: Querying;
   readonly watching: Watching;
   readonly history: History;
@@ -58,13 +62,15 @@ export class Engine {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
     this.committer = new Committer(store, this.replicas, this.definitions, telemetry, options);
+    this.access = new Access(store, this.replicas);
     this.reader = new Reader(store, this.replicas);
-    this.querying = new Querying(store, this.replicas, this.reader, this.definitions, options);
-    this.watching = new Watching(store, this.replicas, this.reader, telemetry, clock, options);
+    this.entitled = new EntitledReader(this.reader, this.access);
+    this.querying = new Querying(store, this.replicas, this.reader, this.definitions, this.access, options);
+    this.watching = new Watching(store, this.replicas, this.reader, this.access, telemetry, clock, options);
     const slots = new Slots();
-    this.export = new Export(store, this.replicas, this.reader, slots);
+    this.export = new Export(store, this.replicas, this.reader, this.access, slots);
     this.import = new Import(this.committer, this.reader, slots, options);
-    this.history = new History(store, this.reader);
+    this.history = new History(store, this.reader, this.access);
     this.compaction = new Compaction(store, this.replicas, options.retention);
     this.builder = new IndexBuilder(store, telemetry);
     this.committer.onBuilding = () => this.builder.wake();

@@ -30,6 +30,16 @@ export const limits = {
   scriptLabelLengthMax: 128,
   /** Names in one list of a policy's rule: it is compiled for each subject, and looked through for each change. */
   grantNamesMax: 100,
+  /** All rules of a pool that concern a subject are looked through for each of its actions. */
+  policyRulesMax: 200,
+  policiesPerPoolMax: 200,
+  roleSubjectsMax: 10_000,
+  /** What one change of policy may tell a watcher as a commit: beyond this a new snapshot is less. */
+  policyTurnBytesMax: 4 * MiB,
+  /** Policies of former revisions that are kept ready for those who resume from there; older ones are read from the log. */
+  policyVersionsKept: 200,
+  /** It is part of keys in the database, where what a weaker token adds to it has its room too. */
+  subjectBytesMax: 200,
   collectionsPerPoolMax: 10_000,
   /** A deletion by prefix is one commit, held in memory, told to watchers whole. */
   deleteItemsMax: 1000,

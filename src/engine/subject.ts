@@ -2,6 +2,7 @@
  * Who asks, and how far their token lets them go. Whoever authenticates makes one for each request; the engine asks the policy of
  * the pool what its subject may do, whichever way the request came.
  */
+import { createHash } from 'node:crypto';
 import type { Restriction } from './access/grant.js';
 
 export interface Subject {
@@ -24,3 +25,23 @@ export const anonymous: Subject = { id: 'anonymous', isUnbound: true, restrictio
 
 /** Who the commits are by that nobody asked for. */
 export const system: Subject = { id: 'system', isUnbound: true, restrictions: [] };
+
+/** Long enough that nobody finds another restriction with it. */
+const DIGEST_LENGTH = 22;
+const owners = new WeakMap<Subject, string>();
+
+/**
+ * Whose sessions, locks and stored answers are the subject's: its own, and of a weaker token its own again, so that it neither takes
+ * over what the stronger one has nor reads what that was answered.
+ */
+export function ownerOf(subject: Subject): string {
+  const { id, restrictions } = subject;
+  if (restrictions.length === 0) return id;
+  let owner = owners.get(subject);
+  if (owner === undefined) {
+    const digest = createHash('sha256').update(JSON.stringify(restrictions)).digest('base64url');
+    owner = `${id}#${digest.slice(0, DIGEST_LENGTH)}`;
+    owners.set(subject, owner);
+  }
+  return owner;
+}

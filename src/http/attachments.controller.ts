@@ -14,7 +14,6 @@ import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
-import type { Subject } from '../engine/subject.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import * as schema from './attachments.schema.js';
 import { events } from './changes.schema.js';
@@ -136,7 +135,8 @@ export class AttachmentsController {
   async stream(call: Call<z.output<typeof schema.eventsQuery>>): Promise<void> {
     const { since, bookmarkMs = limits.bookmarkMsDefault, renew = true } = call.query;
     const { pool, poolId, session } = await this.#session(call);
-    const request = { kind: 'session' as const, session, bookmarkMs, start: startOf(call, since) };
+    const { subject } = call;
+    const request = { kind: 'session' as const, subject, session, bookmarkMs, start: startOf(call, since) };
     const opening = await this.engine.watching.open(pool, request);
     const release = renew ? this.engine.leases.hold(poolId, session) : undefined;
     try {

@@ -22,6 +22,8 @@ import { type Call, Route } from './route.js';
 
 const ATTRIBUTE = `${ITEM}/attributes/:name`;
 
+type ItemWriteQuery = z.output<typeof schema.itemWriteQuery>;
+
 @Controller()
 export class AttributesController {
   constructor(@Inject(ItemCalls) private readonly calls: ItemCalls) {}
@@ -41,7 +43,7 @@ export class AttributesController {
   async getAttribute(call: Call): Promise<void> {
     const { pool, collection, key } = readPlace(call);
     const name = checkAttributeName(call.params.name as string);
-    const { state } = await this.calls.read(call, pool, collection, key as string);
+    const state = await this.calls.read(call, pool, collection, key as string);
     const value = state && getMember(state.attributes, name);
     if (!state || value === undefined) throw missing(collection, key as string, name);
     if (isUnmodified(call, state)) return;
@@ -56,6 +58,7 @@ export class AttributesController {
     tag: 'attributes',
     summary: 'Set one attribute',
     description: 'Creates the item when it is missing. The value null removes the attribute.',
+    query: schema.itemWriteQuery,
     body: { schema: schema.putAttributeBody },
     headers: CONDITIONAL,
     answers: {
@@ -63,7 +66,7 @@ export class AttributesController {
       201: { description: 'Set, and the item created.', schema: schema.attributeAnswer },
     },
   })
-  putAttribute(call: Call<unknown, z.output<typeof schema.putAttributeBody>>): Promise<void> {
+  putAttribute(call: Call<ItemWriteQuery, z.output<typeof schema.putAttributeBody>>): Promise<void> {
     const attribute = checkAttributeName(call.params.name as string);
     const action: Action = { op: 'set', attribute, value: call.body.value };
     return this.calls.write(call, writeKey(call), action, attributeShape(attribute), attribute);
@@ -76,10 +79,11 @@ export class AttributesController {
     tag: 'attributes',
     summary: 'Remove one attribute',
     description: 'One that is not there is `changed: []`, and nothing is committed.',
+    query: schema.itemWriteQuery,
     headers: CONDITIONAL,
     answers: { 200: { description: 'There is no such attribute now.', schema: schema.attributeAnswer } },
   })
-  removeAttribute(call: Call): Promise<void> {
+  removeAttribute(call: Call<ItemWriteQuery>): Promise<void> {
     const attribute = checkAttributeName(call.params.name as string);
     return this.calls.write(
       call,

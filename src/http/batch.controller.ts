@@ -37,7 +37,7 @@ export class BatchController {
   })
   async run(call: Call<unknown, schema.Batch>): Promise<void> {
     const pool = checkOwnName('pool', call.params.pool as string);
-    const { ops, if: conditions = [], atomic, dryRun, session } = call.body;
+    const { ops, if: conditions = [], atomic, dryRun, force, session } = call.body;
     const writer = writerOfBatch(call);
     if (ops.length > limits.batchOpsMax) {
       const detail = `A batch holds at most ${limits.batchOpsMax} ops, not ${ops.length}.`;
@@ -70,6 +70,7 @@ export class BatchController {
       atomic,
       batch: true,
       dryRun,
+      isForced: force,
     });
     const shape = shapeOf(taken, others);
     const sequence = session?.sequence;

@@ -1,6 +1,7 @@
 /** The change log over HTTP: pages, the live stream of changes, and attachments to a collection. */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
+import { isFree } from '../engine/access/access.js';
 import { Engine } from '../engine/engine.js';
 import { limits } from '../engine/limits.js';
 import { formatCursor } from '../engine/state/cursor.js';
@@ -37,7 +38,11 @@ export class ChangesController {
     const { since, limit = limits.changesPageCommitsDefault, waitMs = 0, ...view } = call.query;
     await awaitMinRevision(call, this.engine.reader, pool);
     const asker = askerOf(call);
-    const page = await this.engine.watching.changes(pool, { view: checkView(view), since, limit, waitMs }, asker);
+    const page = await this.engine.watching.changes(
+      pool,
+      { subject: call.subject, view: checkView(view), since, limit, waitMs },
+      asker,
+    );
     const { epoch } = page.replica;
     const commits = page.commits.map(({ commit: { revision, time, subject }, changes }) => {
       const head = JSON.stringify({
@@ -100,8 +105,8 @@ export class ChangesController {
     const start = startOf(call, since);
     // Who comes back with a cursor wants the pool that it knew: a deleted one isn't made anew by those who watched it.
     const isResuming = Boolean(start.lastEventId) || !(since === undefined || since === 'start' || since === 'now');
-    if (this.engine.options.createPools && !isResuming) await this.#ensurePool(call, pool);
-    const opening = await this.engine.watching.open(pool, { ...subject, bookmarkMs, start });
+    if (this.engine.options.createPools && !isResuming && isFree(call.subject)) await this.#ensurePool(call, pool);
+    const opening = await this.engine.watching.open(pool, { ...subject, subject: call.subject, bookmarkMs, start });
     const release = await this.#holdLease(call, pool);
     try {
       await serveStream(call, opening);

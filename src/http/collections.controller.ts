@@ -1,10 +1,13 @@
 /** Collections over HTTP. What is said about a collection is its item in the system collection `_dictionary`. */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
+import { forbidden } from '../engine/access/access-guard.js';
+import { mayKnow } from '../engine/access/entitled-reader.js';
+import { type Entitlement, unboundEntitlement } from '../engine/access/entitlement.js';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import { DICTIONARY, entryRef, isSystemName } from '../engine/state/collections.js';
+import { entryRef, isSystemName } from '../engine/state/collections.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import type { Attributes, Collection } from '../engine/state/model.js';
 import { checkName } from '../engine/state/names.js';
@@ -42,10 +45,11 @@ export class CollectionsController {
     const after = readPageToken(pageToken, ['collections', pool])?.key;
     await awaitMinRevision(call, this.engine.reader, pool);
     // Each collection has one entry in the dictionary, so a page of the dictionary is a page of collections.
-    const page = await this.engine.reader.page(pool, DICTIONARY, { after, limit });
+    const page = await this.engine.entitled.entries(pool, { after, limit }, call.subject);
+    const { entitlement } = page;
     const { epoch } = page.replica;
     const collections = page.items.map(({ key, state }) =>
-      describe(page.replica.collections.get(key) as Collection, state.attributes),
+      describe(page.replica.collections.get(key) as Collection, state.attributes, entitlement),
     );
     const nextPageToken = page.more ? nameToken(['collections', pool], page.items.at(-1)?.key as string) : undefined;
     const body = { collections, revision: page.revision, cursor: formatCursor(epoch, page.revision), nextPageToken };
@@ -68,6 +72,8 @@ export class CollectionsController {
     await awaitMinRevision(call, this.engine.reader, pool);
     if (isSystemName(name)) await this.engine.reader.current(pool, name);
     const { replica, revision, state } = await this.engine.reader.item(pool, entryRef(name));
+    const entitlement = await this.engine.access.entitlement(replica, revision, call.subject);
+    if (!mayKnow(entitlement, name)) throw forbidden(`You may do nothing with the collection ${name}.`);
     const headers = poolHeaders(replica.epoch, revision);
     const collection = replica.collection(name);
     if (!collection || !(state || isSystemName(name))) {
@@ -77,8 +83,10 @@ export class CollectionsController {
         `There is no collection ${JSON.stringify(name)}. It comes into being with its first item, or by PUT.`,
       );
     }
-    const indexes = await this.engine.querying.indexes(replica, collection.id);
-    const body = { ...describe(collection, state?.attributes ?? {}), indexes };
+    const isWhole = entitlement.lens('read', name).kind === 'everything';
+    // How far they are counts items.
+    const indexes = isWhole ? await this.engine.querying.indexes(replica, collection.id) : undefined;
+    const body = { ...describe(collection, state?.attributes ?? {}, entitlement), indexes };
     send(call, { status: 200, headers, body: JSON.stringify(body) });
   }
 
@@ -152,7 +160,7 @@ export class CollectionsController {
           ...poolHeaders(answer.epoch, answer.revision),
           ...(answer.created && { location: `/v1/pools/${pool}/collections/${collection}` }),
         },
-        body: JSON.stringify(describe(answer.collection, answer.entry)),
+        body: JSON.stringify(describe(answer.collection, answer.entry, unboundEntitlement)),
       }),
     );
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
@@ -162,7 +170,9 @@ export class CollectionsController {
 function describe(
   { name, items, revision }: Pick<Collection, 'name' | 'items' | 'revision'>,
   entry: Attributes,
+  entitlement: Entitlement,
 ): z.input<typeof schema.collection> {
+  const isWhole = entitlement.lens('read', name).kind === 'everything';
   const { description, options = {} } = entry as { description?: string; options?: Attributes };
-  return { collection: name, items, revision, description, options };
+  return { collection: name, ...(isWhole && { items }), revision, description, options };
 }

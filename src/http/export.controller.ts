@@ -41,6 +41,7 @@ export class ExportController {
     await awaitMinRevision(call, this.engine.reader, pool);
     const { replica, revision, pages } = await this.engine.export.open(pool, {
       ...query,
+      subject: call.subject,
       system: query.system ?? false,
     });
     const headers = {

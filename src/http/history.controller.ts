@@ -39,7 +39,7 @@ export class HistoryController {
     const query = ['history', pool, epoch, collection, key, since];
     const token = readPageToken(pageToken, query)?.key;
     const upTo = token === undefined ? undefined : Number(token);
-    const page = await this.engine.history.page(pool, { collection, key, limit, since, upTo });
+    const page = await this.engine.history.page(pool, { subject: call.subject, collection, key, limit, since, upTo });
     const headers = poolHeaders(page.replica.epoch, page.revision);
     const changes = page.entries.map((entry) => tell(entry, page.replica.epoch)).join(',');
     const next = page.upTo === undefined ? '' : `,"nextPageToken":"${nameToken(query, String(page.upTo))}"`;

@@ -8,7 +8,6 @@ import type { ItemState } from '../engine/state/model.js';
 import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '../engine/state/names.js';
 import type { Action } from '../engine/state/operations.js';
 import { checkPreconditions, tagsMatch } from '../engine/state/preconditions.js';
-import type { ItemReading } from '../engine/state/reader.js';
 import type { Reply } from '../engine/state/repetition.js';
 import { awaitMinRevision, etag, idempotencyOf, poolHeaders, preconditionsOf, sendWritten, shaped } from './answers.js';
 import { rawBody } from './body.js';
@@ -32,6 +31,7 @@ export class ItemCalls {
     const command = writeItems({
       subject: call.subject,
       writer: call.writer,
+      isForced: (call.query as { force?: boolean } | undefined)?.force,
       bytes: rawBody(call.request).length + 256,
       ops: [
         {
@@ -46,20 +46,16 @@ export class ItemCalls {
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 
-  /** Reads an item and sets the headers that tell of the state it was read from. */
-  async read(call: Call, pool: string, collection: string, key: string): Promise<ItemReading> {
+  /** Reads an item, as who asks sees it, and sets the headers that tell of the state it was read from. */
+  async read(call: Call, pool: string, collection: string, key: string): Promise<ItemState | undefined> {
     await awaitMinRevision(call, this.engine.reader, pool);
     // What is remembered is there at once: a turn of the loop's queue for nothing would show in the rate of small reads.
-    const found = this.engine.reader.item(pool, { collection, key });
-    const stored = found instanceof Promise ? await found : found;
-    const said = this.engine.definitionOf(stored.replica, collection);
+    const found = this.engine.entitled.item(pool, { collection, key }, call.subject);
+    const { replica, revision, item } = found instanceof Promise ? await found : found;
+    const said = this.engine.definitionOf(replica, collection);
     const { onRead } = said instanceof Promise ? await said : said;
-    const reading = onRead && stored.state ? { ...stored, state: shown(stored.state, onRead) } : stored;
-    const { epoch } = reading.replica;
-    call.reply
-      .header('stargus-revision', String(reading.revision))
-      .header('stargus-cursor', `${epoch}-${reading.revision}`);
-    return reading;
+    call.reply.header('stargus-revision', String(revision)).header('stargus-cursor', `${replica.epoch}-${revision}`);
+    return item && shown(item.state, onRead, item.shows);
   }
 }
 

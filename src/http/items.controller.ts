@@ -33,6 +33,8 @@ import * as schema from './items.schema.js';
 import { type Call, Route } from './route.js';
 import { item as itemSchema, writtenItem } from './schemas.js';
 
+type ItemWriteQuery = z.output<typeof schema.itemWriteQuery>;
+
 @Controller()
 export class ItemsController {
   constructor(
@@ -47,11 +49,12 @@ export class ItemsController {
     tag: 'items',
     summary: 'Create an item',
     description: 'Without `key` the server makes one that orders by time. A key that is taken is 409 `conflict`.',
+    query: schema.itemWriteQuery,
     body: { schema: schema.createItemBody },
     headers: ['Idempotency-Key', 'Prefer'],
     answers: { 201: { description: 'The new item; Location leads to it.', schema: writtenItem } },
   })
-  async create(call: Call<unknown, z.output<typeof schema.createItemBody>>): Promise<void> {
+  async create(call: Call<ItemWriteQuery, z.output<typeof schema.createItemBody>>): Promise<void> {
     const key = checkItemKey(call.body.key ?? uuidv7());
     await this.calls.write(call, key, { op: 'create', attributes: call.body.attributes }, itemShape(call));
   }
@@ -72,7 +75,7 @@ export class ItemsController {
   async get(call: Call<z.output<typeof schema.itemQuery>>): Promise<void> {
     const { pool, collection, key } = readPlace(call);
     const { fields } = call.query;
-    const { state } = await this.calls.read(call, pool, collection, key as string);
+    const state = await this.calls.read(call, pool, collection, key as string);
     if (!state) throw missing(collection, key as string);
     if (isUnmodified(call, state)) return;
     call.reply.header('etag', etag(state.revision));
@@ -90,6 +93,7 @@ export class ItemsController {
     tag: 'items',
     summary: 'Create an item or replace all its attributes',
     description: 'A write that changes nothing commits nothing: it answers with `changed: []` and the item’s revision.',
+    query: schema.itemWriteQuery,
     body: { schema: schema.putItemBody },
     headers: CONDITIONAL,
     answers: {
@@ -97,7 +101,7 @@ export class ItemsController {
       201: { description: 'Created.', schema: writtenItem },
     },
   })
-  put(call: Call<unknown, z.output<typeof schema.putItemBody>>): Promise<void> {
+  put(call: Call<ItemWriteQuery, z.output<typeof schema.putItemBody>>): Promise<void> {
     return this.calls.write(call, writeKey(call), { op: 'put', attributes: call.body.attributes }, itemShape(call));
   }
 
@@ -110,6 +114,7 @@ export class ItemsController {
     description:
       'A merge patch (RFC 7396, deep; null removes), or with `application/json-patch+json` a JSON Patch (RFC 6902) with paths `/attributes/…`. ' +
       'Creates the item when it is missing, unless `If-Match: *`.',
+    query: schema.itemWriteQuery,
     body: {
       schema: schema.putItemBody,
       types: { [MERGE_PATCH_TYPE]: schema.putItemBody, [JSON_PATCH_TYPE]: schema.jsonPatchBody },
@@ -121,7 +126,7 @@ export class ItemsController {
     },
   })
   patch(
-    call: Call<unknown, z.output<typeof schema.putItemBody> | z.output<typeof schema.jsonPatchBody>>,
+    call: Call<ItemWriteQuery, z.output<typeof schema.putItemBody> | z.output<typeof schema.jsonPatchBody>>,
   ): Promise<void> {
     const action: Action = Array.isArray(call.body)
       ? { op: 'patch', patch: call.body as JsonObject[] }
@@ -136,10 +141,11 @@ export class ItemsController {
     tag: 'items',
     summary: 'Delete an item',
     description: 'A missing item is `existed: false`, and nothing is committed.',
+    query: schema.itemWriteQuery,
     headers: CONDITIONAL,
     answers: { 200: { description: 'There is no such item now.', schema: schema.deletedItem } },
   })
-  remove(call: Call): Promise<void> {
+  remove(call: Call<ItemWriteQuery>): Promise<void> {
     return this.calls.write(call, writeKey(call), { op: 'delete' }, ({ results: [result], ...settled }) => ({
       status: 200,
       headers: poolHeaders(settled.epoch, settled.revision),

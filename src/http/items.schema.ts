@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { limits } from '../engine/limits.js';
 import {
   attributes,
+  booleanParameter,
   changedNames,
   cursor,
   fieldsParameter,
@@ -16,6 +17,12 @@ import {
 } from './schemas.js';
 
 export const itemQuery = z.strictObject({ fields: fieldsParameter.optional() });
+
+export const itemWriteQuery = z.strictObject({
+  force: booleanParameter(
+    'true: also where this takes from you the right to write policies (409 `conflict` without it). For `_policies` only.',
+  ).optional(),
+});
 
 export const putItemBody = z.strictObject({ attributes }).meta({ id: 'ItemContent' });
 
@@ -163,6 +170,9 @@ export const batchBody = z
       .optional()
       .meta({ description: 'Locks that must still be held under these fences; else 412 `lockLost`.' }),
     dryRun: z.boolean().default(false).meta({ description: 'Judge and answer, but commit nothing.' }),
+    force: z.boolean().optional().meta({
+      description: 'Also where this takes from you the right to write policies.',
+    }),
   })
   .meta({ id: 'Batch' });
 

@@ -22,7 +22,7 @@ import { formatCursor } from '../engine/state/cursor.js';
 import type { Attributes, ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
-import type { Subject } from '../engine/subject.js';
+import { ownerOf, type Subject, system } from '../engine/subject.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { askerOf } from './asker.js';
 import * as schema from './locks.schema.js';
@@ -81,7 +81,7 @@ export class LocksController {
     await awaitMinRevision(call, this.engine.reader, pool);
     const query = ['locks', pool];
     const after = readPageToken(pageToken, query)?.key;
-    const page = await this.engine.reader.page(pool, LOCKS, { after, limit });
+    const page = await this.engine.entitled.page(pool, LOCKS, { after, limit }, call.subject, isOwn(call.subject));
     const locks = page.items.map(({ key, state }) => tell(key, state.attributes, state.revision));
     const nextPageToken = page.more ? nameToken(query, page.items.at(-1)?.key as string) : undefined;
     const { revision, replica } = page;
@@ -108,7 +108,12 @@ export class LocksController {
     await awaitMinRevision(call, this.engine.reader, pool);
     const asker = askerOf(call);
     for (;;) {
-      const { replica, revision, state } = await this.engine.reader.item(pool, lockRef(id));
+      const { replica, revision, state } = await this.engine.entitled.stored(
+        pool,
+        lockRef(id),
+        call.subject,
+        isOwn(call.subject),
+      );
       const headers = poolHeaders(replica.epoch, revision);
       if (!state) {
         call.reply.headers(headers);
@@ -122,7 +127,7 @@ export class LocksController {
       }
       const view = { collection: LOCKS, key: id, values: 'none' as const };
       const since = formatCursor(replica.epoch, revision);
-      await this.engine.watching.changes(pool, { view, since, limit: 1, waitMs }, asker);
+      await this.engine.watching.changes(pool, { view, subject: system, since, limit: 1, waitMs }, asker);
     }
   }
 
@@ -209,6 +214,12 @@ export class LocksController {
     const shape = shapeOf(() => 200);
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
+}
+
+/** Who has a lock may look at it, whatever the policy says of `_locks`. */
+function isOwn(subject: Subject): (state: ItemState) => boolean {
+  const owner = ownerOf(subject);
+  return ({ attributes }) => attributes.subject === owner;
 }
 
 /** The session that asks: the body's, or the header's where both name the same. */

@@ -1,6 +1,9 @@
 /** Pools over HTTP. `GET P` is what a client asks first: what there is, and how to log in. */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
+import { isFree } from '../engine/access/access.js';
+import { checkPresence } from '../engine/access/entitled-reader.js';
+import type { Entitlement } from '../engine/access/entitlement.js';
 import { Engine } from '../engine/engine.js';
 import { isSystemName } from '../engine/state/collections.js';
 import { formatCursor } from '../engine/state/cursor.js';
@@ -8,6 +11,7 @@ import { checkName, checkOwnName } from '../engine/state/names.js';
 import { describePool, dropPool } from '../engine/state/pool-commands.js';
 import type { Reply } from '../engine/state/repetition.js';
 import type { Replica } from '../engine/state/replica.js';
+import type { Subject } from '../engine/subject.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { Authentication } from './auth.guard.js';
 import { MERGE_PATCH_TYPE } from './body.js';
@@ -36,8 +40,8 @@ export class PoolsController {
   })
   async list(call: Call<z.output<typeof schema.pageQuery>>): Promise<void> {
     const { limit = PAGE_DEFAULT, pageToken } = call.query;
-    const found = await this.engine.store.pools(readPageToken(pageToken, ['pools'])?.key, limit + 1);
-    const pools = found.slice(0, limit).map(({ head, ...counts }) => this.#describe(head, counts));
+    const found = await this.#pools(call.subject, readPageToken(pageToken, ['pools'])?.key, limit + 1);
+    const pools = found.slice(0, limit);
     const nextPageToken = found.length > limit ? nameToken(['pools'], pools.at(-1)?.pool as string) : undefined;
     send(call, { status: 200, headers: {}, body: JSON.stringify({ pools, nextPageToken }) });
   }
@@ -64,11 +68,12 @@ export class PoolsController {
       });
     }
     await awaitMinRevision(call, this.engine.reader, pool);
-    const replica = await this.engine.reader.current(pool);
+    const { replica, revision, entitlement } = await this.engine.entitled.entitlement(pool, call.subject);
+    checkPresence(entitlement);
     send(call, {
       status: 200,
-      headers: poolHeaders(replica.epoch, replica.revision),
-      body: JSON.stringify(this.#describe(replica, countsOf(replica))),
+      headers: poolHeaders(replica.epoch, revision),
+      body: JSON.stringify(this.#describe(replica, countsTold(entitlement, countsOf(replica)))),
     });
   }
 
@@ -154,10 +159,28 @@ export class PoolsController {
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 
+  /** Up to so many pools after a name: those in which the subject may do something. */
+  async #pools(subject: Subject, after: string | undefined, limit: number): Promise<Described[]> {
+    const told: Described[] = [];
+    for (let last = after; ; ) {
+      const page = await this.engine.store.pools(last, limit);
+      for (const { head, ...counts } of page) {
+        if (isFree(subject)) told.push(this.#describe(head, counts));
+        else {
+          const { entitlement } = await this.engine.entitled.entitlement(head.name, subject);
+          if (!entitlement.isEmpty) told.push(this.#describe(head, countsTold(entitlement, counts)));
+        }
+        if (told.length >= limit) return told;
+      }
+      if (page.length < limit) return told;
+      last = page.at(-1)?.head.name;
+    }
+  }
+
   #describe(
     pool: Pick<Replica, 'name' | 'epoch' | 'revision' | 'oldestRevision' | 'description'>,
-    counts: { collections: number; items: number },
-  ): z.input<typeof schema.pool> & { pool: string } {
+    counts: { collections?: number; items?: number },
+  ): Described {
     const { name, epoch, revision, oldestRevision, description } = pool;
     const { described } = this.authentication;
     return {
@@ -171,6 +194,13 @@ export class PoolsController {
       authentication: described,
     };
   }
+}
+
+type Described = z.input<typeof schema.pool> & { pool: string };
+
+/** How much there is, is told to who may administer the pool: the others may not see all of it. */
+function countsTold(entitlement: Entitlement, counts: { collections: number; items: number }): Partial<typeof counts> {
+  return entitlement.isUnbound || entitlement.decideAdmin().allow ? counts : {};
 }
 
 function countsOf(replica: Replica): { collections: number; items: number } {

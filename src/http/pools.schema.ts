@@ -68,7 +68,11 @@ export const droppedPool = z.object({ pool: name, existed: z.boolean() }).meta({
 export const collection = z
   .object({
     collection: name,
-    items: count,
+    items: count.optional().meta({
+      type: 'integer',
+      format: 'int64',
+      description: 'Only for who may read all of the collection.',
+    }),
     revision: revision.meta({
       type: 'integer',
       format: 'int64',

@@ -1,12 +1,15 @@
 /** Queries over HTTP: by parameters, and by a body with POST or QUERY (RFC 10008). */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
-import { Showing } from '../engine/dictionary/showing.js';
+import type { Lens } from '../engine/access/lens.js';
+import { type Item, Showing } from '../engine/dictionary/showing.js';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import type { Expanded } from '../engine/query/expand.js';
 import { type Filter, parseFilter, parseFilterText } from '../engine/query/filter.js';
+import type { Found } from '../engine/query/ordering.js';
+import type { Plan } from '../engine/query/plan.js';
 import type { QueryAnswer } from '../engine/query/querying.js';
 import { parseAggregates, parseOrder, parsePaths, projectionOf } from '../engine/query/request.js';
 import { type JsonObject, setMember } from '../engine/state/json.js';
@@ -107,11 +110,13 @@ export class QueriesController {
       after,
       count: count === 'exact',
       isLeft: leftBy(call),
+      subject: call.subject,
       expand: asked.expand && { names: asked.expand, pointer: at(place, 'expand') },
     });
     const showing = new Showing();
     // What is shown as it is stored waits for nothing.
-    const read = answer.definition.onRead ? await showing.all(answer.items, answer.definition) : answer.items;
+    const { definition, lens } = answer;
+    const read = definition.onRead ? await showing.all(itemsOf(answer.items, lens), definition) : answer.items;
     const items = read.map(({ key, state }) => `${itemHead({ collection, key }, state, projection)}}`);
     const token = answer.next && newPageToken(bound, answer.next);
     const headers = headersOf(answer);
@@ -120,7 +125,7 @@ export class QueriesController {
       nextPageToken: token,
       count: answer.count,
       expanded: answer.expanded && (await expandedMembers(answer.expanded, showing)),
-      plan: explain ? answer.plan : undefined,
+      plan: explain ? planOf(answer) : undefined,
     });
     send(call, { status: 200, headers, body: `{"items":[${items.join(',')}],${rest}` });
   }
@@ -135,12 +140,26 @@ export class QueriesController {
     const groupBy = parsePaths(asked.groupBy ?? [], '/groupBy', limits.groupByMax);
     await awaitMinRevision(call, this.engine.reader, pool);
     const range = rangeOf({ prefix, start, end });
-    const query = { filter, range, aggregates, groupBy, isLeft: leftBy(call) };
+    const query = { filter, range, aggregates, groupBy, isLeft: leftBy(call), subject: call.subject };
     const answer = await this.engine.querying.aggregate(pool, collection, query);
-    const { total, groups, plan } = answer;
-    const rest = restOf(answer, { aggregates: total, groups, plan: explain ? plan : undefined });
+    const { total, groups } = answer;
+    const rest = restOf(answer, { aggregates: total, groups, plan: explain ? planOf(answer) : undefined });
     send(call, { status: 200, headers: headersOf(answer), body: `{${rest}` });
   }
+}
+
+/** What was found, to be shown with what is computed of it. */
+function* itemsOf(found: readonly Found[], lens: Lens): Generator<Item> {
+  for (const { key, stored } of found) yield lens.item(key, stored) as Item;
+}
+
+/** Refuses who may not know how many items were looked at. */
+function planOf({ plan }: { readonly plan: Plan | undefined }): Plan {
+  if (plan) return plan;
+  throw new Problem(
+    'forbidden',
+    '`explain` tells how many items were looked at, also of those that you may not see; it takes the right to read all of the collection.',
+  );
 }
 
 /** Whether the client has gone, at any moment that one asks. */
@@ -151,8 +170,7 @@ function leftBy({ request }: Call): () => boolean {
 async function expandedMembers(expanded: Expanded, showing: Showing): Promise<JsonObject> {
   const members: JsonObject = {};
   for (const [collection, { definition, items }] of expanded) {
-    const found = Array.from(items, ([key, state]) => ({ key, state }));
-    const read = definition.onRead ? await showing.all(found, definition) : found;
+    const read = definition.onRead ? await showing.all(items.values(), definition) : items.values();
     const byKey: JsonObject = {};
     for (const { key, state } of read) {
       const { revision, createdRevision, attributes } = state;

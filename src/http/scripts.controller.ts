@@ -29,7 +29,7 @@ export class ScriptsController {
   async get(call: Call): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const name = checkItemKey(call.params.script as string);
-    const { state } = await this.calls.read(call, pool, SCRIPTS, name);
+    const state = await this.calls.read(call, pool, SCRIPTS, name);
     if (!state) throw missing(SCRIPTS, name);
     call.reply.headers({ 'cache-control': 'no-cache', ...CONTAINED });
     if (isUnmodified(call, state)) return;

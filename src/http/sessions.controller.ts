@@ -2,7 +2,9 @@
 import { Controller, Inject } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
+import { isFree } from '../engine/access/access.js';
 import { Engine } from '../engine/engine.js';
+import { noSession } from '../engine/sessions/leases.js';
 import {
   beginSession,
   endSession,
@@ -13,6 +15,7 @@ import {
 import { clientRef } from '../engine/sessions/session-items.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
+import { ownerOf } from '../engine/subject.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { type Call, Route } from './route.js';
 import * as schema from './sessions.schema.js';
@@ -99,7 +102,14 @@ export class SessionsController {
     const pool = checkName('pool', call.params.pool as string);
     await awaitMinRevision(call, this.engine.reader, pool);
     const { session, now } = await this.engine.leases.find(pool, call.params.session as string);
-    const { replica, revision, state } = await this.engine.reader.item(pool, clientRef(session.id));
+    const isOwn = () => session.subject === ownerOf(call.subject);
+    const { replica, revision, state } = await this.engine.entitled.stored(
+      pool,
+      clientRef(session.id),
+      call.subject,
+      isOwn,
+    );
+    if (!state && !isOwn() && !isFree(call.subject)) throw noSession(call.params.session as string);
     const { id, name, epoch, ttlMs, lastSequence, subject } = session;
     const { since, address, meta } = state?.attributes ?? {};
     const expiresInMs = session.expiresAt - now;

@@ -6,7 +6,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Attributes } from '../../src/engine/state/model.js';
+import { anonymous } from '../../src/engine/subject.js';
 import { turn } from '../../src/engine/turn.js';
+import { Outlook } from '../../src/engine/watch/outlook.js';
 import { SessionStream } from '../../src/engine/watch/session-stream.js';
 import { startOfAttach } from '../../src/engine/watch/start.js';
 import type { Sink } from '../../src/engine/watch/stream.js';
@@ -145,10 +147,11 @@ class Story {
 
   open(): void {
     this.pool.deliver();
-    const { replica, hub, log, store } = this.pool;
+    const { replica, hub, log, store, access } = this.pool;
     const start = startOfAttach(replica, { lastEventId: this.reader.cursor });
     this.#connection = new Connection();
-    const options = { start, bookmarkMs: 1000, expiresInMs: 1 };
+    const outlook = new Outlook(access, replica, anonymous);
+    const options = { outlook, start, bookmarkMs: 1000, expiresInMs: 1 };
     const stream = new SessionStream(hub, log, store, this.#connection, options, {
       id: this.session,
       epoch: 1,

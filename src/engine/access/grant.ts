@@ -6,7 +6,7 @@
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { parseFilter } from '../query/filter.js';
-import { isObject, type Json, type JsonObject } from '../state/json.js';
+import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
 import { checkAttributeName, checkName } from '../state/names.js';
 
 /** What can be done. `read` is for reads and queries, `watch` for attachments and changes, `admin` for what is said of a collection or a pool. */
@@ -37,7 +37,7 @@ export interface PoolGrant extends Grant {
 export type Restriction = readonly PoolGrant[];
 
 /** Members of a grant, each parsed from its JSON. `place` leads to the grant in the request. */
-function parseGrant(members: JsonObject, place: string): Grant {
+export function parseGrant(members: JsonObject, place: string): Grant {
   const { actions, collections, keys, attributes, where } = members;
   return {
     actions: parseNames(actions, `${place}/actions`, checkAction),
@@ -51,20 +51,21 @@ function parseGrant(members: JsonObject, place: string): Grant {
 }
 
 /** The names of a grant's members; others are refused by whoever parses what the grant is part of. */
-const GRANT_MEMBERS: readonly string[] = ['actions', 'collections', 'keys', 'attributes', 'where'];
+export const GRANT_MEMBERS: readonly string[] = ['actions', 'collections', 'keys', 'attributes', 'where'];
 
 /** A list of names that isn't empty, each once. */
 export function parseNames<Name extends string>(
   value: Json | undefined,
   place: string,
   check: (name: string) => Name,
+  max: number = limits.grantNamesMax,
 ): Name[] {
   if (!Array.isArray(value) || value.length === 0)
     throw fault(
       place,
       'must be a list of at least one name: a rule says what it is about, it never means everything by leaving it out.',
     );
-  if (value.length > limits.grantNamesMax) throw fault(place, `must have at most ${limits.grantNamesMax} names.`);
+  if (value.length > max) throw fault(place, `must have at most ${max} names.`);
   const names = value.map((name, i) => {
     if (typeof name !== 'string') throw fault(`${place}/${i}`, 'must be a string.');
     try {
@@ -105,7 +106,21 @@ function parseKeys(value: Json, place: string): Keys {
 
 function parseWhere(value: Json, place: string): JsonObject {
   parseFilter(value, place);
+  checkSubjectValues(value, place);
   return value as JsonObject;
+}
+
+/** What may stand for who asks, as an operand of a filter. */
+const SUBJECT_VALUES = ['$subject.id', '$subject.host', '$subject.roles'];
+
+/** Refuses operands that begin as those which stand for who asks, and are none of them. */
+export function checkSubjectValues(value: Json, place: string): void {
+  if (typeof value === 'string') {
+    if (value.startsWith('$subject') && !SUBJECT_VALUES.includes(value))
+      throw fault(place, `names ${JSON.stringify(value)}; there are ${SUBJECT_VALUES.join(', ')}.`);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [name, inner] of Object.entries(value)) checkSubjectValues(inner, `${place}/${pointerToken(name)}`);
+  }
 }
 
 export function fault(pointer: string, detail: string): Problem {

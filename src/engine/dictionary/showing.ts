@@ -4,19 +4,27 @@
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import { pickMembers } from '../state/json.js';
 import { ItemState } from '../state/model.js';
 import { Turns, turn } from '../turn.js';
 import type { Definition } from './definition.js';
 
-/** The item as it is read. */
-export function shown(state: ItemState, onRead: Definition['onRead']): ItemState {
+/**
+ * The item as it is read. `state` is what the reader sees of it, so that nothing is computed from what they don't; and what is
+ * computed is shown only where they may see an attribute of that name.
+ */
+export function shown(state: ItemState, onRead: Definition['onRead'], shows?: Item['shows']): ItemState {
   if (!onRead) return state;
-  return new ItemState(undefined, state.revision, state.createdRevision, onRead(state.attributes));
+  const read = onRead(state.attributes);
+  const attributes = shows ? pickMembers(read, Object.keys(read).filter(shows)) : read;
+  return new ItemState(undefined, state.revision, state.createdRevision, attributes);
 }
 
-interface Item {
+export interface Item {
   readonly key: string;
   readonly state: ItemState;
+  /** Whether the reader may see an attribute of that name; absent: all. */
+  readonly shows?: ((name: string) => boolean) | undefined;
 }
 
 /** Shows the items of one answer. For collections with read transforms only: the others are shown as they are. */
@@ -28,8 +36,8 @@ export class Showing {
   /** @throws Problem 413 `tooLarge` when all the items of the answer cost too much, or become too much */
   async all(items: Iterable<Item>, definition: Pick<Definition, 'onRead' | 'cost'>): Promise<Item[]> {
     const all: Item[] = [];
-    for (const { key, state } of items) {
-      const read = shown(state, definition.onRead);
+    for (const { key, state, shows } of items) {
+      const read = shown(state, definition.onRead, shows);
       all.push({ key, state: read });
       this.#bytes += read.json.length;
       if (this.#bytes > limits.shownBytesMax) throw tooLarge(`make more than ${limits.shownBytesMax} bytes of JSON`);

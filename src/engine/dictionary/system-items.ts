@@ -2,20 +2,35 @@
  * What an item of a writable system collection may be, judged on what a write has left in the draft, inside the commit. The
  * application's own collections pass unseen.
  */
+import { POLICIES, parsePolicy } from '../access/policy.js';
 import { Problem } from '../errors.js';
+import { limits } from '../limits.js';
 import { DICTIONARY, entryRef } from '../state/collections.js';
 import type { Draft } from '../state/draft.js';
 import type { ItemRef } from '../state/model.js';
-import { checkOwnName } from '../state/names.js';
+import { checkName, checkOwnName } from '../state/names.js';
 import { checkScript, SCRIPTS } from './scripts.js';
 
 /** Refuses what a write has made of the item, if it may not be. */
 export function checkSystemItem(draft: Draft, { collection, key }: ItemRef): void {
   if (collection === DICTIONARY) checkEntry(draft, key);
+  else if (collection === POLICIES) checkPolicy(draft, key);
   else if (collection === SCRIPTS) {
     const state = draft.item({ collection, key });
     if (state) checkScript(key, state.attributes);
   }
+}
+
+function checkPolicy(draft: Draft, key: string): void {
+  const state = draft.item({ collection: POLICIES, key });
+  if (!state) return;
+  checkName('policy', key);
+  parsePolicy(state.attributes);
+  if (
+    (draft.group.get(POLICIES)?.items ?? 0) >= limits.policiesPerPoolMax &&
+    state.createdRevision === draft.nextRevision
+  )
+    throw new Problem('invalid', `A pool has at most ${limits.policiesPerPoolMax} policies; one may have many rules.`);
 }
 
 function checkEntry(draft: Draft, key: string): void {

@@ -3,6 +3,7 @@
  * that a grant is before or after each write, and its fence, the revision of the grant, is above all that came before.
  */
 import { createHash } from 'node:crypto';
+import { isFree } from '../access/access.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { StoredSession } from '../ports.js';
@@ -10,8 +11,9 @@ import { checkSession, type SessionRef } from '../sessions/session-states.js';
 import type { Writer } from '../sessions/writer.js';
 import type { Command, Settled } from '../state/commands.js';
 import type { Draft } from '../state/draft.js';
-import type { Subject } from '../subject.js';
+import { ownerOf, type Subject } from '../subject.js';
 import { granted, putLock, removeLocks } from './granting.js';
+import { checkBreaker, checkScopesOf, itemsOfScopes, mayTell } from './lock-access.js';
 import { LOCKS, type LockRecord } from './lock-items.js';
 import { isWeakerOrEqual, type Mode } from './mode.js';
 import { coverTogether, type Scope } from './scope.js';
@@ -45,11 +47,12 @@ export function acquireLock(asking: LockAsking): Command<LockAnswer> {
   return {
     subject,
     bytes: 512 + scopes.length * 256,
-    touches: [],
+    touches: isFree(subject) ? [] : itemsOfScopes(scopes),
     isUpkeep: true,
     writer,
     sessions: [asking.session.session],
     decide(draft) {
+      checkScopesOf(draft, scopes);
       const session = askingSession(draft, asking, subject);
       const known = requestId === undefined ? undefined : draft.locks.byRequest(session.id, requestId);
       if (known) {
@@ -62,7 +65,7 @@ export function acquireLock(asking: LockAsking): Command<LockAnswer> {
       }
       checkRoom(draft, session);
       const lock: LockRecord = {
-        ...{ id: asking.id, session: session.id, sessionName: session.name, subject: subject.id },
+        ...{ id: asking.id, session: session.id, sessionName: session.name, subject: ownerOf(subject) },
         ...{ since: draft.now, item: undefined },
         ...(requestId !== undefined && { requestId, requestDigest }),
         ...(note !== undefined && { note }),
@@ -85,7 +88,7 @@ function take(draft: Draft, lock: LockRecord, waitMs: number): (settled: Settled
     checkBytes(draft, lock.session);
     return answerOf(draft, next);
   }
-  if (waitMs === 0) throw lockConflict(blockers);
+  if (waitMs === 0) throw lockConflict(draft, blockers);
   checkQueue(draft, blockers);
   const waiting = { ...lock, waitUntil: draft.now + waitMs };
   putLock(draft, waiting);
@@ -115,7 +118,7 @@ export function changeLock(change: LockChange): Command<LockAnswer> {
   return {
     subject,
     bytes: 512 + (change.scopes?.length ?? 0) * 256,
-    touches: [],
+    touches: isFree(subject) ? [] : itemsOfScopes(change.scopes ?? []),
     isUpkeep: true,
     writer,
     sessions: [session.session],
@@ -127,6 +130,7 @@ export function changeLock(change: LockChange): Command<LockAnswer> {
       if (change.mode === undefined && change.scopes === undefined) return prolong(draft, lock, change.waitMs);
       const isLess = isWeakerOrEqual(mode, base.mode) && coverTogether(base.scopes, scopes);
       if (!isLess) {
+        checkScopesOf(draft, scopes);
         const wanted = { mode, scopes, queued: draft.nextRevision };
         return take(draft, { ...lock, wanted }, change.waitMs ?? remainingMs(draft, lock));
       }
@@ -144,7 +148,7 @@ export function changeLock(change: LockChange): Command<LockAnswer> {
 function prolong(draft: Draft, lock: LockRecord, waitMs: number | undefined): (settled: Settled) => LockAnswer {
   if (waitMs === undefined || !lock.wanted) return answerOf(draft, lock);
   if (waitMs === 0) {
-    throw lockConflict(blockersOf(draft.locks, lock, lock.wanted));
+    throw lockConflict(draft, blockersOf(draft.locks, lock, lock.wanted));
   }
   const waiting = { ...lock, waitUntil: draft.now + waitMs };
   putLock(draft, waiting);
@@ -200,6 +204,7 @@ export function breakLock(request: {
     decide(draft) {
       const lock = draft.locks.get(request.lock);
       if (!lock) throw noLock(request.lock);
+      checkBreaker(draft, lock, subject);
       if (graceMs === 0 || !lock.held) {
         removeLocks(draft, [lock.id], 'broken');
         return (settled) => ({ ...settled, lock, position: undefined, broken: true });
@@ -320,11 +325,13 @@ export function noLock(id: string): Problem {
   );
 }
 
-function lockConflict(blockers: readonly LockRecord[]): Problem {
-  const [first] = blockers;
-  const detail = `The session ${JSON.stringify(first?.sessionName)} ${first?.held ? 'holds' : 'waits for'} a lock in the way. With \`waitMs\` the lock would wait for its turn.`;
+function lockConflict({ access, subject }: Draft, blockers: readonly LockRecord[]): Problem {
+  const tells = (lock: LockRecord) => mayTell(access, lock, subject);
+  const first = blockers.find(tells) ?? blockers[0];
+  const who = first && tells(first) ? `The session ${JSON.stringify(first.sessionName)}` : 'Another session';
+  const detail = `${who} ${first?.held ? 'holds' : 'waits for'} a lock in the way. With \`waitMs\` the lock would wait for its turn.`;
   return new Problem('lockConflict', detail, {
-    members: { holders: blockers.slice(0, limits.lockHoldersTold).map(shortly) },
+    members: { holders: blockers.slice(0, limits.lockHoldersTold).map((lock) => shortly(lock, tells(lock))) },
   });
 }
 
@@ -335,8 +342,9 @@ function checkNoCycle(cycle: readonly string[] | undefined): void {
 }
 
 /** A lock as a refusal tells of it. */
-function shortly({ id, session, sessionName, held, wanted, note }: LockRecord) {
+function shortly({ id, session, sessionName, held, wanted, note }: LockRecord, isTold: boolean) {
   const claim = held ?? wanted;
   const state = held ? 'granted' : 'waiting';
+  if (!isTold) return { state, mode: claim?.mode };
   return { lock: id, session, sessionName, state, mode: claim?.mode, scopes: claim?.scopes, note };
 }

@@ -12,7 +12,11 @@ import { regionOf, type Scope } from './scope.js';
 export class LockGuard {
   readonly #speakers = new Set<string>();
 
-  constructor(private readonly locks: PoolLocks) {}
+  constructor(
+    private readonly locks: PoolLocks,
+    /** Whether a refusal may tell the writer of the lock. */
+    private readonly mayTell: (lock: LockRecord) => boolean,
+  ) {}
 
   /** The command is by this session, too. */
   admit(session: string): void {
@@ -23,7 +27,7 @@ export class LockGuard {
   check({ collection, key, changed: names, op }: Pick<Change, 'collection' | 'key' | 'changed' | 'op'>): void {
     if (this.locks.size === 0) return;
     const lock = this.locks.refusing({ collection, key, names }, this.#speakers);
-    if (lock) throw locked(`${collection}/${key}`, lock);
+    if (lock) throw this.#locked(`${collection}/${key}`, lock);
     if (collection !== DICTIONARY) return;
     // What is said of a collection is the whole collection's, and without its entry nothing of it is there.
     if (op === 'delete') this.checkScope({ collection: key });
@@ -43,26 +47,32 @@ export class LockGuard {
   /** Refuses what would be done to everything in the scope, where another session has locked a part of it. */
   checkScope(scope: Scope): void {
     const lock = this.locks.overlapping(regionOf(scope), this.#speakers);
-    if (lock) throw locked('A part of this', lock);
+    if (lock) throw this.#locked('A part of this', lock);
   }
 
   /** Refuses what is done to the collection as such, or to the pool, where another session has locked it as a whole. */
   checkWhole(collection?: string): void {
     const lock = this.locks.wholly(collection, this.#speakers);
-    if (lock) throw locked(collection === undefined ? 'The pool' : `The collection ${collection}`, lock);
+    if (lock) throw this.#locked(collection === undefined ? 'The pool' : `The collection ${collection}`, lock);
   }
 
   /** Whether another session has locked the item, or one of the names. */
   isLocked({ collection, key }: ItemRef, names: readonly string[]): boolean {
     return this.locks.refusing({ collection, key, names }, this.#speakers) !== undefined;
   }
-}
 
-function locked(what: string, lock: LockRecord): Problem {
-  const { id, session, sessionName, note } = lock;
-  const { mode, fence } = lock.held as Held;
-  return new Problem('locked', `${what} is locked by the session ${JSON.stringify(sessionName)}.`, {
-    members: { locks: [{ lock: id, session, sessionName, mode, fence, note }] },
-    headers: { 'retry-after': '1' },
-  });
+  #locked(what: string, lock: LockRecord): Problem {
+    const headers = { 'retry-after': '1' };
+    const { id, session, sessionName, note } = lock;
+    const { mode, fence } = lock.held as Held;
+    if (!this.mayTell(lock))
+      return new Problem('locked', `${what} is locked by another session.`, {
+        members: { locks: [{ mode }] },
+        headers,
+      });
+    return new Problem('locked', `${what} is locked by the session ${JSON.stringify(sessionName)}.`, {
+      members: { locks: [{ lock: id, session, sessionName, mode, fence, note }] },
+      headers,
+    });
+  }
 }

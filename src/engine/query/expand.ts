@@ -2,20 +2,21 @@
  * Relations followed to one level: the items that a page's items refer to by the attributes which the dictionary declares as
  * relations. A relation's attribute holds an item's key, or an array of keys; what isn't there is left out.
  */
+import type { Lens } from '../access/lens.js';
 import type { Definition } from '../dictionary/definition.js';
+import type { Item } from '../dictionary/showing.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { ItemSource } from '../ports.js';
 import { getMember, type Json } from '../state/json.js';
 import { stateOf } from '../state/loading.js';
-import type { ItemState } from '../state/model.js';
 import { turn } from '../turn.js';
 import type { Found } from './ordering.js';
 
 /** Items of one other collection, by key, and what the dictionary says of it: they are shown as that has them read. */
 export interface ExpandedItems {
   readonly definition: Definition;
-  readonly items: ReadonlyMap<string, ItemState>;
+  readonly items: ReadonlyMap<string, Item>;
 }
 
 export type Expanded = ReadonlyMap<string, ExpandedItems>;
@@ -25,6 +26,8 @@ export interface Related {
   /** Undefined where there is no such collection. */
   readonly id: number | undefined;
   readonly definition: Definition;
+  /** What who asks sees of its items. */
+  readonly lens: Lens;
 }
 
 /** Places that are read at once, before their size is looked at. */
@@ -50,14 +53,15 @@ export async function expand(
   const expanded = new Map<string, ExpandedItems>();
   let bytes = 0;
   for (const [collection, keys] of wanted) {
-    const found = new Map<string, ItemState>();
-    const { id, definition: related } = await relatedOf(collection);
+    const found = new Map<string, Item>();
+    const { id, definition: related, lens } = await relatedOf(collection);
     expanded.set(collection, { definition: related, items: found });
     if (id === undefined) continue;
     const places = Array.from(keys, (key) => ({ collectionId: id, key }));
     for (let i = 0; i < places.length; i += READ_ITEMS) {
       for (const item of await source.items(poolId, places.slice(i, i + READ_ITEMS))) {
-        found.set(item.key, stateOf(item));
+        const seen = lens.item(item.key, stateOf(item));
+        if (seen) found.set(item.key, seen);
         bytes += item.json.length;
       }
       // The database may answer at once: others have their turn between portions.

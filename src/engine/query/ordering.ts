@@ -9,17 +9,27 @@ import { type Readable, readPath } from './path.js';
 import { type EncodedPart, encodePart } from './sort-key.js';
 import { compareValues, type Work } from './value-order.js';
 
-/** An item that was found, as it was stored; parsed when a filter or an order asks for its attributes. */
+/** An item that was found, as who asks sees it; parsed when a filter or an order asks for its attributes. */
 export class Found implements Readable {
+  /** As it is stored. */
+  readonly stored: ItemState;
   readonly state: ItemState;
   readonly key: string;
   /** The bytes of the index entry that led here. */
   readonly sortKey: Buffer | undefined;
 
-  constructor(item: StoredItem & { readonly sortKey?: Buffer }) {
-    this.state = new ItemState(item.json, item.revision, item.createdRevision);
+  private constructor(item: Pick<Candidate, 'key' | 'sortKey'>, stored: ItemState, seen: ItemState) {
+    this.stored = stored;
+    this.state = seen;
     this.key = item.key;
     this.sortKey = item.sortKey;
+  }
+
+  /** Undefined where the item isn't seen. */
+  static through(sight: Sight, item: Candidate): Found | undefined {
+    const stored = new ItemState(item.json, item.revision, item.createdRevision);
+    const seen = sight.see(item.key, stored);
+    return seen && new Found(item, stored, seen);
   }
 
   get revision(): number {
@@ -30,9 +40,17 @@ export class Found implements Readable {
     return this.state.attributes;
   }
 
+  /** Of the item as it is stored: that is what looking at it costs. */
   get bytes(): number {
-    return this.state.encodedLength + this.key.length;
+    return this.stored.encodedLength + this.key.length;
   }
+}
+
+type Candidate = StoredItem & { readonly sortKey?: Buffer };
+
+/** What who asks sees of an item; undefined where they see nothing of it. */
+export interface Sight {
+  see(key: string, state: ItemState): ItemState | undefined;
 }
 
 /** A place in the order: the values of the terms, and the key. */

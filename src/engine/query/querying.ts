@@ -1,4 +1,8 @@
 /** Queries of a pool's collections: each answered from one state of the pool, with the indexes that are complete in it. */
+import type { Access } from '../access/access.js';
+import { readableThrough } from '../access/entitled-reader.js';
+import type { Entitlement } from '../access/entitlement.js';
+import type { Lens } from '../access/lens.js';
 import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
@@ -12,6 +16,8 @@ import { CHANGES } from '../state/log-items.js';
 import type { Reader, Reading } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
+import type { Subject } from '../subject.js';
+import { seenCommit, sightOf } from '../watch/sight.js';
 import { type Aggregate, Aggregation } from './aggregate.js';
 import { type Bounds, Budget } from './budget.js';
 import { checkRelations, type Expanded, expand } from './expand.js';
@@ -30,6 +36,7 @@ export interface QueryOptions {
 
 /** Who waits for an answer. */
 interface Asking {
+  readonly subject: Subject;
   /** Whether they have left: what nobody waits for ends soon. */
   readonly isLeft?: (() => boolean) | undefined;
 }
@@ -52,7 +59,10 @@ export interface QueryAnswer extends Reading {
   readonly expanded: Expanded | undefined;
   /** What the dictionary says of the collection. */
   readonly definition: Definition;
-  readonly plan: Plan;
+  /** What who asks sees of it. */
+  readonly lens: Lens;
+  /** What was looked at; undefined for who doesn't see all of the collection, since it tells of what they don't see. */
+  readonly plan: Plan | undefined;
 }
 
 export interface AggregateQuery extends Selection, Asking {
@@ -63,7 +73,8 @@ export interface AggregateQuery extends Selection, Asking {
 export interface AggregateAnswer extends Reading {
   readonly total: JsonObject | undefined;
   readonly groups: readonly { readonly group: JsonObject; readonly aggregates: JsonObject }[] | undefined;
-  readonly plan: Plan;
+  /** As for a query. */
+  readonly plan: Plan | undefined;
 }
 
 export interface IndexStatus {
@@ -84,6 +95,7 @@ export class Querying {
     private readonly replicas: Replicas,
     private readonly reader: Reader,
     private readonly definitions: Definitions,
+    private readonly access: Access,
     { scanItemsMax }: QueryOptions,
   ) {
     this.#bounds = { scanItemsMax, comparisonStepsMax: limits.comparisonStepsMax };
@@ -91,7 +103,7 @@ export class Querying {
 
   /** A page of a collection's items. A collection that isn't there has none. */
   async query(pool: string, collection: string, query: Query): Promise<QueryAnswer> {
-    return this.#inScope(pool, collection, query, async (scope, reading, source) => {
+    return this.#inScope(pool, collection, query, async (scope, reading, source, entitlement) => {
       const definition = await this.#definitionOf(reading, collection, source);
       if (query.expand) checkRelations(query.expand.names, definition, query.expand.pointer);
       const after = scope && (await positionIn(scope, query));
@@ -103,27 +115,27 @@ export class Querying {
         items,
         next: last && new Ordering(query.order).positionOf(last),
         count: query.count ? await (scope ? countMatches(scope, query) : 0) : undefined,
-        expanded: query.expand && (await this.#expand(reading, items, query.expand.names, definition, source)),
+        expanded:
+          query.expand && (await this.#expand(reading, items, query.expand.names, definition, source, entitlement)),
         definition,
-        plan: page?.plan ?? NOTHING_EXAMINED,
+        lens: entitlement.lens('read', collection),
+        plan: planToldOf(entitlement.lens('read', collection), page?.plan),
       };
     });
   }
 
   /** Aggregates over all items that match. */
   async aggregate(pool: string, collection: string, query: AggregateQuery): Promise<AggregateAnswer> {
-    return this.#inScope(pool, collection, query, async (scope, reading) => {
+    return this.#inScope(pool, collection, query, async (scope, reading, _source, entitlement) => {
       const aggregation = new Aggregation(query.aggregates, query.groupBy);
       const budget = new Budget(scope ?? this.#bounds);
-      const plan = scope
-        ? await eachMatch(scope, query, (item) => aggregation.add(item, budget), budget)
-        : NOTHING_EXAMINED;
+      const plan = scope ? await eachMatch(scope, query, (item) => aggregation.add(item, budget), budget) : undefined;
       const isGrouped = query.groupBy.length > 0;
       return {
         ...reading,
         total: isGrouped ? undefined : aggregation.total,
         groups: isGrouped ? await aggregation.groups(budget) : undefined,
-        plan,
+        plan: planToldOf(entitlement.lens('read', collection), plan),
       };
     });
   }
@@ -146,11 +158,13 @@ export class Querying {
     names: readonly string[],
     definition: Definition,
     source: ItemSource,
+    entitlement: Entitlement,
   ): Promise<Expanded> {
     const { replica } = reading;
     const relatedOf = async (name: string) => ({
       id: replica.collections.get(name)?.id,
       definition: await this.#definitionOf(reading, name, source),
+      lens: entitlement.lens('read', name),
     });
     return expand(items, names, definition, relatedOf, source, replica.id);
   }
@@ -170,38 +184,53 @@ export class Querying {
     pool: string,
     collection: string,
     asking: Asking,
-    work: (scope: Scope | undefined, reading: Reading, source: ItemSource) => Promise<T>,
+    work: (scope: Scope | undefined, reading: Reading, source: ItemSource, entitlement: Entitlement) => Promise<T>,
   ): Promise<T> {
     const replica = await this.reader.current(pool, collection);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
-      if (!head) return undefined;
+      if (!head) return 'gone';
+      const entitlement = await this.access.entitlementIn(replica, head.revision, source, asking.subject);
+      if (!entitlement) return 'behind';
+      const lens = readableThrough(entitlement, collection);
       const items =
-        collection === CHANGES ? new LogSource(source, head, (page) => this.replicas.commits(replica, page)) : source;
+        collection === CHANGES
+          ? new LogSource(source, head, async (page) => {
+              const commits = await this.replicas.commits(replica, page);
+              const sight = sightOf(entitlement, 'read');
+              return commits.map((commit) => seenCommit(sight, commit));
+            })
+          : source;
       const scope = await openScope(items, replica, head, indexes, collection, {
         ...this.#bounds,
         isLeft: asking.isLeft,
+        lens,
       });
       // Of a collection that this node doesn't know nothing can be said but of the state that it knows.
       const revision = scope ? head.revision : Math.min(head.revision, replica.revision);
-      return { head, result: await work(scope, { replica, revision }, source) };
+      return { result: await work(scope, { replica, revision }, source, entitlement) };
     });
-    if (!answer) {
-      this.replicas.drop(replica);
-      // There may be a new pool of the same name.
-      return this.#inScope(pool, collection, asking, work);
-    }
-    return answer.result;
+    if (typeof answer === 'object') return answer.result;
+    // There may be a new pool of the same name.
+    if (answer === 'gone') this.replicas.drop(replica);
+    else await this.replicas.refresh(replica);
+    return this.#inScope(pool, collection, asking, work);
   }
+}
+
+/** What is told of how items were found: it counts those too that are hidden. */
+function planToldOf(lens: Lens, plan: Plan | undefined): Plan | undefined {
+  return lens.kind === 'everything' ? (plan ?? NOTHING_EXAMINED) : undefined;
 }
 
 /** Where the former page ended. Refuses a place whose values aren't known any more. */
 async function positionIn(
-  { source, poolId, collectionId }: Scope,
+  { source, poolId, collectionId, sight }: Scope,
   { after, order }: Pick<Query, 'after' | 'order'>,
 ): Promise<Position | undefined> {
   if (!after || 'values' in after) return after;
   const [item] = await source.items(poolId, [{ collectionId, key: after.key }]);
-  const position = item && new Ordering(order).positionOf(new Found(item));
+  const found = item && Found.through(sight, item);
+  const position = found && new Ordering(order).positionOf(found);
   if (position && digestOfValues(position.values) === after.valuesDigest) return position;
   throw new Problem(
     'invalidCursor',

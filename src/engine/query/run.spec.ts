@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { clear } from '../access/lens.js';
 import { limits } from '../limits.js';
 import type { IndexRangeRequest, ItemSource, RangeRequest, StoredItem } from '../ports.js';
 import type { Json } from '../state/json.js';
@@ -37,6 +38,8 @@ function scopeOf(values: readonly Json[], bounds: Partial<Scope> = {}): Scope {
     collectionId: 1,
     indexes: [],
     items: items.length,
+    lens: clear,
+    sight: clear,
     scanItemsMax: 1000,
     comparisonStepsMax: Number.MAX_SAFE_INTEGER,
     ...bounds,

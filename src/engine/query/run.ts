@@ -7,10 +7,11 @@
  * index, read whole and sorted, where that is little; else a walk in order with the filter judging on the way. What is examined
  * is bounded, and a query past the bound is refused.
  */
+import { type Lens, searchFilter } from '../access/lens.js';
 import { limits } from '../limits.js';
 import { isInRange, type KeyRange } from '../state/key-order.js';
 import { Budget } from './budget.js';
-import { candidatesAfter, candidatesOf } from './candidates.js';
+import { type Candidate, candidatesAfter, candidatesOf } from './candidates.js';
 import { matchersOf } from './evaluate.js';
 import type { Filter } from './filter.js';
 import type { OrderTerm } from './index-access.js';
@@ -47,7 +48,7 @@ export async function findPage(scope: Scope, request: PageRequest): Promise<Page
   const { walk, access } = await choose(scope, request, ordering);
   if (!walk) return gather(access as Access, scope, request, ordering);
   // What is on the page and the one item behind it aren't looked for.
-  const itemsMax = holdsMatchesOnly(walk, request)
+  const itemsMax = holdsMatchesOnly(walk, scope, request)
     ? Math.max(scope.scanItemsMax, request.limit + 1)
     : scope.scanItemsMax;
   const budget = new Budget({ ...scope, scanItemsMax: itemsMax });
@@ -62,7 +63,7 @@ export async function findPage(scope: Scope, request: PageRequest): Promise<Page
 
 /** All matching items, where an index makes them few; undefined where none does. */
 export async function findFew(scope: Scope, selection: Selection, bytesMax: number): Promise<Found[] | undefined> {
-  const accesses = narrowAccesses(scope.indexes, selection.filter);
+  const accesses = narrowAccesses(scope.indexes, searchFilter(scope.lens, selection.filter));
   const { access, count } = await narrowest(scope, accesses, limits.gatherCheaplyMax + 1);
   if (!access || count > limits.gatherCheaplyMax) return undefined;
   const found: Found[] = [];
@@ -85,8 +86,8 @@ export async function countMatches(scope: Scope, { filter, range }: Selection): 
   const { source, poolId, collectionId } = scope;
   const all = range.start === undefined && range.end === undefined;
   if (!filter && all && scope.items !== undefined) return scope.items;
-  if (!filter) return source.countRange(poolId, collectionId, range, Number.MAX_SAFE_INTEGER);
-  const accesses = narrowAccesses(scope.indexes, filter);
+  if (!filter && isClear(scope)) return source.countRange(poolId, collectionId, range, Number.MAX_SAFE_INTEGER);
+  const accesses = isClear(scope) ? narrowAccesses(scope.indexes, filter) : [];
   const covering = accesses.find((access) => access.kind === 'index' && access.index.covers);
   if (all && covering?.kind === 'index') {
     const { index, ranges } = covering.index;
@@ -107,8 +108,9 @@ export async function eachMatch(
   budget = new Budget(scope),
 ): Promise<Plan> {
   const { filter, range } = selection;
-  const ranges = keyRangesOf(filter, range);
-  const accesses = narrowAccesses(scope.indexes, filter);
+  const search = searchFilter(scope.lens, filter);
+  const ranges = keyRangesOf(search, range);
+  const accesses = narrowAccesses(scope.indexes, search);
   if (areNarrow(ranges)) accesses.push({ kind: 'keys', ranges });
   const { access = { kind: 'keys', ranges } } = await narrowest(scope, accesses, scope.scanItemsMax + 1);
   for await (const item of matchesOf(access, scope, selection, budget)) visit(item);
@@ -121,10 +123,11 @@ async function choose(
   { filter, range }: PageRequest,
   ordering: Ordering,
 ): Promise<{ walk?: Walk; access?: Access }> {
-  const ranges = keyRangesOf(filter, range);
-  const [walk] = walks(scope.indexes, filter, ranges, ordering);
-  if (walk && holdsMatchesOnly(walk, { filter, range })) return { walk };
-  const accesses = narrowAccesses(scope.indexes, filter);
+  const search = searchFilter(scope.lens, filter);
+  const ranges = keyRangesOf(search, range);
+  const [walk] = walks(indexesInOrder(scope, ordering), search, ranges, ordering);
+  if (walk && holdsMatchesOnly(walk, scope, { filter, range })) return { walk };
+  const accesses = narrowAccesses(scope.indexes, search);
   if (areNarrow(ranges)) accesses.push({ kind: 'keys', ranges });
   // What may not be examined whole is not cheap, however little it is.
   const cheaplyMax = Math.min(limits.gatherCheaplyMax, scope.scanItemsMax);
@@ -136,8 +139,19 @@ async function choose(
   return access ? { walk, access } : { walk };
 }
 
+/** The indexes that may give items in the order asked for: what is hidden of some items orders them otherwise than it is stored. */
+function indexesInOrder({ indexes, lens }: Scope, { terms }: Ordering): Scope['indexes'] {
+  const isSteady = terms.every(({ path }) => path.of !== 'attribute' || lens.isSteady(path.tokens[0] as string));
+  return isSteady ? indexes : [];
+}
+
+function isClear({ lens, sight }: Scope): boolean {
+  return lens.kind === 'everything' && sight === (lens as Lens);
+}
+
 /** Whether the filter and the range need no item that the walk leads to to be left out. */
-function holdsMatchesOnly(walk: Walk, { filter, range }: Selection): boolean {
+function holdsMatchesOnly(walk: Walk, scope: Scope, { filter, range }: Selection): boolean {
+  if (!isClear(scope)) return false;
   if (walk.kind === 'keys') return !filter;
   return walk.index.covers && range.start === undefined && range.end === undefined;
 }
@@ -195,14 +209,15 @@ async function follow(
   };
   const answer = () => ({ ...page.answer(), plan: planOf(walk, false, budget.examined) });
   // Where all that comes matches, no more is read than the page holds.
-  const pageSize = holdsMatchesOnly(walk, request) ? limit + 1 : limits.pageItemsMax;
+  const pageSize = holdsMatchesOnly(walk, scope, request) ? limit + 1 : limits.pageItemsMax;
   for await (const candidates of candidatesAfter(scope, walk, ordering, after, pageSize)) {
     for (const candidate of candidates) {
       if (alike && !alike.equals(candidate.sortKey as Buffer)) await endRun();
       if (page.isFull) return answer();
-      const item = new Found(candidate);
+      if (budget.spend(bytesOf(candidate))) await budget.rest();
+      const item = Found.through(scope.sight, candidate);
+      if (!item) continue;
       const { bytes } = item;
-      if (budget.spend(bytes)) await budget.rest();
       if (after && ordering.compare(ordering.positionOf(item), after, budget) <= 0) continue;
       if (!isInRange(item.key, range)) continue;
       if (!(bytes < LARGE_ITEM_BYTES ? matches(item) : await matchesPatiently(item, rest))) continue;
@@ -246,11 +261,16 @@ async function* matchesOf(
     for (const candidate of candidates) {
       if (seen?.has(candidate.key)) continue;
       seen?.add(candidate.key);
-      const item = new Found(candidate);
+      if (budget.spend(bytesOf(candidate))) await budget.rest();
+      const item = Found.through(scope.sight, candidate);
+      if (!item) continue;
       const { bytes } = item;
-      if (budget.spend(bytes)) await budget.rest();
       if (!isInRange(item.key, range)) continue;
       if (bytes < LARGE_ITEM_BYTES ? matches(item) : await matchesPatiently(item, rest)) yield item;
     }
   }
+}
+
+function bytesOf({ json, key }: Candidate): number {
+  return json.length + key.length;
 }

@@ -11,6 +11,7 @@ import type { Json } from '../state/json.js';
 import { rangeOf } from '../state/key-order.js';
 import type { Attributes, ItemState } from '../state/model.js';
 import type { Subject } from '../subject.js';
+import type { Sight } from '../watch/sight.js';
 import { type View, type ViewRequest, viewsOf } from '../watch/view.js';
 import { noSession } from './leases.js';
 import { checkNamed } from './session-commands.js';
@@ -56,6 +57,8 @@ export function attach(request: Place & { readonly attachment: AttachmentRequest
     },
     decide(draft) {
       const id = sessionOf(draft, request);
+      // The others wait for a policy that lets them see something.
+      if (attachment.onDenied === 'error') draft.access.checkWatch(attachment.collection);
       const ref = attachmentRef(id, view);
       const created = draft.item(ref) === undefined;
       if (created && count >= limits.attachmentsPerSessionMax)
@@ -82,10 +85,11 @@ export function detach(request: Place): Command<Settled & { readonly existed: bo
   };
 }
 
-/** What an attachment's item asks to see. */
-export function attachedViews({ attributes }: ItemState): View[] {
+/** What an attachment's item asks to see, as somebody may see it. */
+export function attachedViews({ attributes }: ItemState, sight: (collection: string) => Sight): View[] {
   const { where, view, locks, ...request } = attributes as unknown as AttachmentRequest & { view: string };
-  return viewsOf({ ...request, where: where === undefined ? undefined : parseFilter(where, '/where') }, locks, view);
+  const filter = where === undefined ? undefined : parseFilter(where, '/where');
+  return viewsOf({ ...request, where: filter }, locks, sight, view);
 }
 
 function commandOn({ subject, writer, session }: Place) {

@@ -13,7 +13,7 @@ import {
   type StoredSession,
 } from '../ports.js';
 import type { Reader } from '../state/reader.js';
-import type { Subject } from '../subject.js';
+import { ownerOf, type Subject } from '../subject.js';
 import { clientRef } from './session-items.js';
 import { checkSame, checkSession, isOver, RENEWED_BELOW, type SessionRef } from './session-states.js';
 
@@ -106,7 +106,12 @@ export class Leases {
     if (path === ref.session) {
       // Mostly so, and then one look is enough.
       const { id: poolId } = await this.reader.current(pool);
-      const { session, now } = await this.#enqueue({ poolId, session: path, epoch: ref.epoch, subject: subject.id });
+      const { session, now } = await this.#enqueue({
+        poolId,
+        session: path,
+        epoch: ref.epoch,
+        subject: ownerOf(subject),
+      });
       if (session && !isOver(session, now)) return checkSession(session, ref, subject, now);
     }
     const { session, poolId } = await this.find(pool, path);
@@ -138,12 +143,22 @@ export class Leases {
   }
 
   async #renewNamed(pool: string, poolId: number, ref: SessionRef, subject: Subject): Promise<StoredSession> {
-    let { session, now } = await this.#enqueue({ poolId, session: ref.session, epoch: ref.epoch, subject: subject.id });
+    let { session, now } = await this.#enqueue({
+      poolId,
+      session: ref.session,
+      epoch: ref.epoch,
+      subject: ownerOf(subject),
+    });
     if (!session) {
       // The header may give the name instead of the id.
       const { session: named } = await this.store.session(poolId, ref.session);
       if (named && named.id !== ref.session)
-        ({ session, now } = await this.#enqueue({ poolId, session: named.id, epoch: ref.epoch, subject: subject.id }));
+        ({ session, now } = await this.#enqueue({
+          poolId,
+          session: named.id,
+          epoch: ref.epoch,
+          subject: ownerOf(subject),
+        }));
     }
     const checked = checkSession(session, ref, subject, now);
     if (this.#seen.size >= SEEN_MAX) this.#seen.clear();

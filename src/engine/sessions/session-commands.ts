@@ -11,7 +11,7 @@ import type { Draft } from '../state/draft.js';
 import type { Json } from '../state/json.js';
 import { rangeOf } from '../state/key-order.js';
 import type { ItemRef } from '../state/model.js';
-import type { Subject } from '../subject.js';
+import { ownerOf, type Subject } from '../subject.js';
 import {
   ATTACHMENTS,
   attachmentPrefix,
@@ -54,6 +54,7 @@ export function beginSession(request: SessionRequest): Command<SessionBegun> {
       explore: (explorer: Explorer) => belongings.find(explorer, [name]),
     }),
     decide(draft) {
+      draft.access.checkPresence();
       const former = name === undefined ? undefined : draft.session(name);
       if (former && !isOver(former, draft.now)) {
         throw new Problem(
@@ -83,6 +84,7 @@ export function resumeSession(request: SessionRequest & { readonly name: string 
     sessions: [name],
     explore: (explorer) => belongings.find(explorer, [name]),
     decide(draft) {
+      draft.access.checkPresence();
       const former = draft.session(name);
       if (!former) return begin(draft, request);
       checkOwner(former, subject);
@@ -115,7 +117,7 @@ function begin(draft: Draft, request: SessionRequest): (settled: Settled) => Ses
     id: request.id,
     name: request.name ?? request.id,
     epoch: 1,
-    subject: request.subject.id,
+    subject: ownerOf(request.subject),
     ttlMs,
     expiresAt: draft.now + ttlMs,
     wakeAt: null,

@@ -4,7 +4,7 @@
  */
 import { Problem } from '../errors.js';
 import type { StoredSession } from '../ports.js';
-import type { Subject } from '../subject.js';
+import { ownerOf, type Subject } from '../subject.js';
 
 /** A session as a client names it. */
 export interface SessionRef {
@@ -101,6 +101,6 @@ export function checkSame({ id, name }: StoredSession, { session }: SessionRef):
 
 /** A session is its subject's own. */
 export function checkOwner(session: StoredSession, subject: Subject): void {
-  if (session.subject !== subject.id)
+  if (session.subject !== ownerOf(subject))
     throw new Problem('forbidden', `The session ${JSON.stringify(session.name)} belongs to another subject.`);
 }

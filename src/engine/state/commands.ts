@@ -27,8 +27,10 @@ export interface Command<Answer> {
   readonly sessions?: readonly string[];
   /** Locks whose sessions it looks at. */
   readonly locks?: readonly string[];
-  /** The system's own: it writes what clients can't, and no lock refuses it. */
+  /** It writes what clients can't by themselves: no lock refuses it, and what its subject may do it judges by itself. */
   readonly isUpkeep?: boolean;
+  /** Its subject means to lose the right to write policies. */
+  readonly isForced?: boolean | undefined;
   /** Reads what `decide` will need and can't be named beforehand. */
   readonly explore?: (explorer: Explorer) => Promise<void>;
   /**

@@ -2,10 +2,15 @@
  * A draft is the pool's state as one command would leave it. The commands of a group are judged one after another, each
  * on a draft over what the ones before it left; a refused command's draft is thrown away and nothing of it remains.
  */
+import { AccessGuard } from '../access/access-guard.js';
+import { type Entitlement, unboundEntitlement } from '../access/entitlement.js';
+import { POLICIES } from '../access/policy.js';
+import type { PoolPolicy } from '../access/pool-policy.js';
 import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import { mayTell } from '../locks/lock-access.js';
 import { LockGuard } from '../locks/lock-guard.js';
 import { LOCKS, type PoolLocks } from '../locks/lock-items.js';
 import type { StoredSession, UsageRow } from '../ports.js';
@@ -53,7 +58,14 @@ export class GroupState {
     readonly sessions: SessionStates,
     /** Every lock of the pool. What a refused command did to them is undone by whoever judged it. */
     readonly locks: PoolLocks,
+    /** The pool's policy; undefined where none of the group's commands is bound by it. */
+    public policy?: PoolPolicy | undefined,
   ) {}
+
+  /** What a subject may do by the policy that the commands judged so far have left. */
+  entitlementOf(subject: Subject): Entitlement {
+    return this.policy?.entitlementOf(subject) ?? unboundEntitlement;
+  }
 
   /** A collection by name, dropped ones included. */
   get(name: string): Collection | undefined {
@@ -89,14 +101,59 @@ export class Draft {
   dropsPool = false;
 
   readonly guard: LockGuard;
+  readonly access: AccessGuard;
+  /** Items that the writer may do what was asked to, and the state that it led to. */
+  readonly #permitted = new Map<string, ItemState | undefined>();
+  #isPermitted = false;
+  /** The writer means to lose the right to write policies. */
+  isForced = false;
 
   constructor(
     readonly group: GroupState,
     private readonly definitions: Definitions,
-    /** No lock refuses it. */
+    readonly subject: Subject,
+    /** No lock refuses it, and what it may do is judged by its own decision. */
     private readonly isUpkeep = false,
   ) {
-    this.guard = new LockGuard(group.locks);
+    this.access = new AccessGuard(group.entitlementOf(subject));
+    this.guard = new LockGuard(group.locks, (lock) => mayTell(this.access, lock, subject));
+    this.#isPermitted = isUpkeep || this.access.isUnbound;
+  }
+
+  /** The item as the writer sees it. */
+  seen(ref: ItemRef): ItemState | undefined {
+    return this.access.seen(ref, this.item(ref));
+  }
+
+  /** The item as its writer is answered it: who wrote it knows that it is there, and what they may not see is left out. */
+  shown(ref: ItemRef): ItemState | undefined {
+    const state = this.item(ref);
+    const seen = this.access.seen(ref, state);
+    if (seen || !state || !this.#permitted.has(refId(ref))) return seen;
+    return new ItemState('{}', state.revision, state.createdRevision);
+  }
+
+  /** What was asked to be done to the item so far has been judged, and is permitted. */
+  permit(ref: ItemRef): void {
+    if (!this.#isPermitted) this.#permitted.set(refId(ref), this.item(ref));
+  }
+
+  /** The command as a whole has been judged, and is permitted. */
+  permitAll(): void {
+    this.#isPermitted = true;
+  }
+
+  /** Whatever a command changes must have been judged: what wasn't is refused, so that no path leads past the policy. */
+  #checkPermitted(changes: readonly Change[]): void {
+    const { group, access, subject } = this;
+    if (this.#isPermitted) return;
+    for (const [id, { state, change }] of this.#touched)
+      if (change && !(this.#permitted.has(id) && this.#permitted.get(id) === state)) throw notJudged(change);
+    if (this.description !== undefined || this.dropsPool || this.createsPool) access.checkAdmin();
+    const { policy } = group;
+    const touchesPolicy = changes.some(({ collection }) => collection === POLICIES);
+    if (policy && touchesPolicy && !this.isForced)
+      access.checkLockout(changes, policy, (next) => next.entitlementOf(subject));
   }
 
   get locks(): PoolLocks {
@@ -254,7 +311,10 @@ export class Draft {
     const ref = entryRef(name);
     const touched = this.#touched.get(refId(ref));
     const isThere = touched ? touched.state !== undefined : this.collection(name) !== undefined;
-    if (!isThere) this.write(ref, {});
+    if (isThere) return;
+    this.write(ref, {});
+    // Who may make items may make them where there were none.
+    this.permit(ref);
   }
 
   /** What the dictionary says of an application's collection. */
@@ -335,6 +395,7 @@ export class Draft {
     for (const { collection, op } of this.changes())
       if (op !== 'delete' && !isSystemName(collection)) this.createCollection(collection);
     const changes = this.changes();
+    this.#checkPermitted(changes);
     for (const touched of this.#touched.values()) this.#checkLocks(touched);
     if (this.description !== undefined && (this.description ?? undefined) !== group.description && group.exists)
       this.guard.checkWhole();
@@ -353,6 +414,7 @@ export class Draft {
       else group.sessions.delete(id);
     }
     group.takenUsage.push(...this.#takenUsage);
+    group.policy = group.policy?.after(changes);
     if (this.description !== undefined) group.description = this.description ?? undefined;
     if (this.dropsPool) group.dropped = true;
     if (changes.length > 0) group.revision += 1;
@@ -384,6 +446,10 @@ export class Draft {
 }
 
 const NOTHING_WRONG: readonly ErrorPlace[] = [];
+
+function notJudged({ collection, key }: Change): Problem {
+  return new Problem('forbidden', `You may not change ${collection}/${key} this way.`);
+}
 
 function schemaViolation({ collection, key }: ItemRef, violations: readonly ErrorPlace[]): Problem {
   const [first] = violations;

@@ -2,6 +2,7 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { IndexEntry, StoredItem, StoreTransaction, UsageRow } from '../ports.js';
+import type { Sight } from '../query/ordering.js';
 import { findPage, type Selection } from '../query/run.js';
 import { scopeOf } from '../query/scope.js';
 import type { Explorer } from './commands.js';
@@ -67,16 +68,26 @@ export class Exploring implements Explorer {
   async matching(collection: string, selection: Selection, limit: number): Promise<{ keys: string[]; more: boolean }> {
     const { replica } = this;
     // The replica stands at the locked row, so that what it knows is of this state.
+    const { access } = this.draft();
+    const lens = access.entitlement.lens('read', collection);
+    // Of what the subject sees, what they may not delete is passed over, as if it didn't match.
+    const sight: Sight = {
+      see: (key, state) => {
+        const seen = lens.see(key, state);
+        return seen && access.permits({ collection, key }, state, undefined, []) ? seen : undefined;
+      },
+    };
     const scope =
       replica &&
       scopeOf(this.tx, replica, { revision: replica.revision, indexVersion: replica.indexes.version }, collection, {
         ...this.options,
         comparisonStepsMax: limits.comparisonStepsInCommitMax,
+        ...(!access.isUnbound && { lens, sight }),
       });
     if (!scope) return { keys: [], more: false };
     const page = await findPage(scope, { ...selection, order: [], limit, bytesMax: limits.commitBytesMax });
     if (page.more && page.items.length < limit) throw tooLarge();
-    for (const { key, state } of page.items) this.state.items.set(refId({ collection, key }), state);
+    for (const { key, stored } of page.items) this.state.items.set(refId({ collection, key }), stored);
     return { keys: page.items.map(({ key }) => key), more: page.more };
   }
 

@@ -4,12 +4,16 @@
  *
  * What is remembered is used only because the replica stands at the locked row's revision.
  */
+import { isFree, readPolicy, sinceWhen } from '../access/access.js';
+import { PolicyHistory } from '../access/policy-history.js';
+import { PoolPolicy } from '../access/pool-policy.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { emptyLocks, LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
 import type { PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
 import { isOver, SessionStates } from '../sessions/session-states.js';
+import { ownerOf } from '../subject.js';
 import { Turns, turn } from '../turn.js';
 import { isSystemName } from './collections.js';
 import { type Command, Unprepared } from './commands.js';
@@ -79,6 +83,7 @@ export async function judgeGroup(
     now,
     await loadSessions(group, head, locks, tx),
     locks,
+    group.every(({ command }) => isFree(command.subject)) ? undefined : await policyOf(pool, replica, tx),
   );
   locks.mark();
   try {
@@ -143,7 +148,8 @@ async function judgeEach(
 function heed({ writer, subject }: Command<unknown>, { sessions, now }: GroupState): void {
   if (!writer?.session) return;
   const named = sessions.find(writer.session.session);
-  if (!named || isOver(named, now) || named.epoch !== writer.session.epoch || named.subject !== subject.id) return;
+  if (!named || isOver(named, now) || named.epoch !== writer.session.epoch || named.subject !== ownerOf(subject))
+    return;
   sessions.renew(named, now);
 }
 
@@ -218,6 +224,15 @@ async function locksOf(replica: Replica, tx: StoreTransaction): Promise<PoolLock
   }
   replica.locks = locks;
   return locks;
+}
+
+/** The pool's policy, read once and kept by the replica from then on. */
+async function policyOf(pool: string, replica: Replica | undefined, tx: StoreTransaction): Promise<PoolPolicy> {
+  if (!replica) return new PoolPolicy(pool, new Map());
+  const { revision } = replica;
+  const policy = replica.policies?.at(revision) ?? (await readPolicy(replica, tx));
+  if (replica.revision === revision) replica.policies ??= new PolicyHistory(policy, sinceWhen(replica, revision));
+  return policy;
 }
 
 /** The sessions that the group's commands name or look at. */

@@ -1,4 +1,7 @@
 /** The commands on items: operations as one commit, deletions by query, and the ends of items whose time is over. */
+
+import type { Action as AccessAction } from '../access/grant.js';
+import { applyAsSeen, namesOf } from '../access/writing.js';
 import { checkSystemItem } from '../dictionary/system-items.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
@@ -58,6 +61,8 @@ export interface WriteRequest {
   /** Whether refusals tell which op they are about. */
   readonly batch?: boolean;
   readonly dryRun?: boolean;
+  /** The writer means to lose the right to write policies. */
+  readonly isForced?: boolean | undefined;
   /** What the writer's session is to remember for its client, as JSON text. */
   readonly memento?: string | undefined;
 }
@@ -79,6 +84,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
     epoch: request.epoch,
     writer: request.writer,
     dryRun: request.dryRun ?? false,
+    isForced: request.isForced,
     touches,
     ...(checks && {
       explore: (explorer: Explorer) => checks.check(explorer, ops, isOne ? judge : judgeWhole, refusals, atomic),
@@ -105,7 +111,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
         } catch (error) {
           if (!(error instanceof Problem)) throw error;
           if (atomic) throw isOne ? error.atOp(index) : error;
-          return { existed: draft.item(op) !== undefined, changed: [], status: error.status, problem: error };
+          return { existed: draft.seen(op) !== undefined, changed: [], status: error.status, problem: error };
         }
       });
       const warnings = isOne ? checkAll(draft, ops) : undefined;
@@ -115,7 +121,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
         ...settled,
         results: results.map((result, index) => {
           const { collection, key } = ops[index] as Op;
-          const item = draft.item({ collection, key });
+          const item = draft.shown({ collection, key });
           const told = warnings?.get(index) ?? result.warnings;
           return {
             ...result,
@@ -184,30 +190,56 @@ interface Judged {
 }
 
 function checkIn(draft: Draft, condition: Condition): void {
-  checkCondition(condition, draft.item(condition), (steps) => draft.charge(steps));
+  checkCondition(condition, draft.seen(condition), (steps) => draft.charge(steps));
 }
 
 function judge(draft: Draft, op: Op): Judged {
   const present = draft.item(op);
+  const seen = draft.seen(op);
+  const { action } = op;
+  const isBound = !draft.access.isUnbound;
+  if (isBound) draft.access.checkEver(op, ACTIONS_OF[action.op] ?? ['create', 'write']);
   if (op.preconditions) {
-    const missing = op.attribute !== undefined && getMember(present?.attributes ?? {}, op.attribute) === undefined;
-    checkPreconditions(op.preconditions, missing ? undefined : present?.revision);
+    const missing = op.attribute !== undefined && getMember(seen?.attributes ?? {}, op.attribute) === undefined;
+    checkPreconditions(op.preconditions, missing ? undefined : seen?.revision);
   }
   for (const condition of op.conditions ?? []) checkIn(draft, condition);
-  checkAction(op.action);
-  const applied = apply(op.action, present?.attributes);
-  const { action } = op;
-  if (applied === present?.attributes) return { existed: present !== undefined, changed: [], status: 200 };
+  checkAction(action);
+  const isHidden = present !== undefined && seen === undefined;
+  // What a writer neither sees nor may delete is to them as if it weren't there.
+  if (action.op === 'delete' && isHidden && !draft.access.permits(op, present, undefined, []))
+    return { existed: false, changed: [], status: 200 };
+  const applied = isBound ? applyAsSeen(draft.access, op, present, seen) : apply(action, present?.attributes);
+  if (applied === present?.attributes) {
+    if (isBound && present) {
+      draft.access.checkWrite(op, present, present, namesOf(draft.access, op, present, applied));
+      draft.permit(op);
+    }
+    return { existed: seen !== undefined, changed: [], status: 200 };
+  }
   const next = applied && transformed(draft, op, applied, present);
-  const change = draft.write(op, next, next === applied ? growthOf(op.action) : undefined);
+  const change = draft.write(op, next, next === applied ? growthOf(action) : undefined);
+  if (isBound) {
+    draft.access.checkWrite(op, present, draft.item(op), namesOf(draft.access, op, present, applied));
+    draft.permit(op);
+  }
   if (isSystemName(op.collection)) checkSystemItem(draft, op);
   return {
     existed: present !== undefined,
-    changed: change?.changed ?? [],
+    changed:
+      isBound && change
+        ? draft.access.namesShown(op, present, draft.item(op), change.changed)
+        : (change?.changed ?? []),
     status: change?.op === 'add' ? 201 : 200,
     ...(action.op === 'increment' && { value: getMember(next ?? {}, action.attribute) }),
   };
 }
+
+/** What an action may be of an item; of those that aren't named, creating and writing. */
+const ACTIONS_OF: { readonly [op in Action['op']]?: readonly AccessAction[] } = {
+  create: ['create'],
+  delete: ['delete'],
+};
 
 /** The attributes after the write transforms of the item's collection. */
 function transformed(draft: Draft, ref: ItemRef, attributes: Attributes, present: ItemState | undefined): Attributes {
@@ -272,6 +304,7 @@ export function deleteMatching(request: {
     touches: [entryRef(collection)],
     writer,
     async explore(explorer) {
+      explorer.draft().access.checkEver({ collection, key: '' }, ['delete']);
       const { keys, more } = await explorer.matching(collection, selection, lookedFor);
       if (more && request.limit === undefined && expectCount === undefined) {
         const detail = `More than ${limit} items match. Give a \`limit\` of at most ${limit} and repeat until \`deleted\` is less.`;
@@ -287,7 +320,9 @@ export function deleteMatching(request: {
       }
       found.splice(limit);
       for (const ref of found) {
+        draft.access.checkWrite(ref, draft.item(ref), undefined, []);
         draft.write(ref, undefined);
+        draft.permit(ref);
         if (isSystemName(collection)) checkSystemItem(draft, ref);
       }
       return (settled) => ({ ...settled, keys: found.map(({ key }) => key) });

@@ -82,8 +82,9 @@ function guarded<T>(telemetry: Telemetry, work: () => T): T {
   }
 }
 
-function draftFor({ writer, subject, isUpkeep }: Command<unknown>, { state, definitions }: Court): Draft {
-  const draft = new Draft(state, definitions, isUpkeep);
+function draftFor({ writer, subject, isUpkeep, isForced }: Command<unknown>, { state, definitions }: Court): Draft {
+  const draft = new Draft(state, definitions, subject, isUpkeep);
+  if (isForced) draft.isForced = true;
   if (writer) draft.admit(writer, subject);
   return draft;
 }

@@ -91,10 +91,16 @@ export function itemOfCommit(commit: Commit): StoredItem {
   return { collectionId: CHANGES_ID, key: keyOfRevision(revision), json, revision, createdRevision: revision };
 }
 
+/** The change that a commit is to `_changes`: it adds an item. */
+export interface LogAddition extends Change {
+  readonly commit: Commit;
+}
+
 /** A commit as the change that it is to `_changes`. */
-export function additionOf(commit: Commit): Change {
+export function additionOf(commit: Commit): LogAddition {
   const { json, names } = shown(commit);
   return {
+    commit,
     collection: CHANGES,
     key: keyOfRevision(commit.revision),
     op: 'add',

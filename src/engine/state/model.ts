@@ -59,8 +59,11 @@ export interface Change {
   readonly after: ItemState | undefined;
   /** What the item's revisions were before; absent when it is new. */
   readonly former: { readonly revision: number; readonly createdRevision: number } | undefined;
-  /** Why, where nobody asked for the change; or, as a view sees it, that the item came into the view or left it. */
-  readonly reason?: Cause | 'entered' | 'left';
+  /**
+   * Why, where nobody asked for the change; or, as a view sees it, that the item came into the view or left it, or that the policy
+   * hides it from now on.
+   */
+  readonly reason?: Cause | 'entered' | 'left' | 'denied';
 }
 
 /** Why something changed that nobody asked for: its time was over, it had waited long enough, or another broke it. Kept in the log. */

@@ -41,6 +41,7 @@ export function describeCollection(request: {
       const created = draft.collection(request.collection) === undefined;
       if (created && !request.replace)
         throw new Problem('notFound', `There is no collection ${JSON.stringify(request.collection)}.`);
+      draft.access.checkAdmin(request.collection);
       draft.createCollection(request.collection);
       const present = draft.item(ref);
       // What the dictionary says beyond these members stays as it is.
@@ -50,6 +51,7 @@ export function describeCollection(request: {
         ? { op: 'put', attributes: { ...others, ...said } }
         : { op: 'merge', attributes: said };
       draft.write(ref, apply(action, present?.attributes));
+      draft.permit(ref);
       // What came together may be more than each of its parts: an entry that can't be used would stop every write.
       checkSystemItem(draft, ref);
       return (settled) => ({
@@ -85,6 +87,7 @@ export function dropCollection(request: {
     touches: [ref],
     writer,
     async explore(explorer) {
+      explorer.draft().access.checkAdmin(collection);
       const { items, more } = await explorer.range(collection, {}, ifEmpty ? 1 : limits.dropCollectionItemsMax);
       if (ifEmpty && items.length > 0)
         throw new Problem('conflict', `The collection ${JSON.stringify(collection)} is not empty.`);
@@ -97,6 +100,8 @@ export function dropCollection(request: {
       found = items.map(({ key }) => ({ collection, key }));
     },
     decide(draft) {
+      draft.access.checkAdmin(collection);
+      draft.permitAll();
       const existed = draft.collection(collection) !== undefined;
       if (existed) {
         draft.guard.checkScope({ collection });
@@ -126,6 +131,7 @@ export function describePool(request: {
     bytes: 1024,
     touches: [],
     decide(draft) {
+      draft.access.checkAdmin();
       const created = !draft.group.exists;
       if (created && !request.create) throw new Problem('notFound', 'There is no such pool.');
       draft.createsPool = request.create;
@@ -160,6 +166,7 @@ export function dropPool(request: {
     touches: [],
     explore: () => Promise.resolve(),
     decide(draft) {
+      draft.access.checkAdmin();
       const existed = draft.group.exists;
       draft.guard.checkScope({});
       draft.dropsPool = true;

@@ -106,11 +106,16 @@ export class Reader {
 
   /** A commit as an item of `_changes`. It isn't remembered: the log may lose it, and may yet get it. */
   async #commitItem(pool: string, key: string): Promise<ItemReading> {
+    const { commit, ...reading } = await this.commit(pool, key);
+    return { ...reading, state: commit && stateOfCommit(commit) };
+  }
+
+  /** The commit that an item of `_changes` is, if the log still has it. */
+  async commit(pool: string, key: string): Promise<Reading & { readonly commit: Commit | undefined }> {
     const replica = await this.current(pool);
     const { revision } = replica;
     const named = revisionOfKey(key, replica);
-    const commit = named === undefined ? undefined : await this.#commit(replica, named);
-    return { replica, revision, state: commit && stateOfCommit(commit) };
+    return { replica, revision, commit: named === undefined ? undefined : await this.#commit(replica, named) };
   }
 
   /** The commit of a revision that the pool has reached, if the log still has it. */

@@ -7,6 +7,7 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { SessionAnswer, StoredAnswer, StoreTransaction } from '../ports.js';
 import { checkSession, type SessionRef } from '../sessions/session-states.js';
+import { ownerOf } from '../subject.js';
 import type { Command } from './commands.js';
 import type { GroupState } from './draft.js';
 
@@ -66,7 +67,7 @@ export class Repetitions {
       if (!repeatable) continue;
       const { batch } = repeatable;
       if (!batch) {
-        keys.push({ subject: command.subject.id, idempotencyKey: repeatable.key });
+        keys.push({ subject: ownerOf(command.subject), idempotencyKey: repeatable.key });
         continue;
       }
       const session = state.sessions.find(batch.session);
@@ -85,7 +86,7 @@ export class Repetitions {
     if (!repeatable) return undefined;
     const { batch } = repeatable;
     if (batch) return this.#findNumbered(batch, command);
-    const former = this.#keyed.get(`${command.subject.id}\n${repeatable.key}`);
+    const former = this.#keyed.get(`${ownerOf(command.subject)}\n${repeatable.key}`);
     if (former && former.fingerprint !== repeatable.fingerprint) {
       throw new Problem(
         'idempotencyKeyReused',
@@ -118,10 +119,10 @@ export class Repetitions {
     if (!batch) {
       const { key, fingerprint } = repeatable;
       const stored: StoredAnswer = {
-        ...{ pool: this.pool, subject: subject.id, idempotencyKey: key, fingerprint, ...reply },
+        ...{ pool: this.pool, subject: ownerOf(subject), idempotencyKey: key, fingerprint, ...reply },
         expiresAt: this.state.now + limits.storedAnswerMs,
       };
-      this.#keyed.set(`${subject.id}\n${key}`, stored);
+      this.#keyed.set(`${ownerOf(subject)}\n${key}`, stored);
       this.#keptKeyed.push(stored);
       return;
     }

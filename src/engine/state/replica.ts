@@ -4,6 +4,7 @@
  * watch hub. Where the store is exclusive the replica is always current; elsewhere its user compares its revision with the
  * database's, and brings it forward from the log (`replicas.ts`).
  */
+import { changesPolicy, type PolicyHistory } from '../access/policy-history.js';
 import { limits } from '../limits.js';
 import { LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
 import type { LogRow, PoolHead, StoredIndex } from '../ports.js';
@@ -12,7 +13,15 @@ import { refId } from './draft.js';
 import { noIndexes, PoolIndexes } from './indexes.js';
 import type { ItemCache } from './item-cache.js';
 import { CHANGES, logCollection } from './log-items.js';
-import { type Attributes, type Change, type Collection, type Commit, type ItemRef, ItemState } from './model.js';
+import {
+  type Attributes,
+  type Cause,
+  type Change,
+  type Collection,
+  type Commit,
+  type ItemRef,
+  ItemState,
+} from './model.js';
 
 /** Hears of every commit that the replica takes in, in order. */
 export interface Follower {
@@ -44,6 +53,8 @@ export class Replica {
   usedAt = 0;
   /** The pool's locks; undefined until a commit needs them. */
   locks: PoolLocks | undefined;
+  /** The pool's policies; undefined until somebody is bound by them. */
+  policies: PolicyHistory | undefined;
   #gone = false;
   #indexes = noIndexes;
 
@@ -149,6 +160,7 @@ export class Replica {
         this.#byName.set(collection.name, collection);
         this.#byId.set(collection.id, collection);
       }
+      if (this.policies && changesPolicy(commit)) this.policies.advance(commit);
       this.#keep(commit);
     }
     this.follower?.offer(commits);
@@ -162,6 +174,7 @@ export class Replica {
     this.#ringBytes = 0;
     this.forgetItems();
     this.locks = undefined;
+    this.policies = undefined;
     this.setCollections(collections);
     this.follower?.leapt();
   }
@@ -239,6 +252,11 @@ function changeOf(row: LogRow, collection: string): Change {
   };
 }
 
+/** What the log keeps of why: not how it looked to somebody. */
+function causeOf({ reason }: Change): Cause | null {
+  return reason === undefined || reason === 'entered' || reason === 'left' || reason === 'denied' ? null : reason;
+}
+
 /** The log's rows that tell of the commits. */
 export function rowsOf(commit: Commit, collectionId: (name: string) => number): LogRow[] {
   return commit.changes.map((change, ordinal) => ({
@@ -255,6 +273,6 @@ export function rowsOf(commit: Commit, collectionId: (name: string) => number): 
     formerCreatedRevision: change.former?.createdRevision ?? null,
     subject: commit.subject,
     time: commit.time,
-    reason: change.reason === 'entered' || change.reason === 'left' ? null : (change.reason ?? null),
+    reason: causeOf(change),
   }));
 }

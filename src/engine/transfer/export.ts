@@ -4,6 +4,10 @@
  * is undone on it (watch/snapshot.ts). Where the state at R can no longer be told the pages end with a Problem; whoever
  * sends them must make that visible, so that nobody takes a part for the whole.
  */
+import type { Access } from '../access/access.js';
+import { forbidden } from '../access/access-guard.js';
+import { readableThrough } from '../access/entitled-reader.js';
+import type { Entitlement } from '../access/entitlement.js';
 import { Problem } from '../errors.js';
 import type { Store } from '../ports.js';
 import { isSystemName } from '../state/collections.js';
@@ -11,12 +15,16 @@ import { WRITABLE_SYSTEM_COLLECTIONS } from '../state/names.js';
 import type { Reader } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
+import type { Subject } from '../subject.js';
 import { LogExpired, LogReader } from '../watch/log-reader.js';
+import { sightOf } from '../watch/sight.js';
 import { SnapshotOverrun, type SnapshotPage, snapshot } from '../watch/snapshot.js';
 import { View } from '../watch/view.js';
 import type { Slots } from './slots.js';
 
 export interface ExportRequest {
+  /** Who exports: what they don't see is left out. */
+  readonly subject: Subject;
   /** Only this collection, which may be one of the system. */
   readonly collection?: string | undefined;
   readonly prefix?: string | undefined;
@@ -44,6 +52,7 @@ export class Export {
     private readonly store: Store,
     replicas: Replicas,
     private readonly reader: Reader,
+    private readonly access: Access,
     private readonly slots: Slots,
   ) {
     this.#log = new LogReader(store, replicas);
@@ -54,8 +63,12 @@ export class Export {
     const replica = await this.reader.current(pool, request.collection);
     const { revision } = replica;
     // In the same turn as the revision: later the replica may have moved on.
-    const names = collectionsOf(replica, request);
-    return { replica, revision, pages: this.#pages(replica, revision, names, request) };
+    const all = collectionsOf(replica, request);
+    const entitlement = await this.access.entitlement(replica, revision, request.subject);
+    if (request.collection !== undefined) readableThrough(entitlement, request.collection);
+    else if (!entitlement.mayAnywhere('read')) throw forbidden('You may not read this pool.');
+    const names = all.filter((name) => entitlement.lens('read', name).kind !== 'nothing');
+    return { replica, revision, pages: this.#pages(replica, revision, names, request, entitlement) };
   }
 
   async *#pages(
@@ -63,11 +76,13 @@ export class Export {
     revision: number,
     names: readonly string[],
     { prefix, start, end }: ExportRequest,
+    entitlement: Entitlement,
   ): AsyncGenerator<ExportPage> {
     const release = this.slots.take();
     try {
       for (const collection of names) {
-        const view = new View({ collection, prefix, start, end, values: 'full' });
+        const sight = sightOf(entitlement, 'read', collection);
+        const view = new View({ collection, prefix, start, end, values: 'full' }, undefined, sight);
         const isUntouched = (replica.collections.get(collection)?.revision ?? 0) <= revision;
         const undoFrom = isUntouched ? Math.max(revision, replica.revision) : revision;
         for await (const items of snapshot(this.store, this.#log, replica, view, revision, undoFrom))

@@ -7,6 +7,7 @@
  * been told of all of them, but for those whose snapshot is due. These are told one after the other, each of the
  * revision that the stream has reached by then. Meanwhile no id is sent that would make who resumes there miss a snapshot.
  */
+import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
 import { additionOf, CHANGES } from '../state/log-items.js';
@@ -15,7 +16,9 @@ import { turn } from '../turn.js';
 import { Coalesced } from './coalesce.js';
 import { changesFrames, frame } from './frames.js';
 import type { Hub, Interest } from './hub.js';
-import { LogExpired, type LogReader } from './log-reader.js';
+import type { LogReader } from './log-reader.js';
+import { turnOf } from './policy-turn.js';
+import type { Sight } from './sight.js';
 import { SnapshotOverrun, snapshot } from './snapshot.js';
 import { SnapshotParts } from './snapshot-parts.js';
 import type { ResetReason } from './start.js';
@@ -25,8 +28,13 @@ import type { View } from './view.js';
 /** What is told under one name. */
 export interface Attachment {
   readonly name: string;
-  /** What was asked for, and where they are wanted the locks on that. */
-  readonly views: readonly View[];
+  readonly collection: string;
+  /** What is told where the policy comes to hide all of it; nothing where it isn't a session's. */
+  readonly onDenied?: 'ignore' | 'error' | 'event' | undefined;
+  /** What was asked for, and where they are wanted the locks on that, as somebody may see it. */
+  readonly viewsIn: (sight: (collection: string) => Sight) => readonly View[];
+  /** The same as the watcher may see it now. */
+  views: readonly View[];
   /**
    * While its snapshot is due: the revision that it was attached at, from which on there is no id; 0 where it had been told
    * before and has to be forgotten.
@@ -59,14 +67,35 @@ export class AttachStream extends Stream {
     protected readonly store: Store,
     sink: Sink,
     options: StreamOptions,
-    views?: readonly View[],
+    single?: { readonly collection: string; readonly viewsIn: Attachment['viewsIn'] },
   ) {
     super(hub, log, sink, options);
-    if (views) this.attachments = [{ name: views[0]?.request.collection as string, views, due: undefined }];
+    if (!single) return;
+    const views = single.viewsIn(options.outlook.sight);
+    this.attachments = [{ ...single, name: single.collection, views, due: undefined }];
   }
 
   protected override get interest(): Interest {
-    return { views: this.attachments.flatMap(({ views }) => views), bookmarkMs: this.options.bookmarkMs };
+    const { bookmarkMs, outlook } = this.options;
+    const views = this.attachments.flatMap((attachment) => attachment.views);
+    return { views, bookmarkMs, heedsPolicy: !outlook.isFree };
+  }
+
+  /** Looks on by the policy of the revision up to which everything has been told. */
+  async #look(): Promise<void> {
+    const { outlook } = this.options;
+    if (outlook.isFree) return;
+    await outlook.lookAt(this.told);
+    for (const attachment of this.attachments) attachment.views = attachment.viewsIn(outlook.sight);
+    for (const { event, data } of this.#denials(this.attachments)) this.sink.write(frame(event, data));
+  }
+
+  /** What is told of attachments of which the policy hides everything. */
+  #denials(attachments: readonly Attachment[]): Notice[] {
+    const { entitlement } = this.options.outlook;
+    return attachments
+      .filter(({ collection }) => entitlement.lens('watch', collection).kind === 'nothing')
+      .flatMap((attachment) => deniedNotice(attachment));
   }
 
   /** Finds out what is attached at the replica's revision, which it answers. What was attached after `after` is due. */
@@ -85,6 +114,7 @@ export class AttachStream extends Stream {
     await this.fromLog(async () => {
       await this.readAttachments(after);
       this.told = after;
+      await this.#look();
       await super.catchUp();
     });
     this.#tellLive(this.attachments.filter(({ due }) => due === undefined));
@@ -94,6 +124,7 @@ export class AttachStream extends Stream {
     if (reason && this.#isGivenUp()) return;
     await this.fromLog(async () => {
       this.told = await this.readAttachments(0);
+      await this.#look();
       for (const attachment of this.attachments) {
         if (reason) this.#tellReset(reason, attachment);
         attachment.due = 0;
@@ -114,9 +145,48 @@ export class AttachStream extends Stream {
     }
   }
 
-  protected override tell(commit: Commit): void {
+  protected override tell(commit: Commit): void | Promise<void> {
+    if (this.options.outlook.isTurnedBy(commit)) return this.#turn(commit);
     const notices = this.takeIn(commit);
     if (!this.over) this.#tellCommit(commit, notices);
+  }
+
+  /** The commit changes what is seen. Where that is too much to tell, the attachment begins anew. */
+  async #turn(commit: Commit): Promise<void> {
+    const { store, log, replica } = this;
+    const { outlook } = this.options;
+    const notices = this.takeIn(commit);
+    if (this.over) return;
+    const { entitlement: former } = outlook;
+    await outlook.lookAt(commit.revision);
+    const told: Told[] = [];
+    for (const attachment of this.attachments) {
+      const { collection } = attachment;
+      const after = attachment.viewsIn(outlook.sight);
+      const before = attachment.views;
+      attachment.views = after;
+      const isHidden = outlook.entitlement.lens('watch', collection).kind === 'nothing';
+      if (isHidden !== (former.lens('watch', collection).kind === 'nothing'))
+        notices.push(...(isHidden ? deniedNotice(attachment) : grantedNotice(attachment)));
+      if (attachment.due !== undefined) continue;
+      for (const [i, view] of after.entries()) {
+        const old = before[i] as View;
+        const changes = await this.hub.turns.of(old, view, commit, () =>
+          turnOf({ store, log, replica }, commit, old, view),
+        );
+        if (changes) told.push(...changes.map((change) => ({ view, change })));
+        else attachment.due = 0;
+      }
+    }
+    if (this.over) return;
+    for (const attachment of this.attachments) if (attachment.due === 0) this.#tellReset('policy', attachment);
+    const isDue = ({ view }: Told) =>
+      this.attachments.some(({ due, views }) => due !== undefined && views.includes(view));
+    this.#tellTexts(
+      commit,
+      notices,
+      told.filter((each) => !isDue(each)).map(({ view, change }) => view.tellChange(change)),
+    );
   }
 
   protected override async recover(): Promise<void> {
@@ -138,6 +208,11 @@ export class AttachStream extends Stream {
     const notices: Notice[] = [];
     let taken = 0;
     for await (const commit of this.log.between(this.replica, this.told, this.replica.revision)) {
+      // What was seen before and after can't be joined.
+      if (this.options.outlook.isTurnedBy(commit)) {
+        for (const { event, data } of notices) this.sink.write(frame(event, data));
+        return this.restart('policy');
+      }
       notices.push(...this.takeIn(commit));
       if (this.over) return;
       joined?.add({ ...commit, changes: this.#changesOf(commit) }, (change) => this.#concerns(change));
@@ -168,6 +243,10 @@ export class AttachStream extends Stream {
   #tellCommit(commit: Commit, notices: readonly Notice[], see = (view: View) => view.seeAll(commit)): void {
     const told = this.attachments.flatMap(({ due, views }) => (due === undefined ? views : []));
     const changes = told.flatMap((view) => see(view).map((change) => view.tellChange(change)));
+    this.#tellTexts(commit, notices, changes);
+  }
+
+  #tellTexts(commit: Commit, notices: readonly Notice[], changes: readonly string[]): void {
     if (notices.length + changes.length === 0) return;
     const id = this.nextId(commit.revision);
     for (const [i, { event, data }] of notices.entries()) {
@@ -225,4 +304,21 @@ export class AttachStream extends Stream {
   #tellReset(reason: ResetReason, attachment?: Attachment): void {
     this.sink.write(frame('reset', { ...(attachment && { view: attachment.name }), reason }, ''));
   }
+}
+
+/** What a view is told of a commit that turns it. */
+interface Told {
+  readonly view: View;
+  readonly change: Change;
+}
+
+function deniedNotice({ name, collection, onDenied }: Attachment): Notice[] {
+  if (onDenied === 'event') return [{ event: 'policy', data: { view: name, type: 'denied' } }];
+  if (onDenied !== 'error') return [];
+  const problem = new Problem('forbidden', `The policy lets you see nothing of the collection ${collection}.`);
+  return [{ event: 'problem', data: { view: name, ...problem.toJSON() } }];
+}
+
+function grantedNotice({ name, onDenied }: Attachment): Notice[] {
+  return onDenied === 'event' ? [{ event: 'policy', data: { view: name, type: 'granted' } }] : [];
 }

@@ -8,7 +8,8 @@
 import { type Matcher, matcherOf } from '../query/evaluate.js';
 import type { Filter, FilterNode } from '../query/filter.js';
 import type { Path } from '../query/path.js';
-import { type Change, changeBetween, type ItemState, stateBefore } from '../state/model.js';
+import { type Change, changeBetween, type ItemState } from '../state/model.js';
+import { formerOf } from './former.js';
 
 /** What an item must be to be in a view. */
 export interface Criterion {
@@ -63,12 +64,4 @@ function pathsOf(node: FilterNode): Path[] {
     default:
       return node.parts.flatMap(pathsOf);
   }
-}
-
-/** The last answer of `formerOf`: the watchers of a change are asked one after another, and the former state is made once. */
-let last: { readonly change: Change; readonly former: ItemState | undefined } | undefined;
-
-function formerOf(change: Change): ItemState | undefined {
-  if (last?.change !== change) last = { change, former: stateBefore(change) };
-  return last.former;
 }

@@ -4,15 +4,21 @@
  * back by single looks. Before a life, or where the item isn't there now, the log is examined backwards, and a request
  * examines only so much of it: the page says where to go on.
  */
+import type { Access } from '../access/access.js';
+import { readableThrough } from '../access/entitled-reader.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
 import type { Change, ItemRef } from '../state/model.js';
 import type { Reader } from '../state/reader.js';
 import { commitsOf, type Replica } from '../state/replica.js';
+import type { Subject } from '../subject.js';
+import { seenChange, sightOf } from './sight.js';
 import { startOfRead } from './start.js';
 
 export interface HistoryRequest extends ItemRef {
+  /** Who reads: what is told is what they may read now. */
+  readonly subject: Subject;
   readonly limit: number;
   /** Only changes after this cursor. */
   readonly since?: string | undefined;
@@ -39,11 +45,18 @@ export class History {
   constructor(
     private readonly store: Store,
     private readonly reader: Reader,
+    private readonly access: Access,
   ) {}
 
   /** A page of the item's changes. An item that never was has none. */
-  async page(pool: string, { collection, key, limit, since, upTo: begin }: HistoryRequest): Promise<HistoryPage> {
+  async page(
+    pool: string,
+    { subject, collection, key, limit, since, upTo: begin }: HistoryRequest,
+  ): Promise<HistoryPage> {
     const { replica, revision, state } = await this.reader.item(pool, { collection, key });
+    const entitlement = await this.access.entitlement(replica, revision, subject);
+    readableThrough(entitlement, collection);
+    const sight = sightOf(entitlement, 'read', collection);
     const stored = replica.collections.get(collection);
     const page = { replica, revision };
     const entries: HistoryEntry[] = [];
@@ -68,7 +81,8 @@ export class History {
       if (!look.row || look.row.revision < oldest) continue;
       const [commit] = commitsOf([look.row], () => collection);
       const [change] = (commit as NonNullable<typeof commit>).changes;
-      entries.push({ ...(commit as NonNullable<typeof commit>), change: change as Change });
+      const seen = seenChange(sight, change as Change);
+      if (seen) entries.push({ ...(commit as NonNullable<typeof commit>), change: seen });
       bytes += (look.row.after?.length ?? 0) + look.row.before.length;
       upTo = look.row.formerRevision ?? look.row.revision - 1;
     }

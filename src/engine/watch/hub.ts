@@ -8,6 +8,8 @@
  * concerns in more than its views, because it is about the member's session, is sent away before that commit and reads it
  * from the log by itself: such commits are few, and what they ask for isn't shared.
  */
+
+import { changesPolicy } from '../access/policy-history.js';
 import { limits } from '../limits.js';
 import type { Telemetry } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
@@ -17,6 +19,7 @@ import { Multimap } from '../state/multimap.js';
 import type { Follower, Replica } from '../state/replica.js';
 import { frame } from './frames.js';
 import { sessionsOf } from './session-changes.js';
+import { SharedTurns } from './shared-turns.js';
 import { Sequence, Telling } from './telling.js';
 import type { View } from './view.js';
 import { WatchIndex } from './watch-index.js';
@@ -36,6 +39,8 @@ export interface Interest {
   readonly bookmarkMs: number;
   /** The member is released before each commit about this session. */
   readonly session?: string | undefined;
+  /** The member is released before each commit that changes the policy. */
+  readonly heedsPolicy?: boolean;
 }
 
 /** One view, and the groups that have it. */
@@ -73,6 +78,9 @@ export class Hub implements Follower {
   readonly #index = new WatchIndex<Watched>();
   readonly #places = new Map<Member, Place>();
   readonly #sessions = new Multimap<string, Member>();
+  readonly #heedful = new Set<Member>();
+  /** What changes of policy make of the members' views. */
+  readonly turns = new SharedTurns();
   /** What every member has been told; the replica's revision but for the moment of a leap. */
   #told: number;
   #serials = 0;
@@ -100,7 +108,7 @@ export class Hub implements Follower {
   }
 
   /** The member has been told everything up to the replica's present revision and is told what follows. */
-  join(member: Member, { views, bookmarkMs, session }: Interest): void {
+  join(member: Member, { views, bookmarkMs, session, heedsPolicy }: Interest): void {
     const watched = views.map((view) => this.#watch(view)).sort((a, b) => a.serial - b.serial);
     const id = `${bookmarkMs} ${watched.map(({ serial }) => serial).join()}`;
     let group = this.#groups.get(id);
@@ -112,6 +120,7 @@ export class Hub implements Follower {
     group.members.add(member);
     this.#places.set(member, { group, session });
     if (session !== undefined) this.#sessions.add(session, member);
+    if (heedsPolicy) this.#heedful.add(member);
   }
 
   /** True if it was a member. */
@@ -120,6 +129,7 @@ export class Hub implements Follower {
     if (!place) return false;
     const { group, session } = place;
     this.#places.delete(member);
+    this.#heedful.delete(member);
     if (session !== undefined) this.#sessions.delete(session, member);
     group.members.delete(member);
     if (group.members.size === 0) this.#dissolve(group);
@@ -132,6 +142,7 @@ export class Hub implements Follower {
     const nothing = new Sequence();
     const output = new Map<Group, Sequence>();
     for (const commit of commits) {
+      if (this.#heedful.size > 0 && changesPolicy(commit)) this.#release(this.#heedful, commit, output);
       if (this.#sessions.size > 0) this.#releaseSessions(commit, output);
       for (const [group, telling] of this.#tellings(commit)) {
         output.set(group, (output.get(group) ?? nothing).followedBy(telling));
@@ -215,17 +226,19 @@ export class Hub implements Follower {
 
   /** Releases those whose session the commit is about. `output` is what the groups are still to be sent of the commits before. */
   #releaseSessions(commit: Commit, output: ReadonlyMap<Group, Sequence>): void {
-    const told = commit.revision - 1;
-    for (const change of commit.changes) {
-      for (const session of sessionsOf(change)) {
-        for (const member of this.#sessions.get(session) ?? []) {
-          const { group } = this.#places.get(member) as Place;
-          const before = output.get(group);
-          if (before) member.receive(before.buffer, told);
-          // One that can't take that has left by itself.
-          if (this.leave(member)) member.released(told);
-        }
-      }
+    for (const change of commit.changes)
+      for (const session of sessionsOf(change)) this.#release(this.#sessions.get(session) ?? [], commit, output);
+  }
+
+  /** Releases members before a commit, told everything until then. */
+  #release(members: Iterable<Member>, { revision }: Commit, output: ReadonlyMap<Group, Sequence>): void {
+    const told = revision - 1;
+    for (const member of [...members]) {
+      const { group } = this.#places.get(member) as Place;
+      const before = output.get(group);
+      if (before) member.receive(before.buffer, told);
+      // One that can't take that has left by itself.
+      if (this.leave(member)) member.released(told);
     }
   }
 

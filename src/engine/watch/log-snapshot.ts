@@ -3,12 +3,15 @@
  * its end, so nothing of later commits has to be undone. Throws LogExpired where compaction overtakes the reader.
  */
 import { limits } from '../limits.js';
-import { keyOfRevision, revisionsIn, stateOfCommit } from '../state/log-items.js';
+import { CHANGES, keyOfRevision, revisionsIn, stateOfCommit } from '../state/log-items.js';
 import type { ItemState } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
 import { turn } from '../turn.js';
 import type { LogReader } from './log-reader.js';
+import { seenCommit } from './sight.js';
 import type { View } from './view.js';
+
+const TURN_COMMITS = 500;
 
 export async function* logSnapshot(
   log: LogReader,
@@ -19,11 +22,14 @@ export async function* logSnapshot(
   const { first, last } = revisionsIn(view.range, { oldestRevision: replica.oldestRevision, revision });
   let page: { key: string; state: ItemState }[] = [];
   let bytes = 0;
+  let commits = 0;
   for await (const commit of log.between(replica, first - 1, last)) {
     const key = keyOfRevision(commit.revision);
-    const state = stateOfCommit(commit);
-    if (view.has(key, state)) page.push({ key, state });
-    bytes += state.json.length;
+    const state = view.itemOf(CHANGES, key, stateOfCommit(seenCommit(view.sight, commit)));
+    if (state) page.push({ key, state });
+    bytes += state?.json.length ?? 0;
+    // Of commits that nobody may see there may be many in a row.
+    if (++commits % TURN_COMMITS === 0) await turn();
     if (bytes < limits.snapshotPartBytesMax) continue;
     yield page;
     page = [];

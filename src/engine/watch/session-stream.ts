@@ -5,7 +5,7 @@
  * commits, and the stream ends with the session.
  */
 import type { Store, StoredSession } from '../ports.js';
-import { attachedViews } from '../sessions/attachments.js';
+import { type AttachmentRequest, attachedViews } from '../sessions/attachments.js';
 import { ATTACHMENTS, attachmentPrefix, CLIENTS } from '../sessions/session-items.js';
 import { compareKeys } from '../state/key-order.js';
 import type { Change, Commit, ItemState } from '../state/model.js';
@@ -14,6 +14,7 @@ import { type Attachment, AttachStream, type Notice } from './attach-stream.js';
 import type { Hub, Interest } from './hub.js';
 import { lockEventsOf } from './lock-events.js';
 import type { LogReader } from './log-reader.js';
+import type { Sight } from './sight.js';
 import { type SnapshotPage, snapshot } from './snapshot.js';
 import type { Sink, StreamOptions } from './stream.js';
 import { View, type ViewRequest } from './view.js';
@@ -51,7 +52,7 @@ export class SessionStream extends AttachStream {
     const [client] = await this.#read({ collection: CLIENTS, key: this.session.id }, revision);
     const items = await this.#read({ collection: ATTACHMENTS, prefix: this.#prefix }, revision);
     this.attachments = items.map(({ state }) =>
-      attachmentOf(state, state.revision > after ? state.revision : undefined),
+      this.#attachmentOf(state, state.revision > after ? state.revision : undefined),
     );
     this.#seenAt = revision;
     this.#heedClient(client?.state, system.id);
@@ -70,7 +71,13 @@ export class SessionStream extends AttachStream {
     if (collection === CLIENTS && key === this.session.id && revision > this.#seenAt) this.#heedClient(after, subject);
     if (collection !== ATTACHMENTS || !key.startsWith(this.#prefix)) return;
     const others = this.attachments.filter(({ name }) => name !== key.slice(this.#prefix.length));
-    this.attachments = after ? [...others, attachmentOf(after, revision)].sort(byName) : others;
+    this.attachments = after ? [...others, this.#attachmentOf(after, revision)].sort(byName) : others;
+  }
+
+  #attachmentOf(state: ItemState, due: number | undefined): Attachment {
+    const { view: name, collection, onDenied } = state.attributes as unknown as AttachmentRequest & { view: string };
+    const viewsIn = (sight: (collection: string) => Sight) => attachedViews(state, sight);
+    return { name, collection, onDenied, viewsIn, views: viewsIn(this.options.outlook.sight), due };
   }
 
   /** Ends the stream where the session has ended, or is resumed by somebody else. */
@@ -86,11 +93,6 @@ export class SessionStream extends AttachStream {
     for await (const page of snapshot(this.store, this.log, this.replica, view, revision)) items.push(...page);
     return items;
   }
-}
-
-function attachmentOf(state: ItemState, due: number | undefined): Attachment {
-  const { view: name } = state.attributes as unknown as { view: string };
-  return { name, views: attachedViews(state), due };
 }
 
 function byName(a: Attachment, b: Attachment): number {

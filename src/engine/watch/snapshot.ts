@@ -110,8 +110,11 @@ async function readPage(
 }
 
 /** All items that match, where an index makes them few. */
-function readFew(store: Store, replica: Replica, { request, range }: View): Promise<Read | undefined> {
-  const { where: filter, collection } = request;
+function readFew(store: Store, replica: Replica, view: View): Promise<Read | undefined> {
+  const { request, range } = view;
+  const { collection } = request;
+  // Of items as they are stored: what the view has of them is seen when they are shown.
+  const filter = view.narrowing(collection as string);
   // One item is sooner read than looked for.
   if (!filter || request.key !== undefined) return Promise.resolve(undefined);
   return store.snapshot(replica.id, async (source, head, indexes) => {
@@ -122,9 +125,9 @@ function readFew(store: Store, replica: Replica, { request, range }: View): Prom
   });
 }
 
-/** The state, if it is one that the view's filter lets through: of others nothing needs to be kept. */
+/** The state as the view has it: of what it hasn't nothing needs to be kept. */
 function shown(view: View, key: string, state: ItemState | undefined): ItemState | undefined {
-  return state && view.has(key, state) ? state : undefined;
+  return state && view.itemOf(view.request.collection as string, key, state);
 }
 
 function bytesOf(key: string, state: ItemState | undefined): number {

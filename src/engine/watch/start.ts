@@ -56,11 +56,13 @@ export function startOfRead(pool: Pool, since: string | undefined): number {
   throw cursorExpired(pool, judgement.unusable);
 }
 
-export function cursorExpired(pool: Pool, reason: 'compacted' | 'epoch'): Problem {
+export function cursorExpired(pool: Pool, reason: 'compacted' | 'epoch' | 'policy'): Problem {
   const detail =
-    reason === 'compacted'
-      ? 'The log no longer reaches back to the cursor. Begin anew: attach without a cursor for a snapshot, or read with since=start.'
-      : 'The cursor belongs to another life of this pool, which was restored or made anew. Begin anew without it.';
+    reason === 'policy'
+      ? 'A change of policy after the cursor changes more of what you may see than is told at once. Read anew what you may see, and go on from the present cursor.'
+      : reason === 'compacted'
+        ? 'The log no longer reaches back to the cursor. Begin anew: attach without a cursor for a snapshot, or read with since=start.'
+        : 'The cursor belongs to another life of this pool, which was restored or made anew. Begin anew without it.';
   return new Problem('cursorExpired', detail, {
     members: {
       oldest: formatCursor(pool.epoch, pool.oldestRevision - 1),

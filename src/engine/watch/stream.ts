@@ -13,6 +13,7 @@ import type { Replica } from '../state/replica.js';
 import { frame, heartbeat } from './frames.js';
 import type { Hub, Interest, Member } from './hub.js';
 import { LogExpired, type LogReader } from './log-reader.js';
+import type { Outlook } from './outlook.js';
 import type { ResetReason, Start } from './start.js';
 
 /** Where the frames go: a connection. */
@@ -36,6 +37,8 @@ export interface Sink {
 export type ByeReason = 'shutdown' | 'expired' | 'slow' | 'maxAge' | 'deleted' | 'replaced';
 
 export interface StreamOptions {
+  /** What the watcher may see. */
+  readonly outlook: Outlook;
   readonly start: Start;
   readonly bookmarkMs: number;
   readonly expiresInMs: number;
@@ -58,8 +61,8 @@ export abstract class Stream implements Member {
 
   /** What is told before the first stay in the group. */
   protected abstract begin(): Promise<void>;
-  /** Tells what there is to tell of the commit after `told`. */
-  protected abstract tell(commit: Commit): void;
+  /** Tells what there is to tell of the commit after `told`; later where the commit turns what is seen. */
+  protected abstract tell(commit: Commit): void | Promise<void>;
   /** Goes on after a time in which the connection didn't take enough. */
   protected abstract recover(): Promise<void>;
   /** Begins anew, because the log no longer reaches to `told`. */
@@ -141,7 +144,8 @@ export abstract class Stream implements Member {
       while (!this.over && this.told < this.replica.revision) {
         for (const commit of await this.log.next(this.replica, this.told)) {
           if (this.over) return;
-          this.tell(commit);
+          const telling = this.tell(commit);
+          if (telling !== undefined) await telling;
           this.told = commit.revision;
           if (this.sink.buffered > limits.watchBufferBytesMax / 2) await this.sink.drained();
         }

@@ -2,6 +2,7 @@
  * A view is what a watcher asked to see: which items, which of their attributes, and in what form. Pure: decides what the
  * watcher sees of a change, and what of that is told. Watchers with equal views share one evaluation and one buffer.
  */
+import { searchFilter } from '../access/lens.js';
 import { LOCKS } from '../locks/lock-items.js';
 import type { Region } from '../locks/scope.js';
 import type { Filter } from '../query/filter.js';
@@ -12,6 +13,7 @@ import { additionOf, CHANGES } from '../state/log-items.js';
 import type { Change, Commit, ItemState } from '../state/model.js';
 import { criterionOf, Filtering } from './filtering.js';
 import { lyingOn } from './lock-places.js';
+import { openSight, type Sight, seenChange } from './sight.js';
 
 export interface ViewRequest {
   readonly collection?: string | undefined;
@@ -43,6 +45,8 @@ export class View {
     readonly request: ViewRequest,
     /** What its changes are told to be of, where a stream has several views. */
     readonly name?: string,
+    /** What the watcher may see. */
+    readonly sight: Sight = openSight,
   ) {
     const { key, where, locksOn } = request;
     // The smallest string above a key is the key and a NUL.
@@ -59,6 +63,7 @@ export class View {
       request.values,
       locksOn && [locksOn.collection, locksOn.range],
       name,
+      sight.id,
     ]);
     this.#tail = name === undefined ? '}' : `,"view":${JSON.stringify(name)}}`;
   }
@@ -72,8 +77,9 @@ export class View {
 
   /** What the view sees of a change that it covers: with a filter, that the item comes or goes. Undefined: nothing. */
   see(change: Change): Change | undefined {
-    const seen = this.#filtering ? this.#filtering.see(change) : change;
-    return seen && this.#shows(seen) ? seen : undefined;
+    const visible = this.sight === openSight ? change : seenChange(this.sight, change);
+    const seen = visible && this.#filtering ? this.#filtering.see(visible) : visible;
+    return seen && this.showsOf(seen) ? seen : undefined;
   }
 
   /** The changes that the view may look at. To `_changes` a commit is the adding of its own item. */
@@ -101,16 +107,24 @@ export class View {
    * be what the item was before it entered.
    */
   concerns(change: Change): boolean {
-    return this.covers(change) && (this.#filtering !== undefined || this.#shows(change));
+    if (!this.covers(change)) return false;
+    if (this.#filtering !== undefined || this.showsOf(change)) return true;
+    return this.sight.lens(change.collection).kind === 'part';
   }
 
-  /** Whether an item of the collection and range is in the view. */
-  has(key: string, state: ItemState): boolean {
-    return this.#filtering?.matches(key, state) ?? true;
+  /** An item of the collection and range as the view has it; undefined where it hasn't. */
+  itemOf(collection: string, key: string, state: ItemState): ItemState | undefined {
+    const seen = this.sight.lens(collection).see(key, state);
+    return seen && (this.#filtering?.matches(key, seen) ?? true) ? seen : undefined;
+  }
+
+  /** A filter of stored items that lets through all that the view has of a collection; undefined where it can't be narrowed. */
+  narrowing(collection: string): Filter | undefined {
+    return searchFilter(this.sight.lens(collection), this.request.where);
   }
 
   /** Whether the change touches an attribute that the view shows; coming and going always do. */
-  #shows({ op, changed }: Change): boolean {
+  showsOf({ op, changed }: Change): boolean {
     const fields = this.#fields;
     return op !== 'change' || (fields ? changed.some((name) => fields.has(name)) : changed.length > 0);
   }
@@ -157,12 +171,17 @@ export class View {
 }
 
 /** The view that a watcher asked for and, where it wants them, a view of the locks on what that one covers. */
-export function viewsOf(request: ViewRequest & { collection: string }, locks: boolean, name?: string): View[] {
-  const view = new View(request, name);
+export function viewsOf(
+  request: ViewRequest & { collection: string },
+  locks: boolean,
+  sight: (collection: string) => Sight,
+  name?: string,
+): View[] {
+  const view = new View(request, name, sight(request.collection));
   const { collection, values } = request;
   const { start, end } = view.range;
   const isEmpty = start !== undefined && end !== undefined && compareKeys(start, end) >= 0;
   if (!locks || isEmpty || collection === LOCKS) return [view];
   const locksOn = { collection, range: view.range, attributes: undefined };
-  return [view, new View({ collection: LOCKS, locksOn, values }, name)];
+  return [view, new View({ collection: LOCKS, locksOn, values }, name, sight(LOCKS))];
 }

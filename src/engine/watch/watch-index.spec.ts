@@ -4,6 +4,7 @@ import { parseFilter, parseFilterText } from '../query/filter.js';
 import type { Json } from '../state/json.js';
 import { isInRange } from '../state/key-order.js';
 import { type Attributes, type Change, changeBetween, ItemState, stateBefore } from '../state/model.js';
+import { openSight } from './sight.js';
 import { View, viewsOf } from './view.js';
 import { WatchIndex } from './watch-index.js';
 
@@ -117,7 +118,7 @@ it('visits exactly those who watch where a lock lies or lay, and no others', () 
     fc.property(fc.array(place, { maxLength: 20 }), fc.array(lockChange, { maxLength: 10 }), (places, changes) => {
       const index = new WatchIndex<{ view: View }>();
       const watchers = places.map((each) => {
-        const [items, locks] = viewsOf({ ...each, values: 'changed' }, true) as [View, View];
+        const [items, locks] = viewsOf({ ...each, values: 'changed' }, true, () => openSight) as [View, View];
         return { view: locks, items };
       });
       for (const one of watchers) index.add(one);

@@ -113,14 +113,14 @@ class ItemIndex<T extends Indexed> {
   }
 
   add(watcher: T): void {
-    const { key, prefix, start, end, where } = watcher.view.request;
+    const { key, prefix, start, end, collection, where } = watcher.view.request;
     if (key !== undefined) this.#keys.add(key, watcher);
     else if (start !== undefined || end !== undefined) this.#ranges.add(watcher.view.range, watcher);
     else if (prefix) {
       this.#prefixes.add(prefix, watcher);
       this.#prefixLengths.set(prefix.length, (this.#prefixLengths.get(prefix.length) ?? 0) + 1);
     } else {
-      const pins = pinsOf(where);
+      const pins = pinsOf(collection === undefined ? where : watcher.view.narrowing(collection));
       if (pins.length > 0) this.#values.add(pins, watcher);
       else this.#whole.add(watcher);
     }

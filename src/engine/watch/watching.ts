@@ -2,19 +2,25 @@
  * All watching on this node: opens streams and waits for changes, keeps their clocks (heartbeats, bookmarks, age, stalled
  * readers), and where other nodes may write, asks the database for news until wakes do.
  */
+import type { Access } from '../access/access.js';
+import { forbidden } from '../access/access-guard.js';
+import type { Entitlement } from '../access/entitlement.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Clock, Store, Telemetry } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
-import type { Commit } from '../state/model.js';
+import type { Change, Commit } from '../state/model.js';
 import { Multimap } from '../state/multimap.js';
 import type { Reader } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
+import type { Subject } from '../subject.js';
 import { AttachStream } from './attach-stream.js';
 import { FeedStream } from './feed-stream.js';
 import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
 import { LogExpired, LogReader } from './log-reader.js';
+import { Outlook } from './outlook.js';
+import { turnOf } from './policy-turn.js';
 import { type SessionLife, SessionStream } from './session-stream.js';
 import { cursorExpired, type Start, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
 import type { Sink, Stream, StreamOptions } from './stream.js';
@@ -35,11 +41,15 @@ export type StreamSubject =
   | { readonly kind: 'session'; readonly session: SessionLife };
 
 export type StreamRequest = StreamSubject & {
+  /** Who watches. */
+  readonly subject: Subject;
   readonly start: StartRequest;
   readonly bookmarkMs: number;
 };
 
 export interface ChangesRequest {
+  /** Who asks. */
+  readonly subject: Subject;
   readonly view: ViewRequest;
   readonly since: string | undefined;
   readonly limit: number;
@@ -94,6 +104,7 @@ export class Watching {
     private readonly store: Store,
     private readonly replicas: Replicas,
     private readonly reader: Reader,
+    private readonly access: Access,
     private readonly telemetry: Telemetry,
     private readonly clock: Clock,
     private readonly options: WatchingOptions,
@@ -133,6 +144,7 @@ export class Watching {
       });
     }
     const replica = await this.reader.current(pool, request.kind === 'session' ? undefined : request.view.collection);
+    checkWatches(await this.access.entitlement(replica, replica.revision, request.subject), request);
     const startOf = request.kind === 'feed' ? startOfStream : startOfAttach;
     const start = startOf(replica, request.start);
     return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
@@ -141,18 +153,20 @@ export class Watching {
   /** A page of changes; waits for one that the view sees when there is none yet, unless the asker leaves. */
   async changes(pool: string, request: ChangesRequest, asker: Asker): Promise<ChangesPage> {
     const replica = await this.reader.current(pool, request.view.collection);
-    const view = new View(request.view);
+    const { subject, view: wanted } = request;
+    checkWatches(await this.access.entitlement(replica, replica.revision, subject), { kind: 'feed', view: wanted });
     let after = startOfRead(replica, request.since);
+    const looking = new Looking(request.view, new Outlook(this.access, replica, subject));
     try {
       const deadline = this.clock.now() + request.waitMs;
       for (;;) {
         // Nothing wakes who waits for a pool that went while it was read.
         if (replica.gone) throw new LogExpired('deleted');
-        const page = await this.#readChanges(replica, view, after, request.limit);
+        const page = await this.#readChanges(replica, looking, after, request.limit);
         const left = deadline - this.clock.now();
         if (page.commits.length > 0 || !page.upToDate || left <= 0 || this.#closing || asker.gone) return page;
         after = page.revision;
-        await this.#nextChange(replica, view, after, left, asker);
+        await this.#nextChange(replica, looking, after, left, asker);
       }
     } catch (error) {
       if (error instanceof LogExpired) {
@@ -161,7 +175,7 @@ export class Watching {
         // `start` means what is retained, also when that shrank while this was read.
         if (request.since === undefined || request.since === 'start') {
           await this.replicas.refresh(replica);
-          return this.#readChanges(replica, view, replica.oldestRevision - 1, request.limit);
+          return this.#readChanges(replica, looking, replica.oldestRevision - 1, request.limit);
         }
         throw cursorExpired(replica, 'compacted');
       }
@@ -179,7 +193,8 @@ export class Watching {
     const { bookmarkMs } = request;
     const expiresInMs = this.options.streamMaxAgeMs;
     const hub = this.#hub(replica);
-    const stream = this.#newStream(hub, request, sink, { start, bookmarkMs, expiresInMs });
+    const outlook = new Outlook(this.access, replica, request.subject);
+    const stream = this.#newStream(hub, request, sink, { outlook, start, bookmarkMs, expiresInMs });
     const running = { stream, until: this.clock.now() + expiresInMs, slot: this.#slots++ % HEARTBEAT_SLOTS };
     const session = request.kind === 'session' ? `${replica.id}/${request.session.id}` : undefined;
     if (session !== undefined) this.#enter(session, stream);
@@ -204,9 +219,12 @@ export class Watching {
   #newStream(hub: Hub, request: StreamRequest, sink: Sink, options: StreamOptions): Stream {
     switch (request.kind) {
       case 'feed':
-        return new FeedStream(hub, this.#log, sink, options, new View(request.view));
+        return new FeedStream(hub, this.#log, this.store, sink, options, request.view);
       case 'attach':
-        return new AttachStream(hub, this.#log, this.store, sink, options, viewsOf(request.view, request.locks));
+        return new AttachStream(hub, this.#log, this.store, sink, options, {
+          collection: request.view.collection,
+          viewsIn: (sight) => viewsOf(request.view, request.locks, sight),
+        });
       case 'session':
         return new SessionStream(hub, this.#log, this.store, sink, options, request.session);
     }
@@ -229,7 +247,8 @@ export class Watching {
     return replica.follower as Hub;
   }
 
-  async #readChanges(replica: Replica, view: View, after: number, limit: number): Promise<ChangesPage> {
+  async #readChanges(replica: Replica, looking: Looking, after: number, limit: number): Promise<ChangesPage> {
+    await looking.lookAt(after);
     const told: { commit: Commit; changes: string[] }[] = [];
     let reached = after;
     let examined = 0;
@@ -238,9 +257,11 @@ export class Watching {
       const commits = await this.#log.next(replica, reached);
       if (commits.length === 0) break;
       for (const commit of commits) {
-        const concerned = view.seeAll(commit);
+        const concerned = looking.isTurnedBy(commit)
+          ? await this.#turn(replica, looking, commit)
+          : looking.view.seeAll(commit);
         if (concerned.length > 0) {
-          const changes = concerned.map((change) => view.tellChange(change));
+          const changes = concerned.map((change) => looking.view.tellChange(change));
           for (const text of changes) bytes += text.length;
           told.push({ commit, changes });
         }
@@ -254,8 +275,19 @@ export class Watching {
     return { replica, commits: told, revision: reached, upToDate: true };
   }
 
+  /** What a commit that changes the policy makes of what is seen. */
+  async #turn(replica: Replica, looking: Looking, commit: Commit): Promise<readonly Change[]> {
+    const { view: before } = looking;
+    await looking.lookAt(commit.revision);
+    const { view } = looking;
+    const ground = { store: this.store, log: this.#log, replica };
+    const changes = await this.#hub(replica).turns.of(before, view, commit, () => turnOf(ground, commit, before, view));
+    if (changes) return changes;
+    throw cursorExpired(replica, 'policy');
+  }
+
   /** Resolves when the view is told something, the time is over, or the asker has left. */
-  #nextChange(replica: Replica, view: View, after: number, waitMs: number, asker: Asker): Promise<void> {
+  #nextChange(replica: Replica, { view, isFree }: Looking, after: number, waitMs: number, asker: Asker): Promise<void> {
     const hub = this.#hub(replica);
     // What came between the reading and now would otherwise be waited for in vain.
     if (replica.revision !== after || replica.gone) return Promise.resolve();
@@ -269,7 +301,7 @@ export class Watching {
       const member: Member = { receive: done, released: done, ended: done };
       const timer = setTimeout(done, waitMs);
       this.#waiting.add(done);
-      hub.join(member, { views: [view], bookmarkMs: limits.bookmarkMsMax });
+      hub.join(member, { views: [view], bookmarkMs: limits.bookmarkMsMax, heedsPolicy: !isFree });
       asker.onClose(done);
     });
   }
@@ -303,4 +335,49 @@ export class Watching {
 /** The cursor that a page of changes ends at. */
 export function cursorOf(page: ChangesPage): string {
   return formatCursor(page.replica.epoch, page.revision);
+}
+
+/** A view of the log by the policy of the revision that was read last. */
+class Looking {
+  view: View;
+
+  constructor(
+    private readonly request: ViewRequest,
+    private readonly outlook: Outlook,
+  ) {
+    this.view = this.#newView();
+  }
+
+  get isFree(): boolean {
+    return this.outlook.isFree;
+  }
+
+  isTurnedBy(commit: Commit): boolean {
+    return this.outlook.isTurnedBy(commit);
+  }
+
+  async lookAt(revision: number): Promise<void> {
+    if (this.isFree) return;
+    await this.outlook.lookAt(revision);
+    this.view = this.#newView();
+  }
+
+  #newView(): View {
+    return new View(this.request, undefined, this.outlook.sight(this.request.collection));
+  }
+}
+
+/** Refuses who could see nothing of what they want to watch, whatever is in it. What a session has attached says so by itself. */
+function checkWatches(entitlement: Entitlement, subject: StreamSubject): void {
+  if (subject.kind === 'session' || entitlement.isUnbound) return;
+  const { collection } = subject.view;
+  const isSeen =
+    collection === undefined
+      ? entitlement.mayAnywhere('watch')
+      : entitlement.lens('watch', collection).kind !== 'nothing';
+  if (isSeen) return;
+  const what = collection === undefined ? 'this pool' : `the collection ${collection}`;
+  throw forbidden(
+    `You may not watch ${what}. It takes a rule with the action \`watch\` on ${collection === undefined ? 'some collection' : 'it'}.`,
+  );
 }

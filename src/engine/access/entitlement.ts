@@ -1,0 +1,296 @@
+/**
+ * What one subject may do in one pool under one state of its policy: the rules that are for it, in layers, of which every one
+ * must allow what is done. Reads go through lenses; writes, locks and what is said of collections are decided here, with the rule
+ * that decided. Pure.
+ */
+import type { Readable } from '../query/path.js';
+import { compareKeys, isInRange, type KeyRange, prefixEnd } from '../state/key-order.js';
+import type { ItemRef, ItemState } from '../state/model.js';
+import { type BoundRule, isAbout, namesCollection, type RuleSource } from './bound-rule.js';
+import type { Action } from './grant.js';
+import { clear, isOf, Lens } from './lens.js';
+
+/** A rule and where it stands. */
+export interface PlacedRule {
+  readonly rule: BoundRule;
+  readonly source: RuleSource;
+}
+
+/** Rules in the order in which they stand. */
+export type Layer = readonly PlacedRule[];
+
+/** Who decided: a rule; or none, where nothing allows it. */
+export interface Decision {
+  readonly allow: boolean;
+  readonly by: RuleSource | undefined;
+  readonly because: string;
+}
+
+/** What a write makes of an item: without `before` it is new, without `after` it is gone. */
+export interface ItemWrite extends ItemRef {
+  readonly before: ItemState | undefined;
+  readonly after: ItemState | undefined;
+  /** The attributes that are set or removed, as far as the writer asked for it. */
+  readonly names: readonly string[];
+}
+
+/** A part of a pool that is to be locked. */
+export interface LockedPart {
+  readonly collection?: string | undefined;
+  readonly range: KeyRange;
+  readonly attributes?: readonly string[] | undefined;
+  /** The item, where the part is one that is there. */
+  readonly item?: { readonly key: string; readonly state: ItemState } | undefined;
+}
+
+const UNBOUND: Decision = { allow: true, by: undefined, because: 'No policy binds the subject.' };
+
+export class Entitlement {
+  readonly #lenses = new Map<string, Lens>();
+  readonly #ids: { read?: string; watch?: string } = {};
+
+  constructor(private readonly layers: readonly Layer[]) {}
+
+  /** Nothing is refused. */
+  get isUnbound(): boolean {
+    return this.layers.length === 0;
+  }
+
+  /** Whether some rule allows something. */
+  get isEmpty(): boolean {
+    return this.layers.some((layer) => layer.every(({ rule }) => rule.denies));
+  }
+
+  /** The rules that bind the subject, layer by layer. */
+  get rules(): readonly Layer[] {
+    return this.layers;
+  }
+
+  /** What the subject sees of a collection when it reads or watches. */
+  lens(action: 'read' | 'watch', collection: string): Lens {
+    if (this.isUnbound) return clear;
+    const id = `${action}/${collection}`;
+    let lens = this.#lenses.get(id);
+    if (!lens) {
+      lens = new Lens(
+        this.layers.map((layer) => {
+          const rules = about(layer, action, collection).map(({ rule }) => rule);
+          return { allows: rules.filter(({ denies }) => !denies), denies: rules.filter(({ denies }) => denies) };
+        }),
+      );
+      this.#lenses.set(id, lens);
+      if (this.#lenses.size > LENSES_KEPT) this.#lenses.delete(this.#lenses.keys().next().value as string);
+    }
+    return lens;
+  }
+
+  /** Equal for those who see the same of all collections. */
+  idOf(action: 'read' | 'watch'): string {
+    this.#ids[action] ??= JSON.stringify(
+      this.layers.map((layer) =>
+        layer
+          .filter(({ rule }) => rule.grant.actions.includes(action))
+          .map(({ rule }) => [rule.text, [...rule.grant.collections].sort()]),
+      ),
+    );
+    return this.#ids[action];
+  }
+
+  /** Whether some item of the collection could be allowed: what it asks doesn't depend on the items that there are. */
+  mayEver(action: Action, collection: string): boolean {
+    return this.layers.every((layer) => about(layer, action, collection).some(({ rule }) => !rule.denies));
+  }
+
+  /** The same for whatever collection. */
+  mayAnywhere(action: Action): boolean {
+    return this.layers.every((layer) => layer.some(({ rule }) => !rule.denies && rule.grant.actions.includes(action)));
+  }
+
+  /** Whether the subject may do that to the item. */
+  decideWrite(write: ItemWrite): Decision {
+    const action: Action = write.before === undefined ? 'create' : write.after === undefined ? 'delete' : 'write';
+    return this.#decide((layer) => decideInLayer(about(layer, action, write.collection), write));
+  }
+
+  /** Whether what is said of the collection, or without a name of the pool, is the subject's to change. */
+  decideAdmin(collection?: string): Decision {
+    return this.#decide((layer) => {
+      const rules = layer.filter(
+        ({ rule: { grant } }) =>
+          grant.actions.includes('admin') &&
+          grant.collections.some((name) =>
+            collection === undefined ? name === '*' : namesCollection(name, collection),
+          ),
+      );
+      return verdict(rules, 'nothing lets the subject administer this');
+    });
+  }
+
+  /** Whether the subject may lock all of the part: a rule must cover it whole, and none deny some of it. */
+  decideLock(part: LockedPart): Decision {
+    return this.#decide((layer) => {
+      const rules = layer.filter(({ rule }) => rule.grant.actions.includes('lock'));
+      const denying = rules.find(({ rule }) => rule.denies && mayTouch(rule, part));
+      if (denying) return denied(denying);
+      const allowing = rules.filter(({ rule }) => !rule.denies && coversKeys(rule, part));
+      const covering = allowing.find(({ rule }) => coversAttributes(rule, part.attributes));
+      if (covering) return allowed(covering);
+      const names = part.attributes;
+      const isCoveredTogether = names?.every((name) => allowing.some(({ rule }) => rule.attributes?.has(name)));
+      return isCoveredTogether && allowing[0]
+        ? allowed(allowing[0])
+        : refused('no rule lets the subject lock all of it');
+    });
+  }
+
+  /** Whether the subject may read the attributes of the item, or without names the item. */
+  decideRead(
+    action: 'read' | 'watch',
+    { collection, key }: ItemRef,
+    state: ItemState | undefined,
+    names: readonly string[],
+  ): Decision {
+    return this.#decide((layer) => {
+      const rules = about(layer, action, collection);
+      // Of an item that isn't there, what could be allowed of one.
+      const item = state && readable(key, state);
+      const fits = ({ rule }: PlacedRule) => (item ? isOf(rule, item) : (rule.matchesKey?.(key) ?? true));
+      const denying = rules.find(
+        (placed) =>
+          placed.rule.denies &&
+          fits(placed) &&
+          (!placed.rule.attributes || names.some((name) => placed.rule.attributes?.has(name))),
+      );
+      if (denying && (item || !denying.rule.where)) return denied(denying);
+      const allowing = rules.filter((placed) => !placed.rule.denies && fits(placed));
+      const [first] = allowing;
+      if (!first) return refused(`no rule lets the subject ${action} it`);
+      const missing = names.find((name) => !allowing.some(({ rule }) => coversAttributes(rule, [name])));
+      return missing === undefined
+        ? allowed(allowing.find(({ rule }) => coversAttributes(rule, names)) ?? first)
+        : refused(`no rule lets the subject ${action} the attribute ${JSON.stringify(missing)}`);
+    });
+  }
+
+  #decide(decide: (layer: Layer) => Decision): Decision {
+    let last = UNBOUND;
+    for (const [i, layer] of this.layers.entries()) {
+      const decision = decide(layer);
+      if (!decision.allow) return decision;
+      if (i === 0) last = decision;
+    }
+    return last;
+  }
+}
+
+/** What nobody is bound by. */
+export const unboundEntitlement = new Entitlement([]);
+
+/** A pool has many collections, and a subject looks at few of them. */
+const LENSES_KEPT = 200;
+
+function about(layer: Layer, action: Action, collection: string): PlacedRule[] {
+  return layer.filter(({ rule }) => isAbout(rule, action, collection));
+}
+
+/**
+ * A rule is about a write where the item is as its `where` says before it, and as its `check` says after. Of a rule that allows
+ * and has no `check` the item must be as `where` says after it too, so that nobody gives away what they could then not write.
+ */
+function decideInLayer(rules: readonly PlacedRule[], { key, before, after, names }: ItemWrite): Decision {
+  const was = before && readable(key, before);
+  const is = after && readable(key, after);
+  const fits = ({ rule }: PlacedRule) => {
+    const { matchesKey, where, check, denies } = rule;
+    if (!(matchesKey?.(key) ?? true)) return false;
+    const seen = was ?? is;
+    // What is new has no before: of what allows it, `check` alone says what it must be.
+    const isExempt = !was && !denies && check !== undefined;
+    if (where && !isExempt && !(seen && where.matches(seen))) return false;
+    if (!is) return true;
+    return (check ?? (denies ? undefined : where))?.matches(is) ?? true;
+  };
+  const fitting = rules.filter(fits);
+  // A deletion is of the item, whatever it has.
+  const touched = after ? names : [];
+  const denying = fitting.find(
+    ({ rule }) => rule.denies && (!rule.attributes || touched.some((name) => rule.attributes?.has(name))),
+  );
+  if (denying) return denied(denying);
+  const allowing = fitting.filter(({ rule }) => !rule.denies && (after || !rule.attributes));
+  const [first] = allowing;
+  if (!first) return refused('no rule lets the subject do that');
+  const missing = touched.find((name) => !allowing.some(({ rule }) => coversAttributes(rule, [name])));
+  if (missing !== undefined)
+    return refused(`no rule lets the subject do that to the attribute ${JSON.stringify(missing)}`);
+  return allowed(allowing.find(({ rule }) => coversAttributes(rule, touched)) ?? first);
+}
+
+function verdict(rules: readonly PlacedRule[], otherwise: string): Decision {
+  const denying = rules.find(({ rule }) => rule.denies);
+  if (denying) return denied(denying);
+  const [allowing] = rules;
+  return allowing ? allowed(allowing) : refused(otherwise);
+}
+
+function allowed({ source }: PlacedRule): Decision {
+  return { allow: true, by: source, because: 'The rule allows it, and none denies it.' };
+}
+
+function denied({ source }: PlacedRule): Decision {
+  return { allow: false, by: source, because: 'The rule denies it.' };
+}
+
+function refused(why: string): Decision {
+  return { allow: false, by: undefined, because: `What isn’t allowed is denied: ${why}.` };
+}
+
+function coversAttributes({ attributes }: BoundRule, names: readonly string[] | undefined): boolean {
+  return !attributes || (names?.every((name) => attributes.has(name)) ?? false);
+}
+
+/** Whether the rule is about every item of the part. */
+function coversKeys({ grant: { collections, keys }, matchesKey, where }: BoundRule, part: LockedPart): boolean {
+  const { collection, range, item } = part;
+  if (!collections.some((name) => (collection === undefined ? name === '*' : namesCollection(name, collection))))
+    return false;
+  if (where && !(item && where.matches(readable(item.key, item.state)))) return false;
+  if (!keys || !matchesKey) return true;
+  if (item) return matchesKey(item.key);
+  const point = pointOf(range);
+  if (point !== undefined) return matchesKey(point);
+  return 'prefix' in keys && isWithin(range, { start: keys.prefix, end: prefixEnd(keys.prefix) });
+}
+
+/** Whether the rule may be about something of the part: what can't be told counts as that. */
+function mayTouch(
+  { grant: { collections, keys }, matchesKey, attributes, where }: BoundRule,
+  part: LockedPart,
+): boolean {
+  const { collection, range, item } = part;
+  if (collection !== undefined && !collections.some((name) => namesCollection(name, collection))) return false;
+  if (attributes && part.attributes && !part.attributes.some((name) => attributes.has(name))) return false;
+  if (item && where && !where.matches(readable(item.key, item.state))) return false;
+  const point = item?.key ?? pointOf(range);
+  if (point !== undefined) return matchesKey?.(point) ?? true;
+  return !(keys && 'prefix' in keys) || overlaps(range, { start: keys.prefix, end: prefixEnd(keys.prefix) });
+}
+
+/** The smallest string above a key is the key and a NUL. */
+function pointOf({ start, end }: KeyRange): string | undefined {
+  return start !== undefined && end === `${start}\0` ? start : undefined;
+}
+
+function isWithin(inner: KeyRange, outer: KeyRange): boolean {
+  const startsWithin = compareKeys(inner.start ?? '', outer.start ?? '') >= 0;
+  const endsWithin = outer.end === undefined || (inner.end !== undefined && compareKeys(inner.end, outer.end) <= 0);
+  return startsWithin && endsWithin;
+}
+
+function overlaps(a: KeyRange, b: KeyRange): boolean {
+  return isInRange(a.start ?? '', { end: b.end }) && isInRange(b.start ?? '', { end: a.end });
+}
+
+function readable(key: string, { revision, attributes }: ItemState): Readable {
+  return { key, revision, attributes };
+}

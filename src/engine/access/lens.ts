@@ -1,0 +1,203 @@
+/**
+ * A lens is what a subject sees of a collection's items: which of them, and which of their attributes. It is made of layers,
+ * each of which must show what is seen: what policy allows, then what each link of a token leaves. An item is seen where a rule
+ * of each layer allows it and none denies it whole; an attribute where such a rule allows it and none denies it. What is hidden
+ * is absent: an item through a lens is an item like any other, so that filters, orders, sums and differences taken of it tell
+ * nothing of what the lens hides. Pure.
+ */
+import type { Item } from '../dictionary/showing.js';
+import type { Filter, FilterNode } from '../query/filter.js';
+import type { Readable } from '../query/path.js';
+import { pickMembers } from '../state/json.js';
+import { ItemState } from '../state/model.js';
+import { type BoundRule, narrowingOf } from './bound-rule.js';
+
+/** The rules of one layer that are about the items. */
+export interface LensLayer {
+  readonly allows: readonly BoundRule[];
+  readonly denies: readonly BoundRule[];
+}
+
+/** Which attributes one layer shows of an item. */
+type Mask = (name: string) => boolean;
+
+const ALL: Mask = () => true;
+
+export class Lens {
+  /** Equal for lenses that show the same. */
+  readonly id: string;
+  /** Nothing is shown of any item, or everything of all. */
+  readonly kind: 'nothing' | 'part' | 'everything';
+  /** All items that are seen meet it, as they are stored; undefined where no filter can say so. */
+  readonly narrowing: FilterNode | undefined;
+  readonly #layers: readonly LensLayer[];
+  /** What was seen of a state, for states that are looked at often. */
+  readonly #seen = new WeakMap<ItemState, { readonly state: ItemState | undefined }>();
+
+  constructor(layers: readonly LensLayer[]) {
+    this.#layers = layers.filter((layer) => !isOpen(layer));
+    this.id = JSON.stringify(this.#layers.map(({ allows, denies }) => [textsOf(allows), textsOf(denies)]));
+    this.kind = this.#layers.some(isClosed) ? 'nothing' : this.#layers.length === 0 ? 'everything' : 'part';
+    this.narrowing = narrowingOfLayers(this.#layers);
+  }
+
+  /** The item as it is seen; undefined where it isn't. */
+  see(key: string, state: ItemState): ItemState | undefined {
+    if (this.kind !== 'part') return this.kind === 'everything' ? state : undefined;
+    const known = this.#seen.get(state);
+    if (known) return known.state;
+    const seen = this.#look(key, state);
+    this.#seen.set(state, { state: seen });
+    return seen;
+  }
+
+  /** The same for who shows the item to others, with what is computed of it. */
+  item(key: string, stored: ItemState): Item | undefined {
+    const state = this.see(key, stored);
+    if (!state || this.kind === 'everything') return state && { key, state };
+    return { key, state, shows: (name) => this.shows(key, stored, name) };
+  }
+
+  /** Whether the attribute is shown of the item, whether it has it or not. */
+  shows(key: string, state: ItemState, name: string): boolean {
+    return this.#masks(key, state)?.every((mask) => mask(name)) ?? false;
+  }
+
+  /** Whether the attribute is shown of every item that is seen. */
+  isSteady(name: string): boolean {
+    return this.#layers.every(
+      ({ allows, denies }) =>
+        allows.every(({ attributes }) => !attributes || attributes.has(name)) &&
+        denies.every(({ attributes }) => !attributes?.has(name)),
+    );
+  }
+
+  #look(key: string, state: ItemState): ItemState | undefined {
+    const masks = this.#masks(key, state);
+    if (!masks) return undefined;
+    if (masks.length === 0) return state;
+    const { attributes, revision, createdRevision } = state;
+    const names = Object.keys(attributes);
+    const shown = names.filter((name) => masks.every((mask) => mask(name)));
+    if (shown.length === names.length) return state;
+    return new ItemState(undefined, revision, createdRevision, pickMembers(attributes, shown));
+  }
+
+  /** The masks that hide something, none where all is shown; undefined where the item isn't seen. */
+  #masks(key: string, { revision, attributes }: ItemState): Mask[] | undefined {
+    const item: Readable = { key, revision, attributes };
+    const masks: Mask[] = [];
+    for (const layer of this.#layers) {
+      const mask = maskOf(layer, item);
+      if (!mask) return undefined;
+      if (mask !== ALL) masks.push(mask);
+    }
+    return masks;
+  }
+}
+
+/** A subject that nothing binds sees through this one. */
+export const clear = new Lens([]);
+
+function isOpen({ allows, denies }: LensLayer): boolean {
+  return denies.length === 0 && allows.some(isWhole);
+}
+
+function isClosed({ allows, denies }: LensLayer): boolean {
+  return allows.length === 0 || denies.some(isWhole);
+}
+
+/** Whether the rule is about all items and attributes. */
+function isWhole({ matchesKey, attributes, where }: BoundRule): boolean {
+  return !matchesKey && !attributes && !where;
+}
+
+function textsOf(rules: readonly BoundRule[]): string[] {
+  return [...new Set(rules.map(({ text }) => text))].sort();
+}
+
+/** Whether the rule is about the item as it is. */
+export function isOf({ matchesKey, where }: BoundRule, item: Readable): boolean {
+  return (matchesKey?.(item.key) ?? true) && (where?.matches(item) ?? true);
+}
+
+function maskOf({ allows, denies }: LensLayer, item: Readable): Mask | undefined {
+  let shown: Set<string> | undefined = new Set();
+  let isSeen = false;
+  for (const rule of allows) {
+    if (!isOf(rule, item)) continue;
+    isSeen = true;
+    if (!rule.attributes) {
+      shown = undefined;
+      break;
+    }
+    for (const name of rule.attributes) shown.add(name);
+  }
+  if (!isSeen) return undefined;
+  let hidden: Set<string> | undefined;
+  for (const rule of denies) {
+    if (!isOf(rule, item)) continue;
+    if (!rule.attributes) return undefined;
+    hidden ??= new Set();
+    for (const name of rule.attributes) hidden.add(name);
+  }
+  if (!shown && !hidden) return ALL;
+  return (name) => (shown?.has(name) ?? true) && !hidden?.has(name);
+}
+
+/** A branch for each rule that allows, of each layer. */
+function narrowingOfLayers(layers: readonly LensLayer[]): FilterNode | undefined {
+  const parts: FilterNode[] = [];
+  for (const { allows } of layers) {
+    const branches = allows.map(narrowingOf);
+    if (branches.length === 0 || branches.includes(undefined)) continue;
+    const [first] = branches;
+    parts.push(branches.length === 1 ? (first as FilterNode) : { kind: 'any', parts: branches as FilterNode[] });
+  }
+  return parts.length > 1 ? { kind: 'all', parts } : parts[0];
+}
+
+/**
+ * A filter of which all items that a filter finds through the lens are found as they are stored, to look for them with. What can't
+ * be said of stored items is left out: an attribute that is hidden of some items is absent there to who asks.
+ */
+export function searchFilter(lens: Lens, filter: Filter | undefined): Filter | undefined {
+  if (lens.kind === 'everything') return filter;
+  const asked = filter && loosened(filter.root, lens);
+  const parts = [lens.narrowing, asked].filter((part) => part !== undefined);
+  const [first] = parts;
+  if (!first) return undefined;
+  return { root: parts.length > 1 ? { kind: 'all', parts } : first, text: filter?.text ?? '' };
+}
+
+function loosened(node: FilterNode, lens: Lens): FilterNode | undefined {
+  switch (node.kind) {
+    case 'test': {
+      const { path, operator, operand } = node;
+      const isKept =
+        path.of !== 'attribute' || lens.isSteady(path.tokens[0] as string) || operator !== 'exists' || operand === true;
+      return isKept ? node : undefined;
+    }
+    case 'all': {
+      const parts = node.parts.map((part) => loosened(part, lens)).filter((part) => part !== undefined);
+      return parts.length === 0 ? undefined : { kind: 'all', parts };
+    }
+    case 'any': {
+      const parts = node.parts.map((part) => loosened(part, lens));
+      return parts.includes(undefined) ? undefined : { kind: 'any', parts: parts as FilterNode[] };
+    }
+    case 'not':
+      return isSteady(node.part, lens) ? node : undefined;
+  }
+}
+
+function isSteady(node: FilterNode, lens: Lens): boolean {
+  switch (node.kind) {
+    case 'test':
+      return node.path.of !== 'attribute' || lens.isSteady(node.path.tokens[0] as string);
+    case 'not':
+      return isSteady(node.part, lens);
+    default:
+      return node.parts.every((part) => isSteady(part, lens));
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * What a commit that changes the policy makes of a view. What its watcher may no longer see goes as a deletion with the reason
+ * `denied`, what they may see from now on comes as an addition, and of an item that they see still, attributes come and go:
+ * each item as they saw it before against as they see it after, and what else the commit changed with it. For that the items as
+ * of the commit are looked through.
+ */
+import { limits } from '../limits.js';
+import type { Store } from '../ports.js';
+import { isSystemName } from '../state/collections.js';
+import { pickMembers } from '../state/json.js';
+import { CHANGES } from '../state/log-items.js';
+import { type Change, type Commit, changeBetween, type ItemRef, type ItemState, stateBefore } from '../state/model.js';
+import type { Replica } from '../state/replica.js';
+import type { LogReader } from './log-reader.js';
+import { SnapshotOverrun, snapshot } from './snapshot.js';
+import { View } from './view.js';
+
+/** What has to be at hand to look through the items. */
+export interface Ground {
+  readonly store: Store;
+  readonly log: LogReader;
+  readonly replica: Replica;
+}
+
+/** Roughly what a change holds in memory beside its values. */
+const CHANGE_BYTES = 300;
+
+/** The changes that are told; undefined where they are too many, or what was seen can't be told: then the view begins anew. */
+export async function turnOf(
+  ground: Ground,
+  commit: Commit,
+  before: View,
+  after: View,
+): Promise<readonly Change[] | undefined> {
+  if (before.id === after.id) return after.seeAll(commit);
+  // To those who see other commits now, the log itself is another.
+  if (after.request.collection === CHANGES) return undefined;
+  const turn = new Turn(commit, before, after);
+  try {
+    for (const collection of collectionsOf(ground.replica, commit, before, after)) {
+      if (before.sight.lens(collection).id === after.sight.lens(collection).id) turn.addCommitted(collection, false);
+      else await lookThrough(ground, turn, collection);
+      if (turn.isTooLarge) return undefined;
+    }
+  } catch (error) {
+    if (error instanceof SnapshotOverrun) return undefined;
+    throw error;
+  }
+  return turn.changes;
+}
+
+/** The collections of which the views may have something. */
+function collectionsOf(replica: Replica, { changes }: Commit, before: View, after: View): Iterable<string> {
+  const { collection } = after.request;
+  if (collection !== undefined) return [collection];
+  const names = new Set(changes.map(({ collection: name }) => name));
+  for (const { name } of replica.collections.values())
+    if (before.sight.lens(name).id !== after.sight.lens(name).id) names.add(name);
+  return [...names].filter((name) => !isSystemName(name)).sort();
+}
+
+async function lookThrough({ store, log, replica }: Ground, turn: Turn, collection: string): Promise<void> {
+  turn.addCommitted(collection, true);
+  const { before, after, commit } = turn;
+  const { key, prefix, start, end } = after.request;
+  const [was, is] = [before.narrowing(collection), after.narrowing(collection)];
+  // Where both are narrow an index may lead to what they have.
+  const where = was && is && { root: { kind: 'any' as const, parts: [was.root, is.root] }, text: '' };
+  const all = new View({ collection, key, prefix, start, end, where, values: 'full' });
+  for await (const page of snapshot(store, log, replica, all, commit.revision)) {
+    for (const item of page) turn.addItem({ collection, key: item.key }, item.state);
+    if (turn.isTooLarge) return;
+  }
+}
+
+class Turn {
+  readonly changes: Change[] = [];
+  #bytes = 0;
+  /** Items that the commit itself changed. */
+  readonly #committed = new Set<string>();
+
+  constructor(
+    readonly commit: Commit,
+    readonly before: View,
+    readonly after: View,
+  ) {}
+
+  get isTooLarge(): boolean {
+    return this.#bytes > limits.policyTurnBytesMax;
+  }
+
+  /** What the commit changed in the collection. */
+  addCommitted(collection: string, isTurned: boolean): void {
+    for (const change of this.commit.changes) {
+      if (change.collection !== collection || !this.after.covers(change)) continue;
+      this.#committed.add(change.key);
+      if (isTurned) this.#addTurned(change, stateBefore(change), change.after, change);
+      else this.#add(this.after.see(change));
+    }
+  }
+
+  /** An item that the commit didn't change. */
+  addItem(ref: ItemRef, state: ItemState): void {
+    if (!this.#committed.has(ref.key)) this.#addTurned(ref, state, state, undefined);
+  }
+
+  #addTurned(
+    { collection, key }: ItemRef,
+    former: ItemState | undefined,
+    present: ItemState | undefined,
+    cause: Change | undefined,
+  ): void {
+    const was = former && this.before.itemOf(collection, key, former);
+    const is = present && this.after.itemOf(collection, key, present);
+    const change = changeBetween({ collection, key }, was, is);
+    if (!change) return;
+    const lens = this.after.sight.lens(collection);
+    const isHidden = present !== undefined && lens.see(key, present) === undefined;
+    // Of what is hidden now not even what it was is told again.
+    const state = present ?? (former as ItemState);
+    const told = change.changed.filter(
+      (name) => lens.kind === 'everything' || (!isHidden && lens.shows(key, state, name)),
+    );
+    const before =
+      told.length === change.changed.length
+        ? change.before
+        : pickMembers(
+            change.before,
+            told.filter((name) => Object.hasOwn(change.before, name)),
+          );
+    const reason = reasonOf(change, isHidden || !cause, present, cause);
+    const { reason: _, ...rest } = change;
+    this.#add({ ...rest, before, ...(reason && { reason }) });
+  }
+
+  #add(change: Change | undefined): void {
+    if (!change || !this.after.showsOf(change)) return;
+    this.changes.push(change);
+    this.#bytes += CHANGE_BYTES + (change.after?.json.length ?? 0) + change.formerBytes;
+  }
+}
+
+/** Why an item comes or goes, or loses attributes, where that isn't what the commit did to it. */
+function reasonOf(
+  { op, former, removed, after }: Change,
+  isByPolicy: boolean,
+  present: ItemState | undefined,
+  cause: Change | undefined,
+): Change['reason'] {
+  if (op === 'delete') {
+    if (!present) return cause?.reason;
+    return isByPolicy ? 'denied' : 'left';
+  }
+  if (op === 'add') return cause && !cause.former && !former ? cause.reason : 'entered';
+  return removed.length > 0 && isByPolicy && after ? 'denied' : cause?.reason;
+}
