@@ -15,6 +15,7 @@ import { ImportController } from './http/import.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { LocksController } from './http/locks.controller.js';
+import { PolicyController } from './http/policy.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { QueriesController } from './http/queries.controller.js';
 import { ScriptsController } from './http/scripts.controller.js';
@@ -35,6 +36,7 @@ export const controllers = [
   ExportController,
   ImportController,
   ScriptsController,
+  PolicyController,
   SessionsController,
   LocksController,
   AttachmentsController,

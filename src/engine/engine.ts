@@ -3,6 +3,7 @@
  */
 import { Access } from './access/access.js';
 import { EntitledReader } from './access/entitled-reader.js';
+import { Explaining } from './access/explaining.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
 import type { Clock, Store, Telemetry } from './ports.js';
@@ -39,6 +40,7 @@ export class Engine {
   readonly access: Access;
   readonly reader: Reader;
   readonly entitled: EntitledReader;
+  readonly explaining: Explaining;
   readonly querying: Querying;
   readonly watching: Watching;
   readonly history: History;
@@ -67,6 +69,7 @@ export class Engine {
     this.entitled = new EntitledReader(this.reader, this.access);
     this.querying = new Querying(store, this.replicas, this.reader, this.definitions, this.access, options);
     this.watching = new Watching(store, this.replicas, this.reader, this.access, telemetry, clock, options);
+    this.explaining = new Explaining(this.reader, this.access, this.watching);
     const slots = new Slots();
     this.export = new Export(store, this.replicas, this.reader, this.access, slots);
     this.import = new Import(this.committer, this.reader, slots, options);

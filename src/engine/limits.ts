@@ -34,6 +34,11 @@ export const limits = {
   policyRulesMax: 200,
   policiesPerPoolMax: 200,
   roleSubjectsMax: 10_000,
+  /** Subjects for each of which an explanation says whether they may. */
+  explainedSubjectsMax: 1000,
+  policyChecksMax: 100,
+  /** Of so many kinds of watchers a preview of a policy says what they would gain. */
+  previewedViewsMax: 1000,
   /** What one change of policy may tell a watcher as a commit: beyond this a new snapshot is less. */
   policyTurnBytesMax: 4 * MiB,
   /** Policies of former revisions that are kept ready for those who resume from there; older ones are read from the log. */

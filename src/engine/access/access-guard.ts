@@ -3,7 +3,7 @@
  * the commands before it left. Whatever a command changes must have been judged here before its draft is accepted. What a
  * writer doesn't see is to its request as if it weren't there, so that no refusal and no condition tells of it. Pure.
  */
-import { Problem } from '../errors.js';
+import { type ErrorPlace, Problem } from '../errors.js';
 import type { Change, ItemRef, ItemState } from '../state/model.js';
 import type { Entitlement, LockedPart } from './entitlement.js';
 import type { Action } from './grant.js';
@@ -15,6 +15,11 @@ export class AccessGuard {
 
   get isUnbound(): boolean {
     return this.entitlement.isUnbound;
+  }
+
+  /** Whether nothing of the collection is hidden from the writer. */
+  seesAll(collection: string): boolean {
+    return this.entitlement.lens('read', collection).kind === 'everything';
   }
 
   /** The item as the writer sees it. */
@@ -84,8 +89,8 @@ export class AccessGuard {
     after: ItemState | undefined,
     names: readonly string[],
   ): readonly string[] {
+    if (this.seesAll(collection)) return names;
     const lens = this.entitlement.lens('read', collection);
-    if (lens.kind === 'everything') return names;
     const state = after ?? before;
     return state ? names.filter((name) => lens.shows(key, state, name)) : [];
   }
@@ -94,6 +99,23 @@ export class AccessGuard {
   checkWatch(collection: string): void {
     if (this.entitlement.lens('watch', collection).kind !== 'nothing') return;
     throw forbidden(`You may not watch the collection ${collection}. It takes a rule with the action \`watch\` on it.`);
+  }
+
+  /** What is wrong with an item, without what is said of attributes that the writer may not read. */
+  faultsShown({ collection, key }: ItemRef, state: ItemState, faults: readonly ErrorPlace[]): readonly ErrorPlace[] {
+    if (this.seesAll(collection)) return faults;
+    const lens = this.entitlement.lens('read', collection);
+    const isShown = ({ pointer }: ErrorPlace) => {
+      const name = pointer?.split('/')[2]?.replaceAll('~1', '/').replaceAll('~0', '~');
+      return name !== undefined && lens.shows(key, state, name);
+    };
+    const shown = faults.filter(isShown);
+    if (shown.length === faults.length) return faults;
+    const [first] = faults as [ErrorPlace];
+    return [
+      ...shown,
+      { ...first, pointer: '/attributes', detail: 'is not as the dictionary says, in what you may not read.' },
+    ];
   }
 
   checkLock(part: LockedPart, what: string): void {

@@ -106,6 +106,31 @@ export class Entitlement {
     return this.layers.every((layer) => layer.some(({ rule }) => !rule.denies && rule.grant.actions.includes(action)));
   }
 
+  /** Whether the subject may do that to some item of the collection, whatever it is. */
+  decideEver(action: Action, collection: string, names: readonly string[], key?: string): Decision {
+    return this.#decide((layer) => {
+      const rules = about(layer, action, collection).filter(
+        ({ rule }) => key === undefined || (rule.matchesKey?.(key) ?? true),
+      );
+      const denying = rules.find(
+        ({ rule: { denies, attributes, where, matchesKey, check } }) =>
+          denies &&
+          !where &&
+          !check &&
+          (key !== undefined || !matchesKey) &&
+          (!attributes || names.some((name) => attributes.has(name))),
+      );
+      if (denying) return denied(denying);
+      const allowing = rules.filter(({ rule }) => !rule.denies);
+      const [first] = allowing;
+      if (!first) return refused(`no rule lets the subject ${action} it`);
+      const missing = names.find((name) => !allowing.some(({ rule }) => coversAttributes(rule, [name])));
+      if (missing !== undefined)
+        return refused(`no rule lets the subject ${action} the attribute ${JSON.stringify(missing)}`);
+      return allowed(allowing.find(({ rule }) => coversAttributes(rule, names)) ?? first);
+    });
+  }
+
   /** Whether the subject may do that to the item. */
   decideWrite(write: ItemWrite): Decision {
     const action: Action = write.before === undefined ? 'create' : write.after === undefined ? 'delete' : 'write';

@@ -96,14 +96,15 @@ export class DefinitionChecks {
         return op === 'add' && place === collection && after ? [{ key, attributes: after.attributes }] : [];
       });
     const inspect = (judges: readonly Judge[]) =>
-      new Inspection(collection, definition, judges, limits.checkInCommitCostMax, checksMore);
+      new Inspection(collection, definition, judges, limits.checkInCommitCostMax, checksMore, tells);
+    const tells = draft.access.seesAll(collection);
     let isFound = false;
     const stored = draft.group.get(collection);
     if (checksMore && stored && stored.items > limits.checkInCommitItemsMax) {
       const own = new Set(ops.flatMap((op) => (op.collection === collection ? [op.key] : [])));
       const changed = await this.#changedSinceFinding(explorer, collection, definition);
       if (!changed && this.#preparations < PREPARATIONS_MAX)
-        throw this.#unprepared(explorer.poolId, stored.id, collection, definition, own);
+        throw this.#unprepared(explorer.poolId, stored.id, collection, definition, own, tells);
       const inspection = inspect([judgeOf(definition)]);
       for (const keys of chunks([...new Set([...(changed ?? []), ...own])], READ_ITEMS))
         await inspection.look(states(await explorer.items(collection, keys)));
@@ -136,11 +137,12 @@ export class DefinitionChecks {
     collection: string,
     definition: Definition,
     own: ReadonlySet<string>,
+    tells: boolean,
   ): Unprepared {
     this.#preparations++;
     this.#findings.delete(collection);
     return new Unprepared(async (store) => {
-      const revision = await lookBeforehand(store, poolId, collectionId, collection, definition, own);
+      const revision = await lookBeforehand(store, poolId, collectionId, collection, definition, own, tells);
       if (revision === undefined) return;
       this.#findings.set(collection, { poolId, checkId: definition.checkId, revision });
     });
@@ -182,6 +184,7 @@ function lookBeforehand(
   collection: string,
   definition: Definition,
   own: ReadonlySet<string>,
+  tells: boolean,
 ): Promise<number | undefined> {
   return store.snapshot(poolId, async (source, head) => {
     if (!head) return undefined;
@@ -191,6 +194,7 @@ function lookBeforehand(
       [judgeOf(definition)],
       limits.checkBeforehandCostMax,
       true,
+      tells,
     );
     for await (const page of itemPages(source, poolId, { collectionId, limit: limits.pageItemsMax })) {
       const others = page.filter(({ key }) => !own.has(key));

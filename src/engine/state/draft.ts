@@ -354,8 +354,9 @@ export class Draft {
     const definition = this.definition(ref.collection);
     if (!definition.checks) return NOTHING_WRONG;
     this.charge(0);
-    const violations = definition.violations(touched.state.attributes, touched.original?.attributes);
+    const all = definition.violations(touched.state.attributes, touched.original?.attributes);
     this.charge(definition.cost);
+    const violations = this.access.faultsShown(ref, touched.state, all);
     if (violations.length === 0 || definition.mode === 'warn') return violations;
     throw schemaViolation(ref, violations);
   }

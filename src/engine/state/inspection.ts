@@ -59,6 +59,8 @@ export class Inspection {
     private readonly costMax: number,
     /** Whether the mode `warn` would help beside mending the items: for unique values it doesn't. */
     private readonly warnHelps: boolean,
+    /** Whether the offenders may be told by name, and what is wrong with them: who asks sees all of the collection. */
+    private readonly tells: boolean,
   ) {}
 
   /** Looks at some items; others have their turn on the event loop when that takes long. */
@@ -75,6 +77,12 @@ export class Inspection {
     const [first] = this.#first;
     if (!first) return;
     const [error] = first.errors;
+    if (!this.tells) {
+      throw new Problem(
+        'dataViolatesSchema',
+        `Items of ${this.collection} would break the definition. Who may read all of them is told which.`,
+      );
+    }
     const many = `${this.#count} ${this.#count === 1 ? 'item' : 'items'} of ${this.collection}`;
     throw new Problem(
       'dataViolatesSchema',

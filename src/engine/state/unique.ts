@@ -83,7 +83,10 @@ export class UniqueValues {
       if (strictly || holder !== earlier || !refused.has(refId(earlier))) clashing.set(wish, holder.key);
       refused.add(refId(wish.ref));
     }
-    return [...clashing].map(([wish, key]) => ({ ref: wish.ref, problem: clashProblem(wish, key) }));
+    return [...clashing].map(([wish, key]) => ({
+      ref: wish.ref,
+      problem: clashProblem(wish, draft.access.seesAll(wish.ref.collection) ? key : undefined),
+    }));
   }
 
   /** The command is accepted: its wishes are granted. */
@@ -188,12 +191,13 @@ function tooManyAlike({ name }: CollectionIndex): Problem {
   );
 }
 
-function clashProblem({ index, ref }: Wish, holder: string): Problem {
+/** `holder` is the key of the item that has the values, where it may be told. */
+function clashProblem({ index, ref }: Wish, holder: string | undefined): Problem {
   const pointer = `/attributes/${index.parts[0]?.tokens.map(pointerToken).join('/')}`;
-  const detail = `The unique index ${JSON.stringify(index.name)} of ${ref.collection} has the same values for the item ${JSON.stringify(holder)}.`;
+  const detail = `The unique index ${JSON.stringify(index.name)} of ${ref.collection} has the same values for ${holder === undefined ? 'another item' : `the item ${JSON.stringify(holder)}`}.`;
   return new Problem('conflict', detail, {
     errors: [{ pointer, code: 'conflict', detail }],
-    members: { index: index.name, collection: ref.collection, key: holder },
+    members: { index: index.name, collection: ref.collection, ...(holder !== undefined && { key: holder }) },
   });
 }
 

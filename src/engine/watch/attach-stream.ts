@@ -81,6 +81,12 @@ export class AttachStream extends Stream {
     return { views, bookmarkMs, heedsPolicy: !outlook.isFree };
   }
 
+  override viewsWith(sight: (collection?: string) => Sight): readonly (readonly [View, View])[] {
+    return this.attachments.flatMap(({ views, viewsIn }) =>
+      viewsIn(sight).map((then, i) => [views[i] as View, then] as const),
+    );
+  }
+
   /** Looks on by the policy of the revision up to which everything has been told. */
   async #look(): Promise<void> {
     const { outlook } = this.options;

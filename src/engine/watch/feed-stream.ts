@@ -8,6 +8,7 @@ import { changesFrames, frame } from './frames.js';
 import type { Hub, Interest } from './hub.js';
 import type { LogReader } from './log-reader.js';
 import { turnOf } from './policy-turn.js';
+import type { Sight } from './sight.js';
 import type { ResetReason } from './start.js';
 import { type Sink, Stream, type StreamOptions } from './stream.js';
 import { View, type ViewRequest } from './view.js';
@@ -30,6 +31,10 @@ export class FeedStream extends Stream {
   protected override get interest(): Interest {
     const { bookmarkMs, outlook } = this.options;
     return { views: [this.#view], bookmarkMs, heedsPolicy: !outlook.isFree };
+  }
+
+  override viewsWith(sight: (collection?: string) => Sight): readonly (readonly [View, View])[] {
+    return [[this.#view, new View(this.request, undefined, sight(this.request.collection))]];
   }
 
   #newView(): View {

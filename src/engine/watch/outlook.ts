@@ -17,7 +17,7 @@ export class Outlook {
   constructor(
     private readonly access: Access,
     private readonly replica: Replica,
-    private readonly subject: Subject,
+    readonly subject: Subject,
   ) {
     this.isFree = isFree(subject);
   }

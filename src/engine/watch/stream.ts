@@ -14,7 +14,9 @@ import { frame, heartbeat } from './frames.js';
 import type { Hub, Interest, Member } from './hub.js';
 import { LogExpired, type LogReader } from './log-reader.js';
 import type { Outlook } from './outlook.js';
+import type { Sight } from './sight.js';
 import type { ResetReason, Start } from './start.js';
+import type { View } from './view.js';
 
 /** Where the frames go: a connection. */
 export interface Sink {
@@ -69,6 +71,17 @@ export abstract class Stream implements Member {
   protected abstract restart(reason: ResetReason): Promise<void>;
   /** What the group tells in its stead. */
   protected abstract readonly interest: Interest;
+
+  get outlook(): Outlook {
+    return this.options.outlook;
+  }
+
+  get pool(): Replica {
+    return this.hub.replica;
+  }
+
+  /** What is told now, each beside what would be with other sight. */
+  abstract viewsWith(sight: (collection?: string) => Sight): readonly (readonly [now: View, then: View])[];
 
   protected get replica(): Replica {
     return this.hub.replica;

@@ -5,6 +5,7 @@
 import type { Access } from '../access/access.js';
 import { forbidden } from '../access/access-guard.js';
 import type { Entitlement } from '../access/entitlement.js';
+import type { PoolPolicy } from '../access/pool-policy.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Clock, Store, Telemetry } from '../ports.js';
@@ -22,6 +23,7 @@ import { LogExpired, LogReader } from './log-reader.js';
 import { Outlook } from './outlook.js';
 import { turnOf } from './policy-turn.js';
 import { type SessionLife, SessionStream } from './session-stream.js';
+import { sightOf } from './sight.js';
 import { cursorExpired, type Start, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
 import type { Sink, Stream, StreamOptions } from './stream.js';
 import { View, type ViewRequest, viewsOf } from './view.js';
@@ -77,6 +79,19 @@ export interface Asker {
   readonly gone: boolean;
   /** Registers what to do then, in place of what was registered before. */
   onClose(listener: () => void): void;
+}
+
+/** What the watchers of one subject with equal views would gain and lose. */
+export interface Gain {
+  readonly subject: string;
+  /** Undefined: all of the application's. */
+  readonly collection: string | undefined;
+  readonly watchers: number;
+  readonly added: number;
+  readonly changed: number;
+  readonly removed: number;
+  /** So much would change that they would begin anew, and it isn't counted. */
+  readonly resets: boolean;
 }
 
 interface Running {
@@ -148,6 +163,32 @@ export class Watching {
     const startOf = request.kind === 'feed' ? startOfStream : startOfAttach;
     const start = startOf(replica, request.start);
     return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
+  }
+
+  /** What those who watch the pool on this node would gain and lose under another policy. */
+  async preview(replica: Replica, policy: PoolPolicy): Promise<Gain[]> {
+    const ground = { store: this.store, log: this.#log, replica };
+    const present: Commit = { revision: replica.revision, time: 0, subject: '', changes: [] };
+    const gains = new Map<string, Gain>();
+    for (const { stream } of [...this.#running]) {
+      const { subject, isFree } = stream.outlook;
+      if (isFree || stream.pool !== replica) continue;
+      const entitlement = policy.entitlementOf(subject);
+      for (const [now, then] of stream.viewsWith((collection) => sightOf(entitlement, 'watch', collection))) {
+        const { collection } = now.request;
+        const id = JSON.stringify([subject.id, now.id, then.id]);
+        const known = gains.get(id);
+        if (known || gains.size >= limits.previewedViewsMax) {
+          if (known) gains.set(id, { ...known, watchers: known.watchers + 1 });
+          continue;
+        }
+        const changes = await turnOf(ground, present, now, then);
+        const count = (op: Change['op']) => changes?.filter((change) => change.op === op).length ?? 0;
+        const counts = { added: count('add'), changed: count('change'), removed: count('delete') };
+        gains.set(id, { subject: subject.id, collection, watchers: 1, ...counts, resets: changes === undefined });
+      }
+    }
+    return [...gains.values()];
   }
 
   /** A page of changes; waits for one that the view sees when there is none yet, unless the asker leaves. */
