@@ -36,6 +36,7 @@ const TAGS: Readonly<Record<string, string>> = {
   sessions: 'A session is a client’s named, leased presence; what it has goes with it in one commit.',
   locks: 'A lock keeps others from writing what it covers, until its session gives it back or ends.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
+  policy: 'Policies are items of the collection `_policies`; here they are asked what they say.',
   scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
 };

@@ -10,6 +10,7 @@ import { compareKeys, isInRange } from '../../src/engine/state/key-order.js';
 import {
   type Attributes,
   type Change,
+  type Collection,
   type Commit,
   changeBetween,
   type ItemRef,
@@ -47,8 +48,16 @@ export class MemoryPool {
   ) {
     this.store = {
       log: (request: LogRequest) => turn().then(() => this.#log(request)),
+      poolById: async () => this.#head,
       range: (_pool: number, request: RangeRequest) => turn().then(() => this.#range(request)),
-      snapshot: async () => undefined,
+      snapshot: async (
+        _pool: number,
+        work: (source: unknown, head: PoolHead, indexes: () => Promise<[]>) => unknown,
+      ) => {
+        const { revision } = this;
+        const range = (_id: number, request: RangeRequest) => turn().then(() => this.#range(request, revision));
+        return work({ range }, this.#head, async () => []);
+      },
     } as unknown as Store;
     const replicas = new Replicas(this.store, new ItemCache(1 << 20), () => 0);
     const known = collections.map((name, i) => ({ id: i + 1, name, present: true, items: 0, revision: 0 }));
@@ -105,7 +114,7 @@ export class MemoryPool {
 
   /** The node moves to the present revision without hearing of what is between. */
   leap(): void {
-    if (this.replica.revision < this.revision) this.replica.leap(this.#head, []);
+    if (this.replica.revision < this.revision) this.replica.leap(this.#head, this.#collections);
   }
 
   /** The log forgets all but so many commits. */
@@ -113,6 +122,16 @@ export class MemoryPool {
     this.oldestRevision = Math.max(this.oldestRevision, this.revision - kept + 1);
     this.leap();
     this.replica.learn(this.#head);
+  }
+
+  /** The collections as the database has them. */
+  get #collections(): Collection[] {
+    return this.collections.map((name, i) => {
+      const isOf = ({ collection }: ItemRef) => collection === name;
+      const revision = this.commits.findLast(({ changes }) => changes.some(isOf))?.revision ?? 0;
+      const items = [...this.itemsAt(this.revision).values()].filter(isOf).length;
+      return { id: i + 1, name, present: true, items, revision };
+    });
   }
 
   get #head(): PoolHead {
@@ -132,9 +151,9 @@ export class MemoryPool {
     return { head: this.#head, rows, complete: rows.at(-1)?.revision === this.revision };
   }
 
-  #range({ collectionId, after, limit, start, end }: RangeRequest) {
+  #range({ collectionId, after, limit, start, end }: RangeRequest, revision = this.revision) {
     const prefix = `${this.collections[collectionId - 1]}/`;
-    const found = [...(this.#states.at(-1) ?? [])]
+    const found = [...(this.#states[revision] ?? [])]
       .filter(([id]) => id.startsWith(prefix))
       .map(([id, state]) => ({ key: id.slice(prefix.length), state }))
       .filter(({ key }) => isInRange(key, { start, end }) && (after === undefined || compareKeys(key, after) > 0))

@@ -17,13 +17,16 @@ interface Copy {
   at: number;
 }
 
-interface ToldChange {
+export interface ToldChange {
   op: 'add' | 'change' | 'delete';
   collection: string;
   key: string;
   view: string;
+  changed: string[];
   removed: string[];
   attributes?: Attributes;
+  previous?: Attributes;
+  reason?: string;
 }
 
 export class SessionReader {
@@ -42,6 +45,7 @@ export class SessionReader {
   constructor(
     private readonly session: string,
     private readonly stateAt: (revision: number) => Items,
+    private readonly check?: (revision: number, change: ToldChange) => void,
   ) {}
 
   /** Reads all that one connection brought, which was opened when the pool was at the revision. */
@@ -121,6 +125,7 @@ export class SessionReader {
     this.#told = revision;
     const changed = new Set<Copy>();
     for (const change of this.#split.splice(0)) {
+      this.check?.(revision, change);
       const copy = this.#copies.get(change.view);
       if (!copy) fail(`commit ${revision} tells of ${change.view}, which is not live`);
       if (!this.#attachments(revision).has(change.view))
@@ -180,7 +185,7 @@ function shown({ locks, ...view }: AttachedView, items: readonly Item[]): Item[]
 
 /** Of locks whose scopes are the pool, a collection or an item. */
 function liesOn({ attributes }: Item, view: Variant): boolean {
-  const scopes = attributes.scopes as { collection?: string; key?: string }[];
+  const scopes = (attributes.scopes ?? []) as { collection?: string; key?: string }[];
   return scopes.some(
     ({ collection = view.collection, key }) =>
       collection === view.collection &&

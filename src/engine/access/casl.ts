@@ -136,6 +136,12 @@ function conditionOf(operator: Test['operator'], operand: Json): JsonObject[] {
       return [{ $regex: `^${(operand as string).replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')}` }];
     case 'has':
       return [{ $all: [operand] }];
+    case 'lt':
+    case 'lte':
+    case 'gt':
+    case 'gte':
+      // What is absent would come before everything there.
+      return [{ $exists: true, [`$${operator}`]: operand }];
     default:
       return [{ [`$${operator}`]: operand }];
   }

@@ -117,17 +117,10 @@ class Turn {
     const lens = this.after.sight.lens(collection);
     const isHidden = present !== undefined && lens.see(key, present) === undefined;
     // Of what is hidden now not even what it was is told again.
-    const state = present ?? (former as ItemState);
-    const told = change.changed.filter(
-      (name) => lens.kind === 'everything' || (!isHidden && lens.shows(key, state, name)),
-    );
+    const isTold = (name: string) => former !== undefined && lens.shows(key, former, name);
+    const names = Object.keys(change.before).filter(isTold);
     const before =
-      told.length === change.changed.length
-        ? change.before
-        : pickMembers(
-            change.before,
-            told.filter((name) => Object.hasOwn(change.before, name)),
-          );
+      names.length === Object.keys(change.before).length ? change.before : pickMembers(change.before, names);
     const reason = reasonOf(change, isHidden || !cause, present, cause);
     const { reason: _, ...rest } = change;
     this.#add({ ...rest, before, ...(reason && { reason }) });
