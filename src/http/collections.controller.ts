@@ -72,7 +72,7 @@ export class CollectionsController {
     await awaitMinRevision(call, this.engine.reader, pool);
     if (isSystemName(name)) await this.engine.reader.current(pool, name);
     const { replica, revision, state } = await this.engine.reader.item(pool, entryRef(name));
-    const entitlement = await this.engine.access.entitlement(replica, revision, call.subject);
+    const entitlement = await this.engine.entitlements.entitlement(replica, revision, call.subject);
     if (!mayKnow(entitlement, name)) throw forbidden(`You may do nothing with the collection ${name}.`);
     const headers = poolHeaders(replica.epoch, revision);
     const collection = replica.collection(name);

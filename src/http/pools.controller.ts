@@ -1,9 +1,9 @@
 /** Pools over HTTP. `GET P` is what a client asks first: what there is, and how to log in. */
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
-import { isFree } from '../engine/access/access.js';
 import { checkPresence } from '../engine/access/entitled-reader.js';
 import type { Entitlement } from '../engine/access/entitlement.js';
+import { isFree } from '../engine/access/entitlements.js';
 import { Engine } from '../engine/engine.js';
 import { isSystemName } from '../engine/state/collections.js';
 import { formatCursor } from '../engine/state/cursor.js';

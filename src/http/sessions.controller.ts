@@ -2,7 +2,7 @@
 import { Controller, Inject } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
-import { isFree } from '../engine/access/access.js';
+import { isFree } from '../engine/access/entitlements.js';
 import { Engine } from '../engine/engine.js';
 import { noSession } from '../engine/sessions/leases.js';
 import {

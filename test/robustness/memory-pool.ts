@@ -2,7 +2,7 @@
  * A pool in memory, with as much of a store as watching needs, for tests that play the same story thousands of times. The
  * test decides when the node hears of a commit, when it leaps over some, and how far back the log reaches.
  */
-import { Access } from '../../src/engine/access/access.js';
+import { Entitlements } from '../../src/engine/access/entitlements.js';
 import type { LogPage, LogRequest, LogRow, PoolHead, RangeRequest, Store } from '../../src/engine/ports.js';
 import { refId } from '../../src/engine/state/draft.js';
 import { ItemCache } from '../../src/engine/state/item-cache.js';
@@ -38,7 +38,7 @@ export class MemoryPool {
   readonly hub: Hub;
   readonly log: LogReader;
   readonly store: Store;
-  readonly access: Access;
+  readonly access: Entitlements;
   oldestRevision = 1;
 
   constructor(
@@ -65,7 +65,7 @@ export class MemoryPool {
     this.hub = new Hub(this.replica, { framesSent: () => undefined } as never);
     this.replica.follower = this.hub;
     this.log = new LogReader(this.store, replicas);
-    this.access = new Access(this.store, replicas);
+    this.access = new Entitlements(this.store, replicas);
   }
 
   get revision(): number {

@@ -9,9 +9,9 @@ import type { ItemPage, ItemReading, Reader, Reading } from '../state/reader.js'
 import type { Subject } from '../subject.js';
 import { LogExpired } from '../watch/log-reader.js';
 import { seenCommit, sightOf } from '../watch/sight.js';
-import { type Access, isFree } from './access.js';
 import { forbidden } from './access-guard.js';
 import type { Entitlement } from './entitlement.js';
+import { type Entitlements, isFree } from './entitlements.js';
 import { ACTIONS } from './grant.js';
 import type { Lens } from './lens.js';
 
@@ -23,14 +23,14 @@ export interface SeenReading extends Reading {
 export class EntitledReader {
   constructor(
     private readonly reader: Reader,
-    private readonly access: Access,
+    private readonly entitlements: Entitlements,
   ) {}
 
   item(pool: string, ref: ItemRef, subject: Subject): SeenReading | Promise<SeenReading> {
     if (ref.collection === CHANGES && !isFree(subject)) return this.#commit(pool, ref, subject);
     const found = this.reader.item(pool, ref);
     if (!(found instanceof Promise)) {
-      const entitlement = this.access.entitlement(found.replica, found.revision, subject);
+      const entitlement = this.entitlements.entitlement(found.replica, found.revision, subject);
       if (!(entitlement instanceof Promise)) return seenThrough(entitlement, ref, found);
     }
     return this.#item(pool, ref, subject, found);
@@ -39,7 +39,7 @@ export class EntitledReader {
   /** The item as it is stored, where the subject sees all of it or it is their own; else as if there were none. */
   async stored(pool: string, ref: ItemRef, subject: Subject, isOwn: IsOwn): Promise<ItemReading> {
     const reading = await this.reader.item(pool, ref);
-    const entitlement = await this.access.entitlement(reading.replica, reading.revision, subject);
+    const entitlement = await this.entitlements.entitlement(reading.replica, reading.revision, subject);
     const isTold = reading.state && isWhollySeen(entitlement, ref, reading.state, isOwn);
     return isTold ? reading : { ...reading, state: undefined };
   }
@@ -56,7 +56,7 @@ export class EntitledReader {
     for (let { after } = request; ; ) {
       const page = await this.reader.page(pool, collection, { ...request, after });
       if (isFree(subject)) return page;
-      const entitlement = await this.access.entitlement(page.replica, page.revision, subject);
+      const entitlement = await this.entitlements.entitlement(page.replica, page.revision, subject);
       for (const item of page.items)
         if (isWhollySeen(entitlement, { collection, key: item.key }, item.state, isOwn)) told.push(item);
       const isFull = told.length > request.limit;
@@ -75,7 +75,7 @@ export class EntitledReader {
     const told: { readonly key: string; readonly state: ItemState }[] = [];
     for (let { after } = request; ; ) {
       const page = await this.reader.page(pool, DICTIONARY, { ...request, after });
-      const entitlement = await this.access.entitlement(page.replica, page.revision, subject);
+      const entitlement = await this.entitlements.entitlement(page.replica, page.revision, subject);
       if (entitlement.isUnbound) return { ...page, entitlement };
       told.push(...page.items.filter(({ key }) => mayKnow(entitlement, key)));
       const isFull = told.length > request.limit;
@@ -88,13 +88,13 @@ export class EntitledReader {
   async entitlement(pool: string, subject: Subject): Promise<Reading & { readonly entitlement: Entitlement }> {
     const replica = await this.reader.current(pool);
     const { revision } = replica;
-    return { replica, revision, entitlement: await this.access.entitlement(replica, revision, subject) };
+    return { replica, revision, entitlement: await this.entitlements.entitlement(replica, revision, subject) };
   }
 
   /** A commit as an item, of which what the subject doesn't see of other collections is left out. */
   async #commit(pool: string, ref: ItemRef, subject: Subject): Promise<SeenReading> {
     const { commit, ...reading } = await this.reader.commit(pool, ref.key);
-    const entitlement = await this.access.entitlement(reading.replica, reading.revision, subject);
+    const entitlement = await this.entitlements.entitlement(reading.replica, reading.revision, subject);
     const state = commit && stateOfCommit(seenCommit(sightOf(entitlement, 'read'), commit));
     return seenThrough(entitlement, ref, { ...reading, state });
   }
@@ -109,7 +109,7 @@ export class EntitledReader {
       if (isFree(subject)) return whole(ref, reading);
       try {
         const { replica, revision } = reading;
-        return seenThrough(await this.access.entitlement(replica, revision, subject), ref, reading);
+        return seenThrough(await this.entitlements.entitlement(replica, revision, subject), ref, reading);
       } catch (error) {
         // So much happened meanwhile that the policy of that state can't be told: the item is read anew.
         if (!(error instanceof LogExpired)) throw error;

@@ -10,10 +10,10 @@ import { checkName } from '../state/names.js';
 import type { Reader, Reading } from '../state/reader.js';
 import type { Subject } from '../subject.js';
 import type { Gain, Watching } from '../watch/watching.js';
-import type { Access } from './access.js';
 import { forbidden } from './access-guard.js';
 import { type CaslRules, caslRulesOf } from './casl.js';
 import type { Decision, Entitlement } from './entitlement.js';
+import type { Entitlements } from './entitlements.js';
 import { type Action, fault } from './grant.js';
 import { POLICIES, parsePolicy, type Who } from './policy.js';
 import type { PoolPolicy } from './pool-policy.js';
@@ -38,7 +38,7 @@ export interface Explanation {
 export class Explaining {
   constructor(
     private readonly reader: Reader,
-    private readonly access: Access,
+    private readonly entitlements: Entitlements,
     private readonly watching: Watching,
   ) {}
 
@@ -61,7 +61,7 @@ export class Explaining {
   async explain(pool: string, check: Check, subject: Subject): Promise<Reading & Explanation> {
     const { replica, revision, entitlement } = await this.#entitlement(pool, subject);
     checkAdmin(entitlement);
-    const policy = await this.access.policy(replica, revision);
+    const policy = await this.entitlements.policy(replica, revision);
     const state = check.key === undefined ? undefined : (await this.reader.item(pool, refOf(check))).state;
     const decisionOf = (id: string, host?: string) =>
       decide(policy.entitlementOf({ id, host, isUnbound: false, restrictions: [] }), check, state);
@@ -85,7 +85,7 @@ export class Explaining {
   ): Promise<Reading & { readonly gains: readonly Gain[] }> {
     const { replica, revision, entitlement } = await this.#entitlement(pool, subject);
     checkAdmin(entitlement);
-    const policy = (await this.access.policy(replica, revision)).after(changesTo(policies));
+    const policy = (await this.entitlements.policy(replica, revision)).after(changesTo(policies));
     return { replica, revision, gains: await this.watching.preview(replica, policy) };
   }
 
@@ -101,7 +101,7 @@ export class Explaining {
   async #entitlement(pool: string, subject: Subject): Promise<Reading & { readonly entitlement: Entitlement }> {
     const replica = await this.reader.current(pool);
     const { revision } = replica;
-    return { replica, revision, entitlement: await this.access.entitlement(replica, revision, subject) };
+    return { replica, revision, entitlement: await this.entitlements.entitlement(replica, revision, subject) };
   }
 }
 

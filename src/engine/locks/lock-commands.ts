@@ -3,7 +3,7 @@
  * that a grant is before or after each write, and its fence, the revision of the grant, is above all that came before.
  */
 import { createHash } from 'node:crypto';
-import { isFree } from '../access/access.js';
+import { isFree } from '../access/entitlements.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { StoredSession } from '../ports.js';

@@ -1,7 +1,8 @@
 /** Queries of a pool's collections: each answered from one state of the pool, with the indexes that are complete in it. */
-import type { Access } from '../access/access.js';
+
 import { readableThrough } from '../access/entitled-reader.js';
 import type { Entitlement } from '../access/entitlement.js';
+import type { Entitlements } from '../access/entitlements.js';
 import type { Lens } from '../access/lens.js';
 import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
@@ -95,7 +96,7 @@ export class Querying {
     private readonly replicas: Replicas,
     private readonly reader: Reader,
     private readonly definitions: Definitions,
-    private readonly access: Access,
+    private readonly entitlements: Entitlements,
     { scanItemsMax }: QueryOptions,
   ) {
     this.#bounds = { scanItemsMax, comparisonStepsMax: limits.comparisonStepsMax };
@@ -189,7 +190,7 @@ export class Querying {
     const replica = await this.reader.current(pool, collection);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return 'gone';
-      const entitlement = await this.access.entitlementIn(replica, head.revision, source, asking.subject);
+      const entitlement = await this.entitlements.entitlementIn(replica, head.revision, source, asking.subject);
       if (!entitlement) return 'behind';
       const lens = readableThrough(entitlement, collection);
       const items =

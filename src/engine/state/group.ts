@@ -4,7 +4,7 @@
  *
  * What is remembered is used only because the replica stands at the locked row's revision.
  */
-import { isFree, readPolicy, sinceWhen } from '../access/access.js';
+import { isFree, readPolicy, sinceWhen } from '../access/entitlements.js';
 import { PolicyHistory } from '../access/policy-history.js';
 import { PoolPolicy } from '../access/pool-policy.js';
 import type { Definitions } from '../dictionary/definitions.js';

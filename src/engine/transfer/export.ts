@@ -4,10 +4,11 @@
  * is undone on it (watch/snapshot.ts). Where the state at R can no longer be told the pages end with a Problem; whoever
  * sends them must make that visible, so that nobody takes a part for the whole.
  */
-import type { Access } from '../access/access.js';
+
 import { forbidden } from '../access/access-guard.js';
 import { readableThrough } from '../access/entitled-reader.js';
 import type { Entitlement } from '../access/entitlement.js';
+import type { Entitlements } from '../access/entitlements.js';
 import { Problem } from '../errors.js';
 import type { Store } from '../ports.js';
 import { isSystemName } from '../state/collections.js';
@@ -52,7 +53,7 @@ export class Export {
     private readonly store: Store,
     replicas: Replicas,
     private readonly reader: Reader,
-    private readonly access: Access,
+    private readonly entitlements: Entitlements,
     private readonly slots: Slots,
   ) {
     this.#log = new LogReader(store, replicas);
@@ -64,7 +65,7 @@ export class Export {
     const { revision } = replica;
     // In the same turn as the revision: later the replica may have moved on.
     const all = collectionsOf(replica, request);
-    const entitlement = await this.access.entitlement(replica, revision, request.subject);
+    const entitlement = await this.entitlements.entitlement(replica, revision, request.subject);
     if (request.collection !== undefined) readableThrough(entitlement, request.collection);
     else if (!entitlement.mayAnywhere('read')) throw forbidden('You may not read this pool.');
     const names = all.filter((name) => entitlement.lens('read', name).kind !== 'nothing');

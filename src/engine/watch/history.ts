@@ -4,8 +4,9 @@
  * back by single looks. Before a life, or where the item isn't there now, the log is examined backwards, and a request
  * examines only so much of it: the page says where to go on.
  */
-import type { Access } from '../access/access.js';
+
 import { readableThrough } from '../access/entitled-reader.js';
+import type { Entitlements } from '../access/entitlements.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
@@ -45,7 +46,7 @@ export class History {
   constructor(
     private readonly store: Store,
     private readonly reader: Reader,
-    private readonly access: Access,
+    private readonly entitlements: Entitlements,
   ) {}
 
   /** A page of the item's changes. An item that never was has none. */
@@ -54,7 +55,7 @@ export class History {
     { subject, collection, key, limit, since, upTo: begin }: HistoryRequest,
   ): Promise<HistoryPage> {
     const { replica, revision, state } = await this.reader.item(pool, { collection, key });
-    const entitlement = await this.access.entitlement(replica, revision, subject);
+    const entitlement = await this.entitlements.entitlement(replica, revision, subject);
     readableThrough(entitlement, collection);
     const sight = sightOf(entitlement, 'read', collection);
     const stored = replica.collections.get(collection);

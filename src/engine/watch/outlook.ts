@@ -2,8 +2,9 @@
  * A watcher as policy has it: what its subject may watch at the revision that it has been told, which moves on with the policy of
  * the pool. Who is bound by none looks on everything, always.
  */
-import { type Access, isFree } from '../access/access.js';
+
 import { type Entitlement, unboundEntitlement } from '../access/entitlement.js';
+import { type Entitlements, isFree } from '../access/entitlements.js';
 import { changesPolicy } from '../access/policy-history.js';
 import type { Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
@@ -15,7 +16,7 @@ export class Outlook {
   #entitlement = unboundEntitlement;
 
   constructor(
-    private readonly access: Access,
+    private readonly entitlements: Entitlements,
     private readonly replica: Replica,
     readonly subject: Subject,
   ) {
@@ -28,7 +29,7 @@ export class Outlook {
 
   /** Looks on by the policy of a revision that the replica has reached. Throws LogExpired where it can't be told any more. */
   async lookAt(revision: number): Promise<void> {
-    this.#entitlement = await this.access.entitlement(this.replica, revision, this.subject);
+    this.#entitlement = await this.entitlements.entitlement(this.replica, revision, this.subject);
   }
 
   /** Whether the commit may change what is seen. */

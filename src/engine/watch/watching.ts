@@ -2,9 +2,10 @@
  * All watching on this node: opens streams and waits for changes, keeps their clocks (heartbeats, bookmarks, age, stalled
  * readers), and where other nodes may write, asks the database for news until wakes do.
  */
-import type { Access } from '../access/access.js';
+
 import { forbidden } from '../access/access-guard.js';
 import type { Entitlement } from '../access/entitlement.js';
+import type { Entitlements } from '../access/entitlements.js';
 import type { PoolPolicy } from '../access/pool-policy.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
@@ -119,7 +120,7 @@ export class Watching {
     private readonly store: Store,
     private readonly replicas: Replicas,
     private readonly reader: Reader,
-    private readonly access: Access,
+    private readonly entitlements: Entitlements,
     private readonly telemetry: Telemetry,
     private readonly clock: Clock,
     private readonly options: WatchingOptions,
@@ -159,7 +160,7 @@ export class Watching {
       });
     }
     const replica = await this.reader.current(pool, request.kind === 'session' ? undefined : request.view.collection);
-    checkWatches(await this.access.entitlement(replica, replica.revision, request.subject), request);
+    checkWatches(await this.entitlements.entitlement(replica, replica.revision, request.subject), request);
     const startOf = request.kind === 'feed' ? startOfStream : startOfAttach;
     const start = startOf(replica, request.start);
     return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
@@ -195,9 +196,12 @@ export class Watching {
   async changes(pool: string, request: ChangesRequest, asker: Asker): Promise<ChangesPage> {
     const replica = await this.reader.current(pool, request.view.collection);
     const { subject, view: wanted } = request;
-    checkWatches(await this.access.entitlement(replica, replica.revision, subject), { kind: 'feed', view: wanted });
+    checkWatches(await this.entitlements.entitlement(replica, replica.revision, subject), {
+      kind: 'feed',
+      view: wanted,
+    });
     let after = startOfRead(replica, request.since);
-    const looking = new Looking(request.view, new Outlook(this.access, replica, subject));
+    const looking = new Looking(request.view, new Outlook(this.entitlements, replica, subject));
     try {
       const deadline = this.clock.now() + request.waitMs;
       for (;;) {
@@ -234,7 +238,7 @@ export class Watching {
     const { bookmarkMs } = request;
     const expiresInMs = this.options.streamMaxAgeMs;
     const hub = this.#hub(replica);
-    const outlook = new Outlook(this.access, replica, request.subject);
+    const outlook = new Outlook(this.entitlements, replica, request.subject);
     const stream = this.#newStream(hub, request, sink, { outlook, start, bookmarkMs, expiresInMs });
     const running = { stream, until: this.clock.now() + expiresInMs, slot: this.#slots++ % HEARTBEAT_SLOTS };
     const session = request.kind === 'session' ? `${replica.id}/${request.session.id}` : undefined;

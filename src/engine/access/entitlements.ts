@@ -21,7 +21,7 @@ export function isFree({ isUnbound, restrictions }: Subject): boolean {
   return isUnbound && restrictions.length === 0;
 }
 
-export class Access {
+export class Entitlements {
   readonly #log: LogReader;
   readonly #loading = new Map<Replica, Promise<PolicyHistory>>();
 
