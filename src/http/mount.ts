@@ -79,7 +79,7 @@ function bind(
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
       const params = request.params as Record<string, string>;
-      if (params.pool?.startsWith('_') && !subject.isUnbound) throw systemPool();
+      if (!spec.public && params.pool?.startsWith('_') && !subject.isUnbound) throw systemPool();
       const writer = params.pool === undefined ? undefined : writerOf(request);
       // A write renews it inside its commit.
       if (writer?.session && isRead(spec)) await options.touch(params.pool as string, writer.session, subject);
