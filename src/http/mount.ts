@@ -74,7 +74,7 @@ function bind(
       subject = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
       if (use) noteUser(request, subject, use);
       const counting = ofSubject && gate.takeSubject(ofSubject, request, reply, subject);
-      if (counting) await counting;
+      if (counting instanceof Promise) await counting;
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
@@ -108,7 +108,7 @@ function bind(
             (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => {
               try {
                 const counting = gate.takeAddress(ofAddress, request, reply);
-                if (counting) counting.then(() => done(), done);
+                if (counting instanceof Promise) counting.then(() => done(), done);
                 else done();
               } catch (error) {
                 done(error as Error);
