@@ -12,17 +12,23 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { controllers, embedded } from './app.module.js';
+import { Offenders } from './engine/abuse/offenders.js';
 import { Engine } from './engine/engine.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
+import { Addresses } from './http/address.js';
 import { Arrivals } from './http/arrivals.js';
 import { Authentication } from './http/auth.guard.js';
+import { boundConnections, foldMethod } from './http/connections.js';
+import { ATTEMPT_WEIGHT, Gate, type RateKind, type Refusal } from './http/gate.js';
 import { answerMalformed, noteAnswer } from './http/malformed.js';
 import { answerError, type MountOptions, mount } from './http/mount.js';
 import { ProblemFilter } from './http/problem.filter.js';
+import { sendProblem } from './http/problem.js';
+import { allowOrigins, Origins, shield } from './http/shield.js';
 import { SystemFacts } from './http/system.controller.js';
 import { Sweeper } from './jobs/sweeper.js';
-import { type Config, isLoopback } from './platform/config.js';
+import { type Config, isLoopback, type Rate } from './platform/config.js';
 import { type Logger, newLogger } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { openDatabase } from './store/data-source.js';
@@ -38,6 +44,15 @@ const EXPIRY_MS = 1000;
 const DUE_MS = 250;
 /** How often usage is looked for that nobody has looked at for an hour. */
 const USAGE_MS = 600_000;
+/** How long the audit is kept, and what bounds subjects and addresses, where authentication is required and nothing else is said. */
+const AUDIT_MS = 7 * 24 * 3600 * 1000;
+const RATES = {
+  writes: { count: 60_000, everyMs: 60_000 },
+  reads: { count: 300_000, everyMs: 60_000 },
+  streams: { count: 600, everyMs: 60_000 },
+};
+/** How often connections are looked at whose headers take too long. */
+const CONNECTIONS_MS = 5000;
 /** How long a stop waits for connections that don't end by themselves. */
 const STOP_MS = 3000;
 const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
@@ -53,7 +68,14 @@ export interface RunningServer {
 export async function serve(config: Config): Promise<RunningServer> {
   const logger = newLogger(config.STARGUS_LOG_LEVEL);
   const store = new SqlStore(await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE }));
-  const metrics: Metrics = new Metrics(() => gaugesOf(engine));
+  const offenders = new Offenders({
+    weightMax: config.STARGUS_BLOCK_AFTER * ATTEMPT_WEIGHT,
+    blockMs: config.STARGUS_BLOCK,
+  });
+  const metrics: Metrics = new Metrics(() => ({
+    ...gaugesOf(engine),
+    blockedAddresses: offenders.count(Date.now()),
+  }));
   const engine = newEngine(config, store, metrics, logger);
   const authentication = new Authentication({
     required: config.STARGUS_AUTH === 'required',
@@ -61,7 +83,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
   });
   const facts = newFacts(metrics);
-  const { app, instance } = await newApp(engine, authentication, facts, logger, metrics);
+  const { app, instance } = await newApp(config, engine, authentication, facts, logger, metrics, offenders);
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
@@ -84,6 +106,7 @@ export async function serve(config: Config): Promise<RunningServer> {
   engine.watching.start();
   engine.leases.start();
   engine.metering.start();
+  engine.audit.start();
   for (const sweeper of sweepers) sweeper.start();
   engine.builder.wake();
   return {
@@ -96,6 +119,7 @@ export async function serve(config: Config): Promise<RunningServer> {
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
       instance.server.closeIdleConnections();
       await Promise.all([...sweepers.map((sweeper) => sweeper.stop()), engine.builder.stop()]);
+      await engine.audit.close();
       await engine.committer.close();
       const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
       await listening;
@@ -133,6 +157,7 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
       streamsMax: config.STARGUS_STREAMS,
       scanItemsMax: config.STARGUS_SCAN_ITEMS,
       usageMs: config.STARGUS_USAGE,
+      auditMs: config.STARGUS_AUDIT === 'auto' ? (isClosed(config) ? AUDIT_MS : 0) : config.STARGUS_AUDIT,
     },
   );
 }
@@ -161,15 +186,55 @@ function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
   };
 }
 
+const isClosed = (config: Config) => config.STARGUS_AUTH === 'required';
+
+function ratesOf(config: Config): Record<RateKind, Rate | undefined> {
+  const rate = (set: Rate | 'auto' | undefined, usual: Rate | undefined) => (set === 'auto' ? usual : set);
+  const usual: Partial<typeof RATES> = isClosed(config) ? RATES : {};
+  return {
+    login: rate(config.STARGUS_RATE_LOGIN, undefined),
+    unlock: rate(config.STARGUS_RATE_UNLOCK, undefined),
+    writes: rate(config.STARGUS_RATE_WRITES, usual.writes),
+    reads: rate(config.STARGUS_RATE_READS, usual.reads),
+    streams: rate(config.STARGUS_RATE_STREAMS, usual.streams),
+  };
+}
+
+/** Everything that wants to know that somebody was turned away. */
+function tellRefusal(engine: Engine, metrics: Metrics, refusal: Refusal): void {
+  const { kind, pool, subject, address, operation: detail, isBlocked } = refusal;
+  metrics.refused(kind);
+  // What is turned away without a look isn't told one by one.
+  if (kind === 'blocked' || kind === 'rate' || kind === 'connections') return;
+  if (pool !== undefined) engine.metering.refusal(pool, subject === undefined ? { address } : { subject }, isBlocked);
+  const told = { pool, subject, address, detail };
+  engine.audit.note({ ...told, kind: kind === 'login' || kind === 'unlock' ? `${kind}Refused` : 'refused' });
+  if (isBlocked) engine.audit.note({ ...told, kind: 'blocked' });
+}
+
 async function newApp(
+  config: Config,
   engine: Engine,
   authentication: Authentication,
   facts: SystemFacts,
   logger: Logger,
   metrics: Metrics,
+  offenders: Offenders,
 ) {
+  const addresses = new Addresses(config.STARGUS_TRUSTED_PROXIES, config.STARGUS_UNLIMITED);
+  const gate = new Gate({
+    rates: ratesOf(config),
+    addresses,
+    offenders,
+    refused: (refusal) => tellRefusal(engine, metrics, refusal),
+    forwarded: () =>
+      logger.warn(
+        'Requests come through a proxy that is not named in STARGUS_TRUSTED_PROXIES: addresses are neither bounded nor blocked',
+      ),
+  });
   const options: MountOptions = {
     arrivals: new Arrivals(REQUEST_MS),
+    gate,
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
@@ -182,7 +247,14 @@ async function newApp(
     },
     failed: (error, requestId) => logger.error({ error: traceOf(error), requestId }, 'a request failed'),
   };
-  const instance = newFastify(options);
+  const instance = newFastify(options, addresses, new Origins(config.STARGUS_CORS_ORIGINS));
+  await allowOrigins(instance, config.STARGUS_CORS_ORIGINS);
+  boundConnections(
+    instance.server,
+    addresses,
+    { inAll: config.STARGUS_CONNECTIONS, perAddress: config.STARGUS_CONNECTIONS_PER_ADDRESS },
+    (address) => gate.refusedConnection(address),
+  );
   await instance.register(fastifyStatic, {
     root: dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json')),
     prefix: '/docs/assets/',
@@ -190,6 +262,7 @@ async function newApp(
   });
   const module = embedded([
     { provide: Engine, useValue: engine },
+    { provide: Gate, useValue: gate },
     { provide: Authentication, useValue: authentication },
     { provide: SystemFacts, useValue: facts },
   ]);
@@ -208,11 +281,13 @@ async function newApp(
   return { app, instance };
 }
 
-function newFastify(options: MountOptions): FastifyInstance {
+function newFastify(options: MountOptions, addresses: Addresses, origins: Origins): FastifyInstance {
   const prefix = randomBytes(4).toString('hex');
   let requests = 0;
   const instance = fastify({
     logger: false,
+    http: { maxHeaderSize: limits.headerBytesMax, connectionsCheckingInterval: CONNECTIONS_MS },
+    ...(addresses.trustsAny && { trustProxy: addresses.trusts }),
     // Arrivals keeps the time of bodies, Node that of headers.
     requestTimeout: 0,
     // Nobody holds a connection on which nothing moves; streams keep their own time.
@@ -232,9 +307,12 @@ function newFastify(options: MountOptions): FastifyInstance {
       answerError(error, undefined, request as FastifyRequest, reply as FastifyReply, options);
     },
   });
+  // Node leaves out what is beyond it without a word; the gate refuses half of it.
+  instance.server.maxHeadersCount = 2 * limits.headersMax;
   options.arrivals.start();
   // Before Fastify has it: what is refused as no request of ours may go on sending as well.
   instance.server.prependListener('request', (request, response) => {
+    foldMethod(request);
     noteAnswer(request.socket, response);
     options.arrivals.begin(request, response);
   });
@@ -244,7 +322,11 @@ function newFastify(options: MountOptions): FastifyInstance {
   });
   instance.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id);
-    done();
+    shield(request, reply);
+    const problem = options.gate.enter(request) ?? origins.check(request);
+    if (!problem) return done();
+    options.gate.refused(problem, undefined, request, undefined);
+    sendProblem(request, reply, problem);
   });
   return instance;
 }

@@ -1,10 +1,11 @@
 /**
  * The engine as one object: the parts that HTTP, jobs and embedding programs call, built on a store. Made in wiring.ts.
  */
-
 import { EntitledReader } from './access/entitled-reader.js';
 import { Entitlements } from './access/entitlements.js';
 import { Explaining } from './access/explaining.js';
+import { Audit, type AuditOptions } from './audit/audit.js';
+import { AUDIT } from './audit/audit-items.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
 import type { Clock, Store, Telemetry } from './ports.js';
@@ -28,7 +29,7 @@ import { USAGE } from './usage/usage-items.js';
 import { History } from './watch/history.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
 
-export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOptions {
+export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOptions, AuditOptions {
   /** Whether a pool comes into being on its first write. */
   readonly createPools: boolean;
   readonly cacheBytes: number;
@@ -53,6 +54,7 @@ export class Engine {
   readonly leases: Leases;
   readonly due: Due;
   readonly metering: Metering;
+  readonly audit: Audit;
   readonly definitions = new Definitions();
   readonly #cache: ItemCache;
 
@@ -83,6 +85,8 @@ export class Engine {
     this.due = new Due(store, this.committer, telemetry);
     this.metering = new Metering(store, this.replicas, this.committer, telemetry, clock, options);
     this.reader.bringUp.set(USAGE, (pool) => this.metering.bringUp(pool));
+    this.audit = new Audit(this.replicas, this.committer, telemetry, clock, options);
+    this.reader.bringUp.set(AUDIT, (pool) => this.audit.bringUp(pool));
   }
 
   /** What the dictionary says of a collection now. */

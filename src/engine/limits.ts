@@ -226,6 +226,8 @@ export const limits = {
   offendersTold: 20,
   /** Pairs of a pool and a subject whose use a node counts between two notings. */
   usageCountersMax: 10_000,
+  /** Addresses that were refused, beside subjects, that a node counts for a pool on one day; further ones are counted together. */
+  usageAddressesMax: 100,
   /** Noted rows that one commit brings into `_usage`. */
   usageFoldRowsMax: 500,
   /** Items that expire in one commit, and their bytes: all of the pool's writes wait meanwhile. */
@@ -286,6 +288,22 @@ export const limits = {
   watchPinnedValuesMax: 64,
   /** A session has one stream; a few more are those of connections that broke and haven't been noticed. */
   sessionStreamsMax: 4,
+  /** Subjects or addresses that one rate limit counts, some 300 bytes each; further ones are counted together. */
+  rateKeysMax: 100_000,
+  /** Addresses whose refusals a node remembers, some 200 bytes each; beyond, the one that was refused longest ago is forgotten. */
+  offendersMax: 100_000,
+  /** The first line and the headers of a request: the longest path, a filter of 4 KiB percent-encoded, a token, and what browsers add. */
+  headerBytesMax: 16 * KiB,
+  /** Headers of a request: a browser behind some proxies sends half of it. */
+  headersMax: 100,
+  /** Pools in which refusals are noted in one minute, each by a commit every ten seconds; those in others are told of the server. */
+  auditPoolsPerMinuteMax: 100,
+  /** Who was refused in one minute, in one pool, by name; others are counted together. So nobody grows the audit by being refused. */
+  auditRefusedPerMinuteMax: 20,
+  /** Who logged in or unlocked in one minute by name: more than a server of many users has, and bounded by their keys. */
+  auditAdmittedPerMinuteMax: 1000,
+  /** Items of the audit that one commit removes. */
+  auditRemovedMax: 500,
   heartbeatMs: 15_000,
   bookmarkMsDefault: 30_000,
   bookmarkMsMin: 1_000,

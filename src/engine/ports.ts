@@ -113,6 +113,10 @@ export interface Usage {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly streamMs: number;
+  /** Requests that were refused because of who asked. */
+  readonly refusals: number;
+  /** How often an address was blocked for that. */
+  readonly blocks: number;
 }
 
 export interface UsageCount extends Usage {

@@ -54,7 +54,7 @@ export class ExportController {
     }
     // What can be refused is refused before the head is sent.
     const first = await pages.next();
-    const answer = new NdjsonAnswer(request, reply, headers);
+    const answer = new NdjsonAnswer(reply, headers);
     try {
       for (let page = first; !page.done; page = await pages.next()) {
         answer.write(linesOf(page.value));

@@ -39,7 +39,7 @@ export class ImportController {
     const pool = checkOwnName('pool', call.params.pool as string);
     const opening = await this.engine.import.open(pool, { subject, writer, skip: query.skip ?? 0, newKey: uuidv7 });
     const source = new BodySource(request, reply);
-    const answer = new NdjsonAnswer(request, reply, poolHeaders(opening.epoch, opening.revision));
+    const answer = new NdjsonAnswer(reply, poolHeaders(opening.epoch, opening.revision));
     try {
       for await (const event of opening.run(source)) {
         // Who reads only in the end loses progress, which the next tells better, but no refusal or warning: those wait to be taken.

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Problem } from '../engine/errors.js';
+import { limits } from '../engine/limits.js';
 import { PROBLEM_TYPE } from './problem.js';
 
 const answers = new WeakMap<Socket, ServerResponse>();
@@ -27,6 +28,8 @@ export function answerMalformed(error: { code?: string }, socket: Socket): void 
     `HTTP/1.1 ${problem.status} ${problem.code}`,
     `Request-Id: ${requestId}`,
     `Content-Type: ${PROBLEM_TYPE}`,
+    'X-Content-Type-Options: nosniff',
+    'Cache-Control: no-store',
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
   ];
@@ -34,7 +37,11 @@ export function answerMalformed(error: { code?: string }, socket: Socket): void 
 }
 
 function problemOf(code: string | undefined): Problem {
-  if (code === 'HPE_HEADER_OVERFLOW') return new Problem('tooLarge', 'The headers are larger than 16 KiB.');
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new Problem(
+      'tooLarge',
+      `The first line and the headers are larger than ${limits.headerBytesMax / 1024} KiB.`,
+    );
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new Problem('badRequest', 'The request took too long to arrive.');
   return new Problem('badRequest', 'This is not a valid HTTP/1.1 request.');
 }

@@ -10,14 +10,19 @@ import type { Subject } from '../engine/subject.js';
 import { poolHeaders } from './answers.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
+import { NEVER, sentMethod } from './connections.js';
+import type { Gate, RateKind } from './gate.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
+import { answerPreflight } from './shield.js';
 import { noteUser, telling, tellUse, type Uses, useKindOf } from './uses.js';
 import { namesSession, writerOf } from './writer.js';
 
 export interface MountOptions {
   /** Keeps the time of requests that are still arriving. */
   readonly arrivals: Arrivals;
+  /** Bounds how often who may do what, and hears of refusals. */
+  readonly gate: Gate;
   /** Whether the request may be answered at all; throws `forbidden`. */
   admit(request: FastifyRequest): void;
   /** Who asks; throws `unauthenticated`. */
@@ -56,6 +61,8 @@ function bind(
   options: MountOptions,
 ): void {
   const use = useKindOf(spec, !isRead(spec));
+  const { gate } = options;
+  const { ofAddress, ofSubject } = gate.boundsOf(spec, spec.rate ?? kindOf(spec));
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { raw } = request;
     // One without need for its body, such as a GET that has one, may be here before it has arrived.
@@ -66,10 +73,13 @@ function bind(
       options.admit(request);
       subject = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
       if (use) noteUser(request, subject, use);
+      const counting = ofSubject && gate.takeSubject(ofSubject, request, reply, subject);
+      if (counting instanceof Promise) await counting;
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
       const params = request.params as Record<string, string>;
+      if (!spec.public && params.pool?.startsWith('_') && !subject.isUnbound) throw systemPool();
       const writer = params.pool === undefined ? undefined : writerOf(request);
       // A write renews it inside its commit.
       if (writer?.session && isRead(spec)) await options.touch(params.pool as string, writer.session, subject);
@@ -79,7 +89,7 @@ function bind(
       else await controller[property]?.(call);
     } catch (error) {
       if (subject && !isTaken) renewAnyway(request, subject, options);
-      answerError(error, spec, request, reply, options);
+      answerError(error, spec, request, reply, options, subject);
     } finally {
       // What is left of it is dropped, and again bound in time.
       if (spec.body?.stream && !raw.complete) options.arrivals.begin(raw, reply.raw);
@@ -91,18 +101,36 @@ function bind(
     url: spec.path,
     bodyLimit: bodyLimitOf(spec),
     exposeHeadRoute: !spec.streaming,
-    // A stream of another type is refused by its name, before any of it is looked at.
-    ...(spec.body?.stream && {
-      onRequest: (request, _reply, done) => {
-        const mediaType = mediaTypeOf(request);
-        done(mediaType === '' || mediaType === spec.body?.stream ? undefined : unsupported(spec));
-      },
-    }),
+    onRequest: [
+      // Before its body is read.
+      ...(ofAddress
+        ? [
+            (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => {
+              try {
+                const counting = gate.takeAddress(ofAddress, request, reply);
+                if (counting instanceof Promise) counting.then(() => done(), done);
+                else done();
+              } catch (error) {
+                done(error as Error);
+              }
+            },
+          ]
+        : []),
+      // A stream of another type is refused by its name, before any of it is looked at.
+      ...(spec.body?.stream
+        ? [
+            async (request: FastifyRequest) => {
+              const mediaType = mediaTypeOf(request);
+              if (mediaType !== '' && mediaType !== spec.body?.stream) throw unsupported(spec);
+            },
+          ]
+        : []),
+    ],
     handler: handle,
     errorHandler: (error, request, reply) => {
       const subject = namesSession(request) ? identify(request, options) : undefined;
       if (subject) renewAnyway(request, subject, options);
-      answerError(error, spec, request, reply, options);
+      answerError(error, spec, request, reply, options, subject);
     },
     onResponse: (request, reply, done) => {
       if (!spec.streaming)
@@ -129,6 +157,16 @@ function isRead({ method, reads }: RouteSpec): boolean {
   return method === 'GET' || method === 'QUERY' || reads === true;
 }
 
+function kindOf(spec: RouteSpec): RateKind {
+  if (spec.streaming) return 'streams';
+  return isRead(spec) ? 'reads' : 'writes';
+}
+
+/** What is told of the server as a whole is kept in a pool of the system's. */
+function systemPool(): Problem {
+  return new Problem('forbidden', 'The pools of the system are the operator’s.');
+}
+
 /** Public routes are answered whoever asks; but a session is spoken for by its own subject only. */
 const NOBODY: Subject = { id: 'nobody', isUnbound: false, restrictions: [] };
 
@@ -138,10 +176,12 @@ export function answerError(
   request: FastifyRequest,
   reply: FastifyReply,
   options: MountOptions,
+  subject?: Subject,
 ): void {
   const known = toProblem(error, spec);
   if (!known) options.failed(error, request.id);
   const problem = known ?? internalProblem();
+  options.gate.refused(problem, spec, request, subject);
   problem.at ??= stateAt(request, options);
   if (reply.sent || reply.raw.headersSent) {
     // Too late for a refusal: the connection is cut, so that nobody takes half an answer for a whole one.
@@ -169,8 +209,6 @@ function identify(request: FastifyRequest, options: MountOptions): Subject | und
 }
 
 const ALL: readonly Method[] = ['GET', 'QUERY', 'PUT', 'POST', 'PATCH', 'DELETE'];
-/** No path has it, and it is refused as one that others have. */
-const NEVER = 'TRACE';
 
 /** The methods that a path doesn't have are answered with those that it has. */
 function refuseOthers(
@@ -188,7 +226,7 @@ function refuseOthers(
   ].join(', ');
   const others = ALL.filter((method) => !present.has(method));
   const refuse = (request: FastifyRequest, reply: FastifyReply) => {
-    const problem = new Problem('methodNotAllowed', `${request.method} is not possible here; ${allow} are.`, {
+    const problem = new Problem('methodNotAllowed', `${sentMethod(request.raw)} is not possible here; ${allow} are.`, {
       headers: { allow },
     });
     problem.at = stateAt(request, options);
@@ -205,6 +243,7 @@ function refuseOthers(
     handler: (request, reply) => {
       const at = stateAt(request, options);
       if (at) reply.headers(poolHeaders(at.epoch, at.revision));
+      answerPreflight(request, reply, allow);
       return reply.code(204).header('allow', allow).send();
     },
   });

@@ -2,7 +2,8 @@
  * An answer as lines of JSON that is written while it is made. Whoever writes waits for the client to take it, so that
  * nothing piles up here; an answer that can't be finished is cut, so that nobody takes a part for the whole.
  */
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { FastifyReply } from 'fastify';
 import { limits } from '../engine/limits.js';
 
 export const NDJSON_TYPE = 'application/x-ndjson';
@@ -13,11 +14,11 @@ export class ClientGone extends Error {}
 export class NdjsonAnswer {
   readonly #response: FastifyReply['raw'];
 
-  constructor(request: FastifyRequest, reply: FastifyReply, headers: Record<string, string>) {
+  constructor(reply: FastifyReply, headers: Record<string, string>) {
     reply.hijack();
     this.#response = reply.raw;
     this.#response.writeHead(200, {
-      'request-id': request.id,
+      ...(reply.getHeaders() as OutgoingHttpHeaders),
       ...headers,
       'content-type': NDJSON_TYPE,
       'cache-control': 'no-store, no-transform',

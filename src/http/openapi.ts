@@ -69,12 +69,12 @@ const REQUEST_HEADERS: Readonly<Record<HeaderName, { description: string; schema
   'If-Match': {
     description:
       'Only if the item is at one of these ETags, or with `*` if it exists; else 412. Judged inside the commit.',
-    schema: { type: 'string' },
+    schema: { type: 'string', minLength: 1 },
   },
   'If-None-Match': {
     description:
       'Only if the item is at none of these ETags, or with `*` if it doesn’t exist. A read answers 304 otherwise, a write 412.',
-    schema: { type: 'string' },
+    schema: { type: 'string', minLength: 1 },
   },
   'Idempotency-Key': {
     description:
@@ -92,12 +92,15 @@ const REQUEST_HEADERS: Readonly<Record<HeaderName, { description: string; schema
   'Stargus-Session': {
     description:
       '`<session>;epoch=<n>`: the session that speaks. It is renewed, and refused if it has ended or was resumed elsewhere.',
-    schema: { type: 'string' },
+    schema: { type: 'string', pattern: '^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,127};epoch=[0-9]{1,15}$' },
   },
   'Stargus-Lock': {
     description:
       '`<lock>;fence=<n>`, or several separated by commas: proves that the lock is still held; 412 `lockLost` if not.',
-    schema: { type: 'string' },
+    schema: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9_.~-]{1,128};fence=[0-9]{1,15}(,[A-Za-z0-9_.~-]{1,128};fence=[0-9]{1,15}){0,99}$',
+    },
   },
   'Last-Event-ID': {
     description: 'The id of the last event that was received: the stream goes on after it. Beats `since`.',
@@ -393,6 +396,7 @@ function tidied(schema: Schema, io: 'input' | 'output'): Schema {
       case 'additionalProperties':
         // Clients ignore members that they don't know. Beside named members, to allow others is the default.
         if (!isOpen && io === 'output') return [];
+        if (!isOpen) return [[keyword, false]];
         if (value === true || Object.keys(value as object).length === 0)
           return schema.properties ? [] : [[keyword, true]];
         return [[keyword, typeof value === 'object' ? inner(value) : value]];

@@ -2,6 +2,7 @@
  * The connection of a stream of Server-Sent Events. The body ends with the connection instead of being chunked, so that a
  * frame that is for a thousand readers is one buffer for a thousand sockets, written as it is.
  */
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { StartRequest } from '../engine/watch/start.js';
 import type { Sink } from '../engine/watch/stream.js';
@@ -25,7 +26,7 @@ export async function serveStream(
 ): Promise<void> {
   if (request.raw.socket.destroyed) return void reply.hijack();
   const { epoch, revision } = opening.replica;
-  const sink = new SseSink(request, reply, { 'request-id': request.id, ...poolHeaders(epoch, revision) });
+  const sink = new SseSink(request, reply, poolHeaders(epoch, revision));
   await opening.begin(sink, (listener) => void reply.raw.once('close', listener));
 }
 
@@ -44,6 +45,8 @@ class SseSink implements Sink {
     response.shouldKeepAlive = false;
     response.useChunkedEncodingByDefault = false;
     response.writeHead(200, {
+      // What every answer has is told by Fastify's hooks.
+      ...(reply.getHeaders() as OutgoingHttpHeaders),
       ...headers,
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store, no-transform',

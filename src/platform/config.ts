@@ -2,6 +2,7 @@
  * The configuration: environment variables, checked at start. Each has its name, meaning and default in one table, from
  * which `stargus --help` is printed; docs/OPERATING.md is checked against it.
  */
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 
 interface Variable<T> {
@@ -21,6 +22,46 @@ const duration = z
   .transform((text) => Number.parseInt(text, 10) * UNITS[text.replace(/^\d+/, '') as keyof typeof UNITS]);
 
 const yesNo = z.enum(['0', '1']).transform((text) => text === '1');
+
+/** So many in such a time, `600/1m`; `0` is no bound; `auto` is decided by STARGUS_AUTH. */
+const rate = z
+  .string()
+  .regex(
+    /^(auto|0|[1-9]\d{0,8}\/\d{1,6}(s|m|h))$/,
+    'must be a count and a time, such as 600/1m, or 0 for no bound, or auto',
+  )
+  .transform((text): Rate | 'auto' | undefined => {
+    if (text === 'auto') return text;
+    if (text === '0') return undefined;
+    const [count, time] = text.split('/') as [string, string];
+    return { count: Number(count), everyMs: Math.max(1000, duration.parse(time)) };
+  });
+
+const list = z.string().transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''));
+
+/** Addresses and networks, `10.0.0.0/8, ::1`. */
+const networks = list.refine(
+  (entries) => entries.every((entry) => ipaddr.isValidCIDR(entry) || (ipaddr.isValid(entry) && !/^\d+$/.test(entry))),
+  'must be addresses and networks in CIDR notation, separated by commas, such as 10.0.0.0/8, ::1',
+);
+
+/** `https://app.example`, as a browser’s Origin header has them. */
+const origins = list.refine(
+  (entries) => entries.every((entry) => (entry === '*' ? entries.length === 1 : isOrigin(entry))),
+  'must be * or origins separated by commas, such as https://app.example, without a path',
+);
+
+function isOrigin(text: string): boolean {
+  return (
+    /^[a-z][a-z0-9+.-]*:\/\/[^/]+$/.test(text) && (!URL.canParse(text) || [text, 'null'].includes(new URL(text).origin))
+  );
+}
+
+/** How often something may be done. */
+export interface Rate {
+  readonly count: number;
+  readonly everyMs: number;
+}
 
 function variable<T>(meaning: string, fallback: string, schema: z.ZodType<T, string>): Variable<T> {
   return { meaning, fallback, schema };
@@ -72,6 +113,39 @@ export const variables = {
     'How often what was used is noted, and told to those who watch it; 0s: nothing is counted.',
     '10s',
     duration,
+  ),
+  STARGUS_RATE_LOGIN: variable('Logins and challenges of an address at most. 0: no bound.', '60/1m', rate),
+  STARGUS_RATE_UNLOCK: variable('Attempts to unlock, of an address and of an account, at most.', '10/1m', rate),
+  STARGUS_RATE_WRITES: variable(
+    'Writes of a subject, and of an address, at most. auto: 60000/1m with STARGUS_AUTH=required, else no bound.',
+    'auto',
+    rate,
+  ),
+  STARGUS_RATE_READS: variable('Reads likewise. auto: 300000/1m with STARGUS_AUTH=required.', 'auto', rate),
+  STARGUS_RATE_STREAMS: variable('Streams begun likewise. auto: 600/1m with STARGUS_AUTH=required.', 'auto', rate),
+  STARGUS_BLOCK_AFTER: variable(
+    'Refusals within ten minutes after which an address is blocked; 0: none is.',
+    '100',
+    integer(0, 1_000_000),
+  ),
+  STARGUS_BLOCK: variable('For how long, the first time. It doubles each time, up to a day.', '1m', duration),
+  STARGUS_TRUSTED_PROXIES: variable(
+    'Networks of proxies whose X-Forwarded-For, -Proto and -Host are believed.',
+    '',
+    networks,
+  ),
+  STARGUS_UNLIMITED: variable(
+    'Networks whose addresses are not bounded or blocked as such.',
+    '127.0.0.0/8, ::1',
+    networks,
+  ),
+  STARGUS_CONNECTIONS: variable('Connections that this node has at most.', '60000', integer(1, 10_000_000)),
+  STARGUS_CONNECTIONS_PER_ADDRESS: variable('Connections of one address at most.', '1000', integer(1, 10_000_000)),
+  STARGUS_CORS_ORIGINS: variable('Origins whose web pages may use this server, or *.', '', origins),
+  STARGUS_AUDIT: variable(
+    'How long logins and refusals are kept in `_audit`. 0s: they are not noted. auto: 7d with STARGUS_AUTH=required.',
+    'auto',
+    z.union([z.literal('auto'), duration]),
   ),
   STARGUS_LOG_LEVEL: variable(
     'trace, debug, info, warn, error or silent. debug logs every request.',

@@ -12,6 +12,7 @@ export interface Gauges {
   leasesHeld: number;
   locks: number;
   locksWaiting: number;
+  blockedAddresses: number;
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -37,6 +38,9 @@ export class Metrics {
   readonly #frames = this.#counter('stargus_watch_frames_total', 'Writes of frames to streams.');
   readonly #frameBytes = this.#counter('stargus_watch_bytes_total', 'Bytes of frames written to streams.');
   readonly #streamEnds = this.#counter('stargus_streams_ended_total', 'Streams that ended.', ['reason']);
+  readonly #refusals = this.#counter('stargus_refusals_total', 'Requests and connections that were turned away.', [
+    'kind',
+  ]);
   readonly #requestTimes = new RequestTimes(SECONDS);
 
   constructor(gauges: () => Gauges) {
@@ -54,6 +58,11 @@ export class Metrics {
     this.#gauge('stargus_leases_held', 'Sessions whose leases streams of this node renew.', () => gauges().leasesHeld);
     this.#gauge('stargus_locks', 'Locks, held and waiting, that this node knows.', () => gauges().locks);
     this.#gauge('stargus_locks_waiting', 'Those of them that wait.', () => gauges().locksWaiting);
+    this.#gauge(
+      'stargus_blocked_addresses',
+      'Addresses that are blocked for a while.',
+      () => gauges().blockedAddresses,
+    );
   }
 
   get contentType(): string {
@@ -86,6 +95,10 @@ export class Metrics {
 
   streamEnded(reason: string): void {
     this.#streamEnds.inc({ reason });
+  }
+
+  refused(kind: string): void {
+    this.#refusals.inc({ kind });
   }
 
   requestAnswered(operation: string, status: number, seconds: number): void {

@@ -88,6 +88,8 @@ export const USAGE_COLUMNS = [
   'bytes_in',
   'bytes_out',
   'stream_ms',
+  'refusals',
+  'blocks',
   'noted_at',
 ];
 
@@ -240,5 +242,7 @@ export function toUsageRow(row: Row): UsageRow {
     bytesIn: row.bytes_in as number,
     bytesOut: row.bytes_out as number,
     streamMs: row.stream_ms as number,
+    refusals: row.refusals as number,
+    blocks: row.blocks as number,
   };
 }

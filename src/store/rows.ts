@@ -194,6 +194,8 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         bytes_in: number,
         bytes_out: number,
         stream_ms: number,
+        refusals: { ...number, default: 0 },
+        blocks: { ...number, default: 0 },
         /** When the row was made; it is added to until it is taken. */
         noted_at: number,
       },

@@ -8,7 +8,7 @@ import { toUsageRow, USAGE_COLUMNS } from './mapping.js';
 import { clockOf } from './reads.js';
 
 const KEY = ['pool_id', 'day', 'subject'];
-const SUMS = ['requests', 'writes', 'bytes_in', 'bytes_out', 'stream_ms'];
+const SUMS = ['requests', 'writes', 'bytes_in', 'bytes_out', 'stream_ms', 'refusals', 'blocks'];
 
 export async function addUsage(session: Session, counts: readonly UsageCount[]): Promise<void> {
   const now = await clockOf(session);
@@ -26,7 +26,7 @@ export async function addUsage(session: Session, counts: readonly UsageCount[]):
     .sort((a, b) => a.poolId - b.poolId || (a.subject < b.subject ? -1 : 1))
     .map((count) => [
       ...[count.poolId, day, count.subject, count.requests, count.writes],
-      ...[count.bytesIn, count.bytesOut, count.streamMs, now],
+      ...[count.bytesIn, count.bytesOut, count.streamMs, count.refusals, count.blocks, now],
     ]);
   await session.insert('pool_usage', USAGE_COLUMNS, rows, { key: KEY, columns: [], sums: SUMS });
 }

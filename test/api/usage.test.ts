@@ -203,7 +203,7 @@ describe.each(databases)('_usage on $name', ({ name }) => {
     await second.stop();
   });
 
-  it('tells subjects apart, and counts nobody who is not known', async () => {
+  it('tells subjects apart, and counts of who is not known only that it was refused', async () => {
     const key = 'k'.repeat(30);
     const closed = await startServer({
       database: name,
@@ -216,6 +216,7 @@ describe.each(databases)('_usage on $name', ({ name }) => {
     expect((await scenario.call('PUT C/items/a', '{')).status).toBe(400);
     const { body } = await scenario.call(`GET ${U}/items`, undefined, bearer);
     expect(body.items.map(({ attributes }: { attributes: object }) => attributes)).toMatchObject([
+      { subject: 'address:127.0.0.1', requests: 0, bytesOut: 0, refusals: 3, blocks: 0 },
       { subject: 'operator', requests: 1, writes: 1 },
     ]);
     await closed.stop();

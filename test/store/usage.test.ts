@@ -16,6 +16,8 @@ const count = (poolId: number, subject: string, requests = 1): UsageCount => ({
   bytesIn: 3 * requests,
   bytesOut: 4 * requests,
   streamMs: 5 * requests,
+  refusals: 6 * requests,
+  blocks: 7 * requests,
 });
 const rowOf = (subject: string, requests: number) => {
   const { poolId: _, ...usage } = count(0, subject, requests);

@@ -13,7 +13,7 @@ import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
 import { system } from '../subject.js';
 import { foldUsage, USAGE } from './usage-items.js';
-import { UsageMeter } from './usage-meter.js';
+import { type Refused, UsageMeter } from './usage-meter.js';
 
 export interface MeteringOptions {
   /** How often what was counted is noted, and told to those who watch; 0: nothing is counted. */
@@ -55,6 +55,12 @@ export class Metering {
   request(pool: string, subject: string, isWrite: boolean, bytesIn: number, bytesOut: number): void {
     if (this.options.usageMs === 0) return;
     this.#meter.request(pool, subject, isWrite, bytesIn, bytesOut);
+  }
+
+  /** A request about the pool was refused because of who asked; `isBlocked`: and its address is blocked for it. */
+  refusal(pool: string, who: Refused, isBlocked: boolean): void {
+    if (this.options.usageMs === 0) return;
+    this.#meter.refusal(pool, who, isBlocked, this.clock.now());
   }
 
   /** A stream begins. What this answers is called when it ends, or was refused. */

@@ -15,21 +15,25 @@ export const USAGE = '_usage';
 const CONTROL = /\p{Cc}/u;
 const DIGEST_LENGTH = 16;
 
+/** The key of a day's item. */
+export function usageRef({ day, subject }: Pick<UsageRow, 'day' | 'subject'>): ItemRef {
+  return { collection: USAGE, key: keyWith(`${day}/`, subject) };
+}
+
 /**
- * The key of a day's item. A subject that an item key can't hold is percent-encoded, cut to what fits, and told from others by
+ * A key that begins so and ends with a name. A name that an item key can't hold is percent-encoded, cut to what fits, and told from others by
  * a digest.
  */
-export function usageRef({ day, subject }: Pick<UsageRow, 'day' | 'subject'>): ItemRef {
-  const plain = `${day}/${subject}`;
-  if (subject.isWellFormed() && !CONTROL.test(subject) && Buffer.byteLength(plain) <= limits.itemKeyBytesMax)
-    return { collection: USAGE, key: plain };
-  const digest = createHash('sha256').update(subject).digest('hex').slice(0, DIGEST_LENGTH);
-  const room = limits.itemKeyBytesMax - day.length - '/'.length - '~'.length - DIGEST_LENGTH;
-  const encoded = encodeURIComponent(subject.toWellFormed())
+export function keyWith(beginning: string, name: string): string {
+  const plain = `${beginning}${name}`;
+  if (name.isWellFormed() && !CONTROL.test(name) && Buffer.byteLength(plain) <= limits.itemKeyBytesMax) return plain;
+  const digest = createHash('sha256').update(name).digest('hex').slice(0, DIGEST_LENGTH);
+  const room = limits.itemKeyBytesMax - beginning.length - '~'.length - DIGEST_LENGTH;
+  const encoded = encodeURIComponent(name.toWellFormed())
     .slice(0, room)
     // Half a percent-encoded byte tells nothing.
     .replace(/%.?$/, '');
-  return { collection: USAGE, key: `${day}/${encoded}~${digest}` };
+  return `${beginning}${encoded}~${digest}`;
 }
 
 /** Brings noted rows into the items, up to a limit. Answers whether there may be more. */

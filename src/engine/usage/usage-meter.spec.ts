@@ -4,7 +4,7 @@ import { UsageMeter } from './usage-meter.js';
 
 const MINUTE = 60_000;
 const meterOf = (pools: Record<string, number> = { p: 1, q: 2 }) => new UsageMeter((pool) => pools[pool]);
-const nothing = { requests: 0, writes: 0, bytesIn: 0, bytesOut: 0, streamMs: 0 };
+const nothing = { requests: 0, writes: 0, bytesIn: 0, bytesOut: 0, streamMs: 0, refusals: 0, blocks: 0 };
 
 describe('the meter', () => {
   it('adds up what each subject uses of each pool, until it is taken', () => {
@@ -60,5 +60,22 @@ describe('the meter', () => {
     expect(taken[0]).toMatchObject({ subject: 's0', requests: 2 });
     meter.request('p', 'late', false, 0, 1);
     expect(meter.take()).toMatchObject([{ subject: 'late' }]);
+  });
+
+  it('counts who is refused: subjects, and of addresses some by name', () => {
+    const meter = new UsageMeter(() => 1);
+    const DAY = 24 * 60 * MINUTE;
+    for (let i = 0; i < 150; i++) meter.refusal('p', { address: `a${i}` }, i === 0, 0);
+    meter.refusal('p', { address: 'a0' }, false, 0);
+    meter.refusal('p', { subject: 'ann' }, false, 0);
+    const counted = new Map(meter.take().map(({ subject, refusals, blocks }) => [subject, { refusals, blocks }]));
+    expect(counted.size).toBe(102);
+    expect(counted.get('address:a0')).toEqual({ refusals: 2, blocks: 1 });
+    expect(counted.get('address:others')).toEqual({ refusals: 50, blocks: 0 });
+    expect(counted.get('ann')).toEqual({ refusals: 1, blocks: 0 });
+    // The bound is of the day, however often it is taken.
+    meter.refusal('p', { address: 'new' }, false, DAY - 1);
+    meter.refusal('p', { address: 'new' }, false, DAY);
+    expect(meter.take().map(({ subject }) => subject)).toEqual(['address:others', 'address:new']);
   });
 });

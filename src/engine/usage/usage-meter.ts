@@ -18,10 +18,17 @@ interface OpenStream {
 
 /** How often what an open stream used is counted. */
 const STREAM_EVERY_MS = 60_000;
+const DAY_MS = 24 * 3600 * 1000;
+
+/** Who was refused: a subject where it is known, else an address. */
+export type Refused = { readonly subject: string } | { readonly address: string };
 
 export class UsageMeter {
   readonly #pools = new Map<number, Map<string, Counters>>();
   readonly #streams = new Set<OpenStream>();
+  /** The addresses that are counted by name today. */
+  readonly #addresses = new Map<number, Set<string>>();
+  #day = 0;
   #size = 0;
 
   /** `poolIdOf` gives the id of a pool that there is. */
@@ -36,6 +43,17 @@ export class UsageMeter {
     if (isWrite) counters.writes++;
     counters.bytesIn += bytesIn;
     counters.bytesOut += bytesOut;
+  }
+
+  /** Counts a refusal because of who asked, and whether the address was blocked for it. */
+  refusal(pool: string, who: Refused, isBlocked: boolean, now: number): void {
+    const poolId = this.poolIdOf(pool);
+    if (poolId === undefined) return;
+    const subject = 'subject' in who ? who.subject : this.#addressIn(poolId, who.address, now);
+    const counters = this.#counters(poolId, subject);
+    if (!counters) return;
+    counters.refusals++;
+    if (isBlocked) counters.blocks++;
   }
 
   /** Begins to count a stream. What this answers ends it; a stream that didn't come about isn't counted. */
@@ -87,6 +105,21 @@ export class UsageMeter {
     stream.countedBytes = bytes;
   }
 
+  /** Anybody can be refused from many addresses: only some are counted by name. */
+  #addressIn(poolId: number, address: string, now: number): string {
+    const day = Math.floor(now / DAY_MS);
+    if (day !== this.#day) this.#addresses.clear();
+    this.#day = day;
+    let named = this.#addresses.get(poolId);
+    if (!named) {
+      named = new Set();
+      this.#addresses.set(poolId, named);
+    }
+    if (!named.has(address) && named.size >= limits.usageAddressesMax) return 'address:others';
+    named.add(address);
+    return `address:${address}`;
+  }
+
   #counters(poolId: number, subject: string): Counters | undefined {
     let subjects = this.#pools.get(poolId);
     const known = subjects?.get(subject);
@@ -96,7 +129,7 @@ export class UsageMeter {
       subjects = new Map();
       this.#pools.set(poolId, subjects);
     }
-    const counters = { requests: 0, writes: 0, bytesIn: 0, bytesOut: 0, streamMs: 0 };
+    const counters = { requests: 0, writes: 0, bytesIn: 0, bytesOut: 0, streamMs: 0, refusals: 0, blocks: 0 };
     subjects.set(subject, counters);
     this.#size++;
     return counters;
