@@ -6,12 +6,19 @@ import 'reflect-metadata';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import fastifyStatic from '@fastify/static';
+import { type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { controllers, embedded } from './app.module.js';
+import { ForeignAccounts } from './engine/access/foreign-accounts.js';
+import { GuardedEnvelopes } from './engine/access/guarded-envelopes.js';
+import { HostedAccounts } from './engine/access/hosted-accounts.js';
+import { Identities } from './engine/access/identities.js';
+import { PublicUrl } from './engine/access/public-url.js';
 import { Engine } from './engine/engine.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
@@ -22,10 +29,12 @@ import { answerError, type MountOptions, mount } from './http/mount.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { SystemFacts } from './http/system.controller.js';
 import { Sweeper } from './jobs/sweeper.js';
-import { type Config, isLoopback } from './platform/config.js';
+import { type Config, isLoopback, originAt } from './platform/config.js';
 import { type Logger, newLogger } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
+import { RemoteDocuments } from './platform/remote-documents.js';
 import { openDatabase } from './store/data-source.js';
+import { SqlIdentityStore } from './store/identities.js';
 import { SqlStore } from './store/store.js';
 
 /** A path as long as this holds the longest names, percent-encoded. */
@@ -52,7 +61,8 @@ export interface RunningServer {
 
 export async function serve(config: Config): Promise<RunningServer> {
   const logger = newLogger(config.STARGUS_LOG_LEVEL);
-  const store = new SqlStore(await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE }));
+  const database = await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE });
+  const store = new SqlStore(database);
   const metrics: Metrics = new Metrics(() => gaugesOf(engine));
   const engine = newEngine(config, store, metrics, logger);
   const authentication = new Authentication({
@@ -61,7 +71,9 @@ export async function serve(config: Config): Promise<RunningServer> {
     isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
   });
   const facts = newFacts(metrics);
-  const { app, instance } = await newApp(engine, authentication, facts, logger, metrics);
+  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL || undefined);
+  const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
+  const { app, instance } = await newApp(engine, authentication, identities, facts, logger, metrics);
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
@@ -81,6 +93,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     await store.close();
     throw error;
   }
+  publicUrl.listening(originAt(config.STARGUS_HOST, (instance.server.address() as AddressInfo).port));
   engine.watching.start();
   engine.leases.start();
   engine.metering.start();
@@ -137,6 +150,31 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
   );
 }
 
+/** Accounts: those that are hosted here and foreign ones, and the envelopes that are guarded. */
+function newIdentities(config: Config, store: SqlIdentityStore, publicUrl: PublicUrl, logger: Logger): Provider[] {
+  const isPrivateAllowed = config.STARGUS_IDENTITY_PRIVATE;
+  const reader = new RemoteDocuments({
+    isPrivateAllowed,
+    bytesMax: limits.identityDocumentBytesMax,
+    timeoutMs: limits.identityReadMs,
+    redirectsMax: limits.identityRedirectsMax,
+  });
+  const foreign = new ForeignAccounts(
+    store,
+    reader,
+    { now: () => Date.now() },
+    { isPrivateAllowed, warn: (message, details) => logger.warn(details, message) },
+  );
+  const hosted = new HostedAccounts(store, publicUrl);
+  return [
+    { provide: PublicUrl, useValue: publicUrl },
+    { provide: Identities, useValue: new Identities(hosted, foreign, publicUrl) },
+    { provide: HostedAccounts, useValue: hosted },
+    { provide: ForeignAccounts, useValue: foreign },
+    { provide: GuardedEnvelopes, useValue: new GuardedEnvelopes(store, hosted, publicUrl) },
+  ];
+}
+
 function gaugesOf(engine: Engine) {
   const { streams, groups, bufferedBytes } = engine.watching.counts;
   return {
@@ -164,6 +202,7 @@ function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
 async function newApp(
   engine: Engine,
   authentication: Authentication,
+  identities: Provider[],
   facts: SystemFacts,
   logger: Logger,
   metrics: Metrics,
@@ -192,6 +231,7 @@ async function newApp(
     { provide: Engine, useValue: engine },
     { provide: Authentication, useValue: authentication },
     { provide: SystemFacts, useValue: facts },
+    ...identities,
   ]);
   // The adapter adds its own middleware engine to what it didn't make; there is none to run.
   const adapter = new FastifyAdapter(instance);

@@ -24,3 +24,6 @@ export const anonymous: Subject = { id: 'anonymous', isUnbound: true, restrictio
 
 /** Who the commits are by that nobody asked for. */
 export const system: Subject = { id: 'system', isUnbound: true, restrictions: [] };
+
+/** Who has not said who they are, where that isn't needed: a public answer, or a request that proves by itself that it may. */
+export const nobody: Subject = { id: 'nobody', isUnbound: false, restrictions: [] };

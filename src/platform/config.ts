@@ -47,6 +47,21 @@ export const variables = {
     '',
     z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters'),
   ),
+  STARGUS_PUBLIC_URL: variable(
+    'The URL under which others know this server: the beginning of its accounts, the audience of logins. Without it, http://127.0.0.1 and the port.',
+    '',
+    z
+      .string()
+      .refine(
+        (text) => text === '' || isOrigin(text),
+        'must be https://host or https://host:port, without a path; http on a loopback address only',
+      ),
+  ),
+  STARGUS_IDENTITY_PRIVATE: variable(
+    '1: accounts may be at private and loopback addresses, and at http on loopback. 0: at public ones only.',
+    '0',
+    yesNo,
+  ),
   STARGUS_CREATE_POOLS: variable('1: a pool comes into being on its first write. 0: only by PUT.', '1', yesNo),
   STARGUS_HISTORY: variable('How long the change log is kept; watchers resume within it.', '24h', duration),
   STARGUS_HISTORY_COMMITS: variable(
@@ -104,6 +119,10 @@ export function readConfig(environment: Record<string, string | undefined>): { c
   const warnings = Object.keys(environment)
     .filter((name) => name.startsWith('STARGUS_') && !name.startsWith('STARGUS_TEST_') && !known.has(name))
     .map((name) => `${name} is not a variable of this version; \`stargus --help\` lists them.`);
+  if (config.STARGUS_PUBLIC_URL === '' && !isLoopback(config.STARGUS_HOST))
+    warnings.push(
+      `STARGUS_PUBLIC_URL is not set: accounts and logins are for ${originAt('', config.STARGUS_PORT)}, which nobody else can reach. Set it to the https URL under which others know this server.`,
+    );
   return { config, warnings };
 }
 
@@ -121,6 +140,22 @@ function contradictions(config: Config): string[] {
     );
   }
   return errors;
+}
+
+/** An origin as it is compared: in lower case, without the default port. */
+function isOrigin(text: string): boolean {
+  const url = URL.parse(text);
+  if (!url || url.origin !== text) return false;
+  return (
+    url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname.replace(/^\[(.*)\]$/, '$1')))
+  );
+}
+
+/** What others are to call a server that is configured without a public URL. */
+export function originAt(host: string, port: number): string {
+  // A server that others reach is known to them by a name that only its operator knows; without it, it knows itself.
+  const own = isLoopback(host) ? host : '127.0.0.1';
+  return `http://${own.includes(':') ? `[${own}]` : own}:${port}`;
 }
 
 export function isLoopback(host: string): boolean {
