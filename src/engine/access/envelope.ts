@@ -8,9 +8,9 @@
  * the proof alone, the **verifier**. What deriving costs is in the recipient's header, and is bounded on both sides: a hostile
  * envelope must neither exhaust the memory of who opens it nor make guessing cheap.
  */
-import { argon2, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { argon2, createCipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
-import { flattenedDecrypt, GeneralEncrypt, type GeneralJWE } from 'jose';
+import { flattenedDecrypt, type GeneralJWE } from 'jose';
 import { limits } from '../limits.js';
 import { isObject } from '../state/json.js';
 
@@ -106,18 +106,32 @@ export async function seal(
   privateJwk: object,
   secrets: Readonly<Partial<Record<Way, string>>>,
 ): Promise<Sealed> {
-  const jwe = new GeneralEncrypt(Buffer.from(JSON.stringify(privateJwk)));
-  jwe.setProtectedHeader({ enc: 'A256GCM', typ: TYPE, cty: 'jwk+json', account });
+  const contentKey = randomBytes(KEY_BYTES);
+  const recipients: Recipient[] = [];
   const verifiers: Record<string, string> = {};
   for (const way of WAYS) {
     const secret = secrets[way];
     if (secret === undefined) continue;
     const derivation = newDerivation();
     const { opening, proof } = await derive(account, way, secret, derivation);
-    jwe.addRecipient(opening).setUnprotectedHeader({ alg: 'A256GCMKW', kid: way, kdf: derivation });
+    const { ciphertext, iv, tag } = encrypt(opening, contentKey, '');
+    const header = { alg: 'A256GCMKW', kid: way, kdf: derivation, iv, tag };
+    recipients.push({ encrypted_key: ciphertext, header });
     verifiers[way] = verifierOf(proof);
   }
-  return { text: JSON.stringify(await jwe.encrypt()), verifiers };
+  const head = { enc: 'A256GCM', typ: TYPE, cty: 'jwk+json', account };
+  const protectedHead = Buffer.from(JSON.stringify(head)).toString('base64url');
+  const content = encrypt(contentKey, Buffer.from(JSON.stringify(privateJwk)), protectedHead);
+  return { text: JSON.stringify({ protected: protectedHead, ...content, recipients }), verifiers };
+}
+
+/** By hand: of an envelope with one way, jose would put what belongs to the recipient into the protected header. */
+function encrypt(key: Buffer, plaintext: Buffer, aad: string): { ciphertext: string; iv: string; tag: string } {
+  const iv = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', key, iv);
+  cipher.setAAD(Buffer.from(aad, 'ascii'));
+  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]).toString('base64url');
+  return { ciphertext, iv: iv.toString('base64url'), tag: cipher.getAuthTag().toString('base64url') };
 }
 
 /**

@@ -53,8 +53,9 @@ export class ForeignAccounts {
     this.#check(account, (message) => unauthenticated(account, message));
     const document = await this.#document(account, kid);
     const key = document.keys.find((published) => published.kid === kid);
+    // Also for a key that isn't published any more: that is how its pin is lost.
+    const pins = await this.#pin(account, document, key !== undefined);
     if (!key) return undefined;
-    const pins = await this.#pin(account, document);
     if (pins.some((pin) => pin.kid === kid)) return key;
     this.options.warn('an account publishes a key that is not pinned', { account, kid });
     throw unauthenticated(
@@ -105,14 +106,14 @@ export class ForeignAccounts {
     }
   }
 
-  /** The pins of the account once its document has been judged by them. */
-  async #pin(account: string, document: IdentityDocument): Promise<readonly StoredKey[]> {
+  /** The pins of the account once its document has been judged by them. `isMeeting`: an account without any is pinned now. */
+  async #pin(account: string, document: IdentityDocument, isMeeting: boolean): Promise<readonly StoredKey[]> {
     const pins = await this.store.keys({ account, isHosted: false });
-    if (isSettled(pins, document)) return pins;
+    if (isSettled(pins, document) || (pins.length === 0 && !isMeeting)) return pins;
     return this.#transact(account, async (tx) => {
       // Somebody else may have been faster.
-      if (isSettled(tx.keys, document)) return tx.keys;
       const isFirst = tx.keys.length === 0;
+      if (isSettled(tx.keys, document) || (isFirst && !isMeeting)) return tx.keys;
       const added = isFirst ? document.keys : await successors(account, document, tx.keys);
       const source = isFirst ? 'first' : 'rotation';
       for (const key of added) await tx.addKey(key, source);
