@@ -171,6 +171,7 @@ export function helpText(): string {
 Usage: stargus            start the server
        stargus migrate    bring the tables of STARGUS_DATABASE_URL up to date
        stargus migrate down    take back the newest migration
+       stargus identity …      make the keys of an account, bring them to servers, log in
        stargus --help | --version
 
 Environment variables (and what holds without them):
