@@ -9,7 +9,7 @@
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import { type Clock, OutcomeUnknown } from '../ports.js';
+import type { Clock } from '../ports.js';
 import { AccountFault, documentsOf, parseAccountUrl } from './account-url.js';
 import { fault } from './grant.js';
 import { DocumentFault, type IdentityDocument, parseDidDocument, parseJwks } from './identity-document.js';
@@ -174,15 +174,8 @@ export class ForeignAccounts {
     }
   }
 
-  async #transact<T>(account: string, work: (tx: IdentityTransaction) => Promise<T>): Promise<T> {
-    try {
-      return await this.store.transact({ account, isHosted: false }, work);
-    } catch (error) {
-      if (!(error instanceof OutcomeUnknown)) throw error;
-      throw new Problem('unavailable', 'The database broke off; whether the pin was noted is not known.', {
-        headers: { 'retry-after': '1' },
-      });
-    }
+  #transact<T>(account: string, work: (tx: IdentityTransaction) => Promise<T>): Promise<T> {
+    return this.store.transact({ account, isHosted: false }, work);
   }
 }
 

@@ -41,7 +41,8 @@ export interface IdentityStore {
   pins(request: { after: PinPlace | undefined; limit: number; account?: string | undefined }): Promise<StoredPin[]>;
   /**
    * Work on one account, in a transaction that all nodes take turns in, and which is done or not done as a whole.
-   * Refuses with `StoreUnavailable`, and with `OutcomeUnknown` where the connection broke while it was committed.
+   * Refuses with `StoreUnavailable`, with `RetryTransaction` where others were in the way again and again, and with `OutcomeUnknown`
+   * where the connection broke while it was committed.
    */
   transact<T>(account: AccountRef, work: (tx: IdentityTransaction) => Promise<T>): Promise<T>;
   /** The wrong unlocks that are counted in a place, inside a transaction in which all nodes take turns for that place. */
