@@ -75,6 +75,12 @@ describe('a document', () => {
     ['redirects to another host', '/x', redirect('https://bob.test/x'), /another origin/],
     ['redirects to another port', '/x', redirect(`https://${HOST}/x`), /another origin/],
     ['redirects to http', '/x', redirect(`http://${HOST}/x`), /another origin/],
+    [
+      'redirects to http at the same port',
+      '/x',
+      (q, r) => void r.writeHead(302, { location: `http://${q.headers.host}/y` }).end(),
+      /another origin/,
+    ],
     ['redirects to loopback', '/x', redirect('https://127.0.0.1/x'), /another origin/],
     [
       'redirects to a user',
