@@ -29,7 +29,7 @@ import { answerError, type MountOptions, mount } from './http/mount.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { SystemFacts } from './http/system.controller.js';
 import { Sweeper } from './jobs/sweeper.js';
-import { type Config, isLoopback, originAt } from './platform/config.js';
+import { type Config, isLoopback } from './platform/config.js';
 import { type Logger, newLogger } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
@@ -71,7 +71,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
   });
   const facts = newFacts(metrics);
-  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL || undefined);
+  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
   const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
   const { app, instance } = await newApp(engine, authentication, identities, facts, logger, metrics);
   const sweepers = [
@@ -93,7 +93,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     await store.close();
     throw error;
   }
-  publicUrl.listening(originAt(config.STARGUS_HOST, (instance.server.address() as AddressInfo).port));
+  publicUrl.listening(config.STARGUS_HOST, (instance.server.address() as AddressInfo).port);
   engine.watching.start();
   engine.leases.start();
   engine.metering.start();

@@ -48,7 +48,7 @@ export const variables = {
     z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters'),
   ),
   STARGUS_PUBLIC_URL: variable(
-    'The URL under which others know this server: the beginning of its accounts, the audience of logins. Without it, http://127.0.0.1 and the port.',
+    'The URL under which others know this server: the beginning of its accounts, the audience of logins; without it the address that it listens on.',
     '',
     z
       .string()
@@ -121,7 +121,7 @@ export function readConfig(environment: Record<string, string | undefined>): { c
     .map((name) => `${name} is not a variable of this version; \`stargus --help\` lists them.`);
   if (config.STARGUS_PUBLIC_URL === '' && !isLoopback(config.STARGUS_HOST))
     warnings.push(
-      `STARGUS_PUBLIC_URL is not set: accounts and logins are for ${originAt('', config.STARGUS_PORT)}, which nobody else can reach. Set it to the https URL under which others know this server.`,
+      'STARGUS_PUBLIC_URL is not set: accounts and logins are for the address that the server listens on, over plain http. Set it to the https URL under which others know this server.',
     );
   return { config, warnings };
 }
@@ -149,13 +149,6 @@ function isOrigin(text: string): boolean {
   return (
     url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname.replace(/^\[(.*)\]$/, '$1')))
   );
-}
-
-/** What others are to call a server that is configured without a public URL. */
-export function originAt(host: string, port: number): string {
-  // A server that others reach is known to them by a name that only its operator knows; without it, it knows itself.
-  const own = isLoopback(host) ? host : '127.0.0.1';
-  return `http://${own.includes(':') ? `[${own}]` : own}:${port}`;
 }
 
 export function isLoopback(host: string): boolean {

@@ -33,7 +33,7 @@ describe.each(databases)('identities on $name', ({ name: databaseName }) => {
   beforeAll(async () => {
     database = await openDatabase({ url: await createDatabase(databaseName), migrate: true });
     store = new SqlIdentityStore(database);
-    const publicUrl = new PublicUrl(ORIGIN);
+    const publicUrl = new PublicUrl(ORIGIN, '127.0.0.1', 0);
     hosted = new HostedAccounts(store, publicUrl);
     envelopes = new GuardedEnvelopes(store, hosted, publicUrl);
     const read = async (url: string) =>

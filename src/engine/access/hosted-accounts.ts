@@ -11,7 +11,7 @@ import { fault } from './grant.js';
 import type { IdentityStore, IdentityTransaction, StoredKey } from './identity-store.js';
 import { type Deed, ProofFault, verifyProof } from './key-proof.js';
 import type { AccountKey } from './keys.js';
-import { isOperator } from './operator.js';
+import { isOperator } from './operator-only.js';
 import { KeyFault, parsePublicKey, THUMBPRINT } from './public-key.js';
 import type { PublicUrl } from './public-url.js';
 
@@ -95,7 +95,7 @@ export class HostedAccounts {
   ): Promise<void> {
     if (isOperator(subject)) return;
     if (proof === undefined) throw refusal(subject, act);
-    const deed = { account: this.publicUrl.accountOf(name), audience: this.publicUrl.origin, act, about };
+    const deed = { account: this.publicUrl.accountOf(name), audience: this.publicUrl.href, act, about };
     let proven: { id: string; expiresAt: number };
     try {
       proven = await verifyProof(proof, deed, tx.keys, tx.now);
