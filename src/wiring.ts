@@ -18,6 +18,7 @@ import { ForeignAccounts } from './engine/access/foreign-accounts.js';
 import { GuardedEnvelopes } from './engine/access/guarded-envelopes.js';
 import { HostedAccounts } from './engine/access/hosted-accounts.js';
 import { Identities } from './engine/access/identities.js';
+import type { KeySource } from './engine/access/keys.js';
 import { PublicUrl } from './engine/access/public-url.js';
 import { Engine } from './engine/engine.js';
 import { limits } from './engine/limits.js';
@@ -73,7 +74,7 @@ export async function serve(config: Config): Promise<RunningServer> {
   const facts = newFacts(metrics);
   const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
   const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
-  const { app, instance } = await newApp(engine, authentication, identities, facts, logger, metrics);
+  const { app, instance } = await newApp(engine, authentication, identities.providers, facts, logger, metrics);
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
@@ -150,8 +151,13 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
   );
 }
 
-/** Accounts: those that are hosted here and foreign ones, and the envelopes that are guarded. */
-function newIdentities(config: Config, store: SqlIdentityStore, publicUrl: PublicUrl, logger: Logger): Provider[] {
+/** Accounts: where logging in finds their keys, and what the controllers are given of them. */
+function newIdentities(
+  config: Config,
+  store: SqlIdentityStore,
+  publicUrl: PublicUrl,
+  logger: Logger,
+): { keys: KeySource; providers: Provider[] } {
   const isPrivateAllowed = config.STARGUS_IDENTITY_PRIVATE;
   const reader = new RemoteDocuments({
     isPrivateAllowed,
@@ -166,13 +172,13 @@ function newIdentities(config: Config, store: SqlIdentityStore, publicUrl: Publi
     { isPrivateAllowed, warn: (message, details) => logger.warn(details, message) },
   );
   const hosted = new HostedAccounts(store, publicUrl);
-  return [
+  const providers: Provider[] = [
     { provide: PublicUrl, useValue: publicUrl },
-    { provide: Identities, useValue: new Identities(hosted, foreign, publicUrl) },
     { provide: HostedAccounts, useValue: hosted },
     { provide: ForeignAccounts, useValue: foreign },
     { provide: GuardedEnvelopes, useValue: new GuardedEnvelopes(store, hosted, publicUrl) },
   ];
+  return { keys: new Identities(hosted, foreign, publicUrl), providers };
 }
 
 function gaugesOf(engine: Engine) {
