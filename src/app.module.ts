@@ -9,12 +9,15 @@ import { BatchController } from './http/batch.controller.js';
 import { ChangesController } from './http/changes.controller.js';
 import { CollectionsController } from './http/collections.controller.js';
 import { DocsController } from './http/docs.controller.js';
+import { EnvelopesController } from './http/envelopes.controller.js';
 import { ExportController } from './http/export.controller.js';
 import { HistoryController } from './http/history.controller.js';
+import { IdentitiesController } from './http/identities.controller.js';
 import { ImportController } from './http/import.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { LocksController } from './http/locks.controller.js';
+import { PinsController } from './http/pins.controller.js';
 import { PolicyController } from './http/policy.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { QueriesController } from './http/queries.controller.js';
@@ -40,6 +43,9 @@ export const controllers = [
   SessionsController,
   LocksController,
   AttachmentsController,
+  IdentitiesController,
+  EnvelopesController,
+  PinsController,
 ];
 
 @Module({ controllers, providers: [ItemCalls] })

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /**
  * The program: reads the configuration, starts, and stops in order when it is told to. The version of Node is checked
  * before anything else is loaded, for the SQLite driver crashes on an older one.
@@ -17,6 +18,11 @@ async function main(): Promise<void> {
   module.enableCompileCache();
   const { ConfigError, helpText, readConfig } = await import('./platform/config.js');
   const [command, direction] = process.argv.slice(2);
+  if (command === 'identity') {
+    const { runIdentity } = await import('./cli/identity.js');
+    process.exitCode = await runIdentity(process.argv.slice(3));
+    return;
+  }
   if (command === '--help' || command === '-h') return void process.stdout.write(helpText());
   try {
     const { config, warnings } = readConfig(process.env);

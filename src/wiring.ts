@@ -6,13 +6,21 @@ import 'reflect-metadata';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import fastifyStatic from '@fastify/static';
+import { type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { controllers, embedded } from './app.module.js';
 import { Offenders } from './engine/abuse/offenders.js';
+import { ForeignAccounts } from './engine/access/foreign-accounts.js';
+import { GuardedEnvelopes } from './engine/access/guarded-envelopes.js';
+import { HostedAccounts } from './engine/access/hosted-accounts.js';
+import { Identities } from './engine/access/identities.js';
+import type { KeySource } from './engine/access/keys.js';
+import { PublicUrl } from './engine/access/public-url.js';
 import { Engine } from './engine/engine.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
@@ -31,7 +39,9 @@ import { Sweeper } from './jobs/sweeper.js';
 import { type Config, isLoopback, type Rate } from './platform/config.js';
 import { type Logger, newLogger } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
+import { RemoteDocuments } from './platform/remote-documents.js';
 import { openDatabase } from './store/data-source.js';
+import { SqlIdentityStore } from './store/identities.js';
 import { SqlStore } from './store/store.js';
 
 /** A path as long as this holds the longest names, percent-encoded. */
@@ -67,7 +77,8 @@ export interface RunningServer {
 
 export async function serve(config: Config): Promise<RunningServer> {
   const logger = newLogger(config.STARGUS_LOG_LEVEL);
-  const store = new SqlStore(await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE }));
+  const database = await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE });
+  const store = new SqlStore(database);
   const offenders = new Offenders({
     weightMax: config.STARGUS_BLOCK_AFTER * ATTEMPT_WEIGHT,
     blockMs: config.STARGUS_BLOCK,
@@ -83,7 +94,18 @@ export async function serve(config: Config): Promise<RunningServer> {
     isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
   });
   const facts = newFacts(metrics);
-  const { app, instance } = await newApp(config, engine, authentication, facts, logger, metrics, offenders);
+  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
+  const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
+  const { app, instance } = await newApp(
+    config,
+    engine,
+    authentication,
+    identities.providers,
+    facts,
+    logger,
+    metrics,
+    offenders,
+  );
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
@@ -103,6 +125,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     await store.close();
     throw error;
   }
+  publicUrl.listening(config.STARGUS_HOST, (instance.server.address() as AddressInfo).port);
   engine.watching.start();
   engine.leases.start();
   engine.metering.start();
@@ -162,6 +185,36 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
   );
 }
 
+/** Accounts: where logging in finds their keys, and what the controllers are given of them. */
+function newIdentities(
+  config: Config,
+  store: SqlIdentityStore,
+  publicUrl: PublicUrl,
+  logger: Logger,
+): { keys: KeySource; providers: Provider[] } {
+  const isPrivateAllowed = config.STARGUS_IDENTITY_PRIVATE;
+  const reader = new RemoteDocuments({
+    isPrivateAllowed,
+    bytesMax: limits.identityDocumentBytesMax,
+    timeoutMs: limits.identityReadMs,
+    redirectsMax: limits.identityRedirectsMax,
+  });
+  const foreign = new ForeignAccounts(
+    store,
+    reader,
+    { now: () => Date.now() },
+    { isPrivateAllowed, warn: (message, details) => logger.warn(details, message) },
+  );
+  const hosted = new HostedAccounts(store, publicUrl);
+  const providers: Provider[] = [
+    { provide: PublicUrl, useValue: publicUrl },
+    { provide: HostedAccounts, useValue: hosted },
+    { provide: ForeignAccounts, useValue: foreign },
+    { provide: GuardedEnvelopes, useValue: new GuardedEnvelopes(store, hosted, publicUrl) },
+  ];
+  return { keys: new Identities(hosted, foreign, publicUrl), providers };
+}
+
 function gaugesOf(engine: Engine) {
   const { streams, groups, bufferedBytes } = engine.watching.counts;
   return {
@@ -216,6 +269,7 @@ async function newApp(
   config: Config,
   engine: Engine,
   authentication: Authentication,
+  identities: Provider[],
   facts: SystemFacts,
   logger: Logger,
   metrics: Metrics,
@@ -265,6 +319,7 @@ async function newApp(
     { provide: Gate, useValue: gate },
     { provide: Authentication, useValue: authentication },
     { provide: SystemFacts, useValue: facts },
+    ...identities,
   ]);
   // The adapter adds its own middleware engine to what it didn't make; there is none to run.
   const adapter = new FastifyAdapter(instance);

@@ -45,6 +45,48 @@ export const limits = {
   policyVersionsKept: 200,
   /** It is part of keys in the database, where what a weaker token adds to it has its room too. */
   subjectBytesMax: 200,
+  /** The URL of an account is a subject's id. */
+  accountUrlLengthMax: 200,
+  /** Keys of one account: one for each computer of a person, and a few that are on their way out. All are read at a login. */
+  accountKeysMax: 20,
+  /** Below 2048 bits RSA is weak, and above 4096 a verification costs more than what it protects. */
+  rsaBitsMin: 2048,
+  rsaBitsMax: 4096,
+  /** A proof is a header, a handful of claims and a signature of at most 512 bytes. */
+  proofBytesMax: 4 * KiB,
+  /** How old a proof may be, in which time it also can't be used again; and how far two clocks may be apart. */
+  proofAgeMs: 60_000,
+  clockSkewMs: 5_000,
+  /** What the document of a foreign account may be, and how long reading it may take in all, redirects included. */
+  identityDocumentBytesMax: 64 * KiB,
+  identityReadMs: 3_000,
+  identityRedirectsMax: 3,
+  /** How long a document is taken for the truth, and how long one that could not be read is not asked for again. */
+  identityCacheMs: 300_000,
+  identityRetryMs: 30_000,
+  /** Documents that a node remembers. */
+  identitiesCachedMax: 1000,
+  /** Documents that are being read at once: each is a connection to a place that a stranger named. */
+  identityReadsMax: 32,
+  /** Entries of a document that are looked at: its keys, those of other uses, and signed changes of keys. */
+  identityDocumentKeysMax: 100,
+  rotationsMax: 20,
+  /** An envelope holds one private key; the largest, of RSA with 4096 bits, is a third of this. */
+  envelopeBytesMax: 16 * KiB,
+  /** What deriving a key from a passphrase costs: what makes guessing dear. Memory in KiB. */
+  kdfMemoryKiB: 64 * 1024,
+  kdfPasses: 3,
+  kdfParallelism: 1,
+  /** What opening an envelope may ask of the machine that opens it. Less than above is refused as well: it would make guessing cheap. */
+  kdfMemoryKiBMax: 256 * 1024,
+  kdfPassesMax: 10,
+  kdfParallelismMax: 4,
+  /** Wrong unlocks without a delay, the longest delay, and the time after which one wrong unlock is forgiven: about 100 guesses a day. */
+  unlockFailuresFree: 5,
+  unlockDelayMsMax: 900_000,
+  unlockForgivenessMs: 3_600_000,
+  /** Wrong unlocks are counted in so many places, in which accounts lie by a secret hash: enough to keep them apart, few enough to keep. */
+  unlockBuckets: 1 << 20,
   collectionsPerPoolMax: 10_000,
   /** A deletion by prefix is one commit, held in memory, told to watchers whole. */
   deleteItemsMax: 1000,

@@ -45,3 +45,5 @@ export function ownerOf(subject: Subject): string {
   }
   return owner;
 }
+/** Who has not said who they are, where that isn't needed: a public answer, or a request that proves by itself that it may. */
+export const nobody: Subject = { id: 'nobody', isUnbound: false, restrictions: [] };

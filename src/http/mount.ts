@@ -6,7 +6,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
-import type { Subject } from '../engine/subject.js';
+import { nobody, type Subject } from '../engine/subject.js';
 import { poolHeaders } from './answers.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
@@ -71,7 +71,7 @@ function bind(
     let isTaken = false;
     try {
       options.admit(request);
-      subject = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
+      subject = askerOf(request, spec, options);
       if (use) noteUser(request, subject, use);
       const counting = ofSubject && gate.takeSubject(ofSubject, request, reply, subject);
       if (counting instanceof Promise) await counting;
@@ -167,8 +167,20 @@ function systemPool(): Problem {
   return new Problem('forbidden', 'The pools of the system are the operator’s.');
 }
 
-/** Public routes are answered whoever asks; but a session is spoken for by its own subject only. */
-const NOBODY: Subject = { id: 'nobody', isUnbound: false, restrictions: [] };
+/**
+ * Who asks. Public routes are answered whoever does; but a session is spoken for by its own subject only. Where a request may
+ * prove by itself that it may, credentials aren't needed; those that are sent must be right all the same.
+ */
+function askerOf(request: FastifyRequest, spec: RouteSpec, options: MountOptions): Subject {
+  if (spec.public && !namesSession(request)) return nobody;
+  if (!spec.proves) return options.authenticate(request);
+  try {
+    return options.authenticate(request);
+  } catch (error) {
+    if (request.headers.authorization === undefined) return nobody;
+    throw error;
+  }
+}
 
 export function answerError(
   error: unknown,

@@ -37,6 +37,7 @@ const TAGS: Readonly<Record<string, string>> = {
   locks: 'A lock keeps others from writing what it covers, until its session gives it back or ends.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   policy: 'Policies are items of the collection `_policies`; here they are asked what they say.',
+  identities: 'An account is a URL where its public keys are read; this server hosts accounts, and reads foreign ones.',
   scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
 };
@@ -62,6 +63,8 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   session: { description: 'The session’s id, or its name.', schema: NAME },
   lock: { description: 'The lock’s id.', schema: { type: 'string' } },
   view: { description: 'The name of a session’s view.', schema: NAME },
+  account: { description: 'The name of an account that this server hosts.', schema: NAME },
+  kid: { description: 'The key’s RFC 7638 thumbprint.', schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$' } },
   code: { description: 'The `code` of a problem.', schema: { type: 'string' } },
 };
 
@@ -101,6 +104,10 @@ const REQUEST_HEADERS: Readonly<Record<HeaderName, { description: string; schema
       type: 'string',
       pattern: '^[A-Za-z0-9_.~-]{1,128};fence=[0-9]{1,15}(,[A-Za-z0-9_.~-]{1,128};fence=[0-9]{1,15}){0,99}$',
     },
+  },
+  'Stargus-Proof': {
+    description: 'A proof signed by a key of the account (docs/IDENTITIES.md), in place of the operator’s key.',
+    schema: { type: 'string' },
   },
   'Last-Event-ID': {
     description: 'The id of the last event that was received: the stream goes on after it. Beats `since`.',
@@ -241,11 +248,15 @@ function requestBody(spec: RouteSpec, schemas: Schemas): Described {
   ]);
   return {
     description: stream
-      ? `Of any length; a line has at most ${bodyLimitOf(spec) / 1024 / 1024} MiB.`
-      : `At most ${bodyLimitOf(spec) / 1024 / 1024} MiB.`,
+      ? `Of any length; a line has at most ${sizeOf(bodyLimitOf(spec))}.`
+      : `At most ${sizeOf(bodyLimitOf(spec))}.`,
     required: !optional,
     content: Object.fromEntries(content),
   };
+}
+
+function sizeOf(bytes: number): string {
+  return bytes < 1024 * 1024 ? `${bytes / 1024} KiB` : `${bytes / 1024 / 1024} MiB`;
 }
 
 function responses(spec: RouteSpec, schemas: Schemas): Described {

@@ -1,7 +1,7 @@
 /** Problems as RFC 9457 documents: the one place where a refusal becomes an HTTP answer. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type ErrorCode, errorTable, Problem } from '../engine/errors.js';
-import { StoreUnavailable } from '../engine/ports.js';
+import { OutcomeUnknown, RetryTransaction, StoreUnavailable } from '../engine/ports.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { bodyLimitOf, unsupported } from './body.js';
 import type { RouteSpec } from './route.js';
@@ -18,6 +18,12 @@ export function toProblem(error: unknown, spec: RouteSpec | undefined): Problem 
   if (error instanceof Problem) return error;
   if (error instanceof StoreUnavailable)
     return new Problem('unavailable', 'The database does not answer.', { headers: { 'retry-after': '1' } });
+  if (error instanceof OutcomeUnknown)
+    return new Problem('unavailable', 'The connection to the database broke; whether it was done is not known.', {
+      headers: { 'retry-after': '1' },
+    });
+  if (error instanceof RetryTransaction)
+    return new Problem('unavailable', 'The database is too busy now.', { headers: { 'retry-after': '1' } });
   const { code, statusCode, message } = (error ?? {}) as { code?: string; statusCode?: number; message?: string };
   // RFC 10008 wants the type of a QUERY's body named, also of an empty one.
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' || code === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE')
@@ -59,6 +65,8 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   // connection stays, whatever the client or Fastify asked, and Node reads and drops the rest for as long as a request may take.
   reply.removeHeader('connection');
   if (!request.raw.complete) reply.raw.shouldKeepAlive = true;
+  // Every 401 says how one could show who one is (RFC 9110, 15.5.2); whoever knows better says it in its place.
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="stargus"');
   reply
     .code(problem.status)
     .headers(problem.extras.headers ?? {})

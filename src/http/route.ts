@@ -31,6 +31,8 @@ export interface RouteSpec {
   readonly reads?: boolean;
   /** Answered without a token even where one is required. */
   readonly public?: boolean;
+  /** Answered without a token as well, to who proves in the request itself that they may. */
+  readonly proves?: boolean;
   /** What bounds how often it may be asked for, where that isn't its kind (a read, a write, a stream). */
   readonly rate?: 'login' | 'unlock';
 }
@@ -50,7 +52,7 @@ export interface AnswerSpec {
   readonly schema?: z.ZodType;
   readonly contentType?: string;
   /** Headers that only this answer has. */
-  readonly headers?: readonly 'Content-Disposition'[];
+  readonly headers?: readonly ('Content-Disposition' | 'ETag')[];
 }
 
 export type HeaderName =
@@ -61,7 +63,8 @@ export type HeaderName =
   | 'Stargus-Min-Revision'
   | 'Last-Event-ID'
   | 'Stargus-Session'
-  | 'Stargus-Lock';
+  | 'Stargus-Lock'
+  | 'Stargus-Proof';
 
 /** One request, checked against its route. */
 export interface Call<Query = unknown, Body = unknown> {

@@ -88,6 +88,21 @@ export const variables = {
     '',
     z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters'),
   ),
+  STARGUS_PUBLIC_URL: variable(
+    'The URL under which others know this server: the beginning of its accounts, the audience of logins; without it the address that it listens on.',
+    '',
+    z
+      .string()
+      .refine(
+        (text) => text === '' || isSafeOrigin(text),
+        'must be https://host or https://host:port, without a path; http on a loopback address only',
+      ),
+  ),
+  STARGUS_IDENTITY_PRIVATE: variable(
+    '1: accounts may be at private and loopback addresses, and at http on loopback. 0: at public ones only.',
+    '0',
+    yesNo,
+  ),
   STARGUS_CREATE_POOLS: variable('1: a pool comes into being on its first write. 0: only by PUT.', '1', yesNo),
   STARGUS_HISTORY: variable('How long the change log is kept; watchers resume within it.', '24h', duration),
   STARGUS_HISTORY_COMMITS: variable(
@@ -178,6 +193,10 @@ export function readConfig(environment: Record<string, string | undefined>): { c
   const warnings = Object.keys(environment)
     .filter((name) => name.startsWith('STARGUS_') && !name.startsWith('STARGUS_TEST_') && !known.has(name))
     .map((name) => `${name} is not a variable of this version; \`stargus --help\` lists them.`);
+  if (config.STARGUS_PUBLIC_URL === '' && !isLoopback(config.STARGUS_HOST))
+    warnings.push(
+      'STARGUS_PUBLIC_URL is not set: accounts and logins are for the address that the server listens on, over plain http. Set it to the https URL under which others know this server.',
+    );
   return { config, warnings };
 }
 
@@ -197,6 +216,15 @@ function contradictions(config: Config): string[] {
   return errors;
 }
 
+/** An origin as it is compared: in lower case, without the default port. */
+function isSafeOrigin(text: string): boolean {
+  const url = URL.parse(text);
+  if (!url || url.origin !== text) return false;
+  return (
+    url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname.replace(/^\[(.*)\]$/, '$1')))
+  );
+}
+
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
@@ -210,6 +238,7 @@ export function helpText(): string {
 Usage: stargus            start the server
        stargus migrate    bring the tables of STARGUS_DATABASE_URL up to date
        stargus migrate down    take back the newest migration
+       stargus identity …      make the keys of an account, bring them to servers, log in
        stargus --help | --version
 
 Environment variables (and what holds without them):

@@ -12,6 +12,7 @@ import { Core1763700000001 } from '../../migrations/0001-core.js';
 import { Indexes1763700000002 } from '../../migrations/0002-indexes.js';
 import { Sessions1763700000003 } from '../../migrations/0003-sessions.js';
 import { Usage1763700000004 } from '../../migrations/0004-usage.js';
+import { Identities1763700000005 } from '../../migrations/0005-identities.js';
 import { Refusals1763700000008 } from '../../migrations/0008-refusals.js';
 import type { Database } from './dialect.js';
 import { MysqlDatabase } from './dialect-mysql.js';
@@ -23,6 +24,7 @@ const migrations = [
   Indexes1763700000002,
   Sessions1763700000003,
   Usage1763700000004,
+  Identities1763700000005,
   Refusals1763700000008,
 ];
 

@@ -201,5 +201,60 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
       },
       indices: [{ name: 'pool_usage_noted', columns: ['noted_at'] }],
     }),
+    new EntitySchema({
+      name: 'identity_account',
+      withoutRowid: true,
+      columns: {
+        /** 1: hosted here, by its name. 0: foreign, by its URL. */
+        hosted: { ...small, ...primary },
+        account: name(255, primary),
+        created_at: number,
+      },
+    }),
+    new EntitySchema({
+      name: 'identity_key',
+      withoutRowid: true,
+      columns: {
+        hosted: { ...small, ...primary },
+        account: name(255, primary),
+        /** The RFC 7638 thumbprint. */
+        kid: name(43, primary),
+        jwk: long('text'),
+        /** Whose word brought it in. */
+        source: name(16),
+        added_at: number,
+      },
+    }),
+    new EntitySchema({
+      name: 'identity_envelope',
+      withoutRowid: true,
+      columns: {
+        account: name(128, primary),
+        envelope: long('text'),
+        /** By way, the hash of what unlocks it, as JSON. */
+        verifiers: long('text'),
+        sealed_at: number,
+      },
+    }),
+    new EntitySchema({
+      name: 'identity_proof',
+      withoutRowid: true,
+      columns: { account: name(128, primary), proof: name(128, primary), expires_at: number },
+    }),
+    new EntitySchema({
+      name: 'identity_unlock',
+      withoutRowid: true,
+      columns: {
+        /** Where accounts lie by a secret hash. */
+        bucket: { ...number, ...primary },
+        failures: number,
+        failed_at: number,
+      },
+    }),
+    new EntitySchema({
+      name: 'identity_secret',
+      withoutRowid: true,
+      columns: { name: name(32, primary), secret: name(64) },
+    }),
   ];
 }

@@ -1,0 +1,42 @@
+/** `stargus identity …`: makes the keys of an account, brings them to servers, and logs in with them. */
+import { type Command, CommandFault, helpOf, readArguments } from './command.js';
+import { create } from './create.js';
+import { enroll } from './enroll.js';
+import { login } from './login.js';
+import { rotate } from './rotate.js';
+import { unlock } from './unlock.js';
+
+const commands: Readonly<Record<string, Command>> = { create, enroll, unlock, rotate, login };
+
+const HELP = `Usage: stargus identity <command> [options]
+
+${Object.entries(commands)
+  .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
+  .join('\n')}
+
+\`stargus identity <command> --help\` lists the options of a command. Secrets are asked for on the terminal, or taken from
+STARGUS_PASSPHRASE, STARGUS_RECOVERY_CODE and STARGUS_OPERATOR_KEY, or a secret from the first line of standard input.
+docs/IDENTITIES.md says what accounts, envelopes and proofs are.
+`;
+
+/** Runs the command and answers the exit code: 0 done, 1 failed, 2 typed wrong. */
+export async function runIdentity([name, ...args]: readonly string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    (name === undefined ? process.stderr : process.stdout).write(HELP);
+    return name === undefined ? 2 : 0;
+  }
+  try {
+    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (!command) throw new CommandFault(`There is no command ${name}; \`stargus identity --help\` lists them.`, 2);
+    if (args.includes('--help') || args.includes('-h')) {
+      process.stdout.write(helpOf(name, command));
+      return 0;
+    }
+    await command.run(readArguments(name, command, args));
+    return 0;
+  } catch (error) {
+    if (!(error instanceof CommandFault)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return error.exitCode;
+  }
+}
