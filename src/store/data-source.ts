@@ -12,12 +12,19 @@ import { Core1763700000001 } from '../../migrations/0001-core.js';
 import { Indexes1763700000002 } from '../../migrations/0002-indexes.js';
 import { Sessions1763700000003 } from '../../migrations/0003-sessions.js';
 import { Usage1763700000004 } from '../../migrations/0004-usage.js';
+import { Logins1763700000006 } from '../../migrations/0006-logins.js';
 import type { Database } from './dialect.js';
 import { MysqlDatabase } from './dialect-mysql.js';
 import { SqliteDatabase } from './dialect-sqlite.js';
 import { entitiesFor } from './rows.js';
 
-const migrations = [Core1763700000001, Indexes1763700000002, Sessions1763700000003, Usage1763700000004];
+const migrations = [
+  Core1763700000001,
+  Indexes1763700000002,
+  Sessions1763700000003,
+  Usage1763700000004,
+  Logins1763700000006,
+];
 
 /** How long a connection to MySQL may take to be made. */
 const CONNECT_MS = 10_000;

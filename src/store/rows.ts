@@ -3,6 +3,7 @@
  * The hot statements are written by hand in store.ts and don't go through them.
  */
 import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
+import { loginEntities } from './login-rows.js';
 
 type Driver = 'better-sqlite3' | 'mysql';
 
@@ -199,5 +200,6 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
       },
       indices: [{ name: 'pool_usage_noted', columns: ['noted_at'] }],
     }),
+    ...loginEntities({ column, name, long, number, small }),
   ];
 }
