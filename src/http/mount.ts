@@ -20,8 +20,10 @@ export interface MountOptions {
   readonly arrivals: Arrivals;
   /** Whether the request may be answered at all; throws `forbidden`. */
   admit(request: FastifyRequest): void;
-  /** Who asks; throws `unauthenticated`. */
-  authenticate(request: FastifyRequest): Subject;
+  /** Who asks; refuses with `unauthenticated`. A promise only where something has to be waited for. */
+  authenticate(request: FastifyRequest): Subject | Promise<Subject>;
+  /** Who asks, as far as that is known at once; undefined for who may not ask. */
+  known(request: FastifyRequest): Subject | undefined;
   /** A request that only reads names its session: renews it, or refuses. */
   touch(pool: string, session: SessionRef, subject: Subject): Promise<unknown>;
   /** The state of a pool, where this node knows it. */
@@ -64,7 +66,8 @@ function bind(
     let isTaken = false;
     try {
       options.admit(request);
-      subject = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
+      const asker = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
+      subject = asker instanceof Promise ? await asker : asker;
       if (use) noteUser(request, subject, use);
       const mediaType = mediaTypeOf(request);
       const query = checkQuery(spec, request);
@@ -78,7 +81,7 @@ function bind(
       if (use?.isStream) await telling(options.uses, call, async () => controller[property]?.(call));
       else await controller[property]?.(call);
     } catch (error) {
-      if (subject && !isTaken) renewAnyway(request, subject, options);
+      if (subject !== undefined && !isTaken) renewAnyway(request, subject, options);
       answerError(error, spec, request, reply, options);
     } finally {
       // What is left of it is dropped, and again bound in time.
@@ -100,14 +103,14 @@ function bind(
     }),
     handler: handle,
     errorHandler: (error, request, reply) => {
-      const subject = namesSession(request) ? identify(request, options) : undefined;
+      const subject = namesSession(request) ? options.known(request) : undefined;
       if (subject) renewAnyway(request, subject, options);
       answerError(error, spec, request, reply, options);
     },
     onResponse: (request, reply, done) => {
       if (!spec.streaming)
         options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
-      if (use) tellUse(options.uses, request, reply, use, () => identify(request, options));
+      if (use) tellUse(options.uses, request, reply, use, () => options.known(request));
       done();
     },
   });
@@ -155,17 +158,7 @@ export function answerError(
 function stateAt(request: FastifyRequest, options: MountOptions): { epoch: string; revision: number } | undefined {
   const { pool } = (request.params ?? {}) as { pool?: string };
   if (pool === undefined) return undefined;
-  return identify(request, options) && options.stateOf(pool);
-}
-
-/** Who asks, where they may ask at all. */
-function identify(request: FastifyRequest, options: MountOptions): Subject | undefined {
-  try {
-    options.admit(request);
-    return options.authenticate(request);
-  } catch {
-    return undefined;
-  }
+  return options.known(request) && options.stateOf(pool);
 }
 
 const ALL: readonly Method[] = ['GET', 'QUERY', 'PUT', 'POST', 'PATCH', 'DELETE'];

@@ -37,6 +37,7 @@ const TAGS: Readonly<Record<string, string>> = {
   locks: 'A lock keeps others from writing what it covers, until its session gives it back or ends.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
+  auth: 'Who asks: logging in, tokens and weaker tokens, keys of programs.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
 };
 
@@ -61,6 +62,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   session: { description: 'The session’s id, or its name.', schema: NAME },
   lock: { description: 'The lock’s id.', schema: { type: 'string' } },
   view: { description: 'The name of a session’s view.', schema: NAME },
+  apiKey: { description: 'The API key’s id.', schema: { type: 'string' } },
   code: { description: 'The `code` of a problem.', schema: { type: 'string' } },
 };
 
@@ -188,7 +190,8 @@ export function openApiDocument(controllers: readonly { prototype: object }[], v
         bearer: {
           type: 'http',
           scheme: 'bearer',
-          description: 'An access token or the operator’s key. Not needed where the server is open to its own machine.',
+          description:
+            'An access token, an API key or the operator’s key. Not needed where the server is open to its own machine.',
         },
       },
     },

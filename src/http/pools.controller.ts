@@ -55,7 +55,7 @@ export class PoolsController {
   })
   async get(call: Call): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
-    if (!this.authentication.knows(call.request)) {
+    if (!(await this.authentication.identify(call.request))) {
       // The same answer whether there is such a pool or not.
       return send(call, {
         status: 200,

@@ -59,6 +59,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   // connection stays, whatever the client or Fastify asked, and Node reads and drops the rest for as long as a request may take.
   reply.removeHeader('connection');
   if (!request.raw.complete) reply.raw.shouldKeepAlive = true;
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="stargus"');
   reply
     .code(problem.status)
     .headers(problem.extras.headers ?? {})

@@ -20,6 +20,8 @@ const duration = z
   .regex(/^\d+(ms|s|m|h|d)$/, 'must be a number and a unit, such as 90s, 15m, 24h or 7d')
   .transform((text) => Number.parseInt(text, 10) * UNITS[text.replace(/^\d+/, '') as keyof typeof UNITS]);
 
+const secret = z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters');
+
 const yesNo = z.enum(['0', '1']).transform((text) => text === '1');
 
 function variable<T>(meaning: string, fallback: string, schema: z.ZodType<T, string>): Variable<T> {
@@ -43,9 +45,26 @@ export const variables = {
     z.enum(['open', 'required']),
   ),
   STARGUS_OPERATOR_KEY: variable(
-    'The operator’s key, sent as a bearer token; needed with STARGUS_AUTH=required.',
+    'A key of the operator’s, sent as a bearer token, beside the one that is printed at the first start with STARGUS_AUTH=required.',
     '',
-    z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters'),
+    secret,
+  ),
+  STARGUS_SECRET: variable(
+    'What the keys that sign tokens are encrypted under in the database; the same on every node.',
+    '',
+    secret,
+  ),
+  STARGUS_PUBLIC_URL: variable(
+    'The URL by which clients reach the server, which its tokens are for; without it the address that it listens on.',
+    '',
+    z
+      .string()
+      .refine(
+        (text) =>
+          text === '' ||
+          (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text),
+        'must be http:// or https:// and a host, in lower case and without a slash at the end',
+      ),
   ),
   STARGUS_CREATE_POOLS: variable('1: a pool comes into being on its first write. 0: only by PUT.', '1', yesNo),
   STARGUS_HISTORY: variable('How long the change log is kept; watchers resume within it.', '24h', duration),
@@ -112,12 +131,7 @@ function contradictions(config: Config): string[] {
   if (config.STARGUS_AUTH === 'open' && !isLoopback(config.STARGUS_HOST)) {
     errors.push(
       `STARGUS_AUTH=open lets everybody do everything, so it is refused on STARGUS_HOST=${config.STARGUS_HOST}, which others can reach. ` +
-        'Set STARGUS_AUTH=required with STARGUS_OPERATOR_KEY, or listen on 127.0.0.1.',
-    );
-  }
-  if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') {
-    errors.push(
-      'STARGUS_OPERATOR_KEY: needed with STARGUS_AUTH=required. Set it to a secret of at least 24 characters, such as the output of `openssl rand -hex 32`.',
+        'Set STARGUS_AUTH=required, or listen on 127.0.0.1.',
     );
   }
   return errors;
@@ -145,7 +159,7 @@ ${lines.join('\n')}
 
 /** Secrets and passwords are never shown. */
 function shown(name: string, text: string): string {
-  return name.includes('KEY') ? '…' : hidePassword(text);
+  return /KEY|SECRET/.test(name) ? '…' : hidePassword(text);
 }
 
 export function hidePassword(url: string): string {

@@ -162,11 +162,9 @@ export class SqlLogins implements LoginStore {
     );
   }
 
-  deleteApiKey(id: string, owner: string | undefined, revocation: string, keepMs: number): Promise<boolean> {
+  deleteApiKey(id: string, revocation: string, keepMs: number): Promise<boolean> {
     return this.#write(async (session) => {
-      const ofOwner = owner === undefined ? '' : ' AND owner = ?';
-      const parameters = [id, ...(owner === undefined ? [] : [owner])];
-      if ((await session.run(`DELETE FROM api_key WHERE id = ?${ofOwner}`, parameters)) === 0) return false;
+      if ((await session.run('DELETE FROM api_key WHERE id = ?', [id])) === 0) return false;
       await revokeAll(session, [revocation], await clockOf(session), keepMs);
       return true;
     });

@@ -37,7 +37,7 @@ export interface PoolGrant extends Grant {
 export type Restriction = readonly PoolGrant[];
 
 /** Members of a grant, each parsed from its JSON. `place` leads to the grant in the request. */
-function parseGrant(members: JsonObject, place: string): Grant {
+export function parseGrant(members: JsonObject, place: string): Grant {
   const { actions, collections, keys, attributes, where } = members;
   return {
     actions: parseNames(actions, `${place}/actions`, checkAction),
@@ -51,7 +51,7 @@ function parseGrant(members: JsonObject, place: string): Grant {
 }
 
 /** The names of a grant's members; others are refused by whoever parses what the grant is part of. */
-const GRANT_MEMBERS: readonly string[] = ['actions', 'collections', 'keys', 'attributes', 'where'];
+export const GRANT_MEMBERS: readonly string[] = ['actions', 'collections', 'keys', 'attributes', 'where'];
 
 /** A list of names that isn't empty, each once. */
 export function parseNames<Name extends string>(

@@ -87,8 +87,8 @@ export interface LoginStore {
   /** The key with this id, unless it is over; only of this owner, where one is named. */
   apiKeyById(id: string, owner: string | undefined): Promise<{ key: StoredApiKey; now: number } | undefined>;
   countApiKeys(owner: string): Promise<number>;
-  /** Deletes and revokes a key; only of this owner, where one is named. Answers whether there was one. */
-  deleteApiKey(id: string, owner: string | undefined, revocation: string, keepMs: number): Promise<boolean>;
+  /** Deletes a key, and revokes what is known under the name. Answers whether there was one. */
+  deleteApiKey(id: string, revocation: string, keepMs: number): Promise<boolean>;
 
   signingKeys(): Promise<StoredSigningKey[]>;
   /** False where another node has made the key with this serial; then nothing is stored. */

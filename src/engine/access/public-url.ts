@@ -1,0 +1,26 @@
+/**
+ * The URL under which clients know this server: what its tokens are for and assertions must name. It is configured, or, where
+ * it isn't, the address that the server listens on, known once it does.
+ */
+export class PublicUrl {
+  #href: string | undefined;
+
+  /** `configured` is an origin without a slash at the end; empty for the address that is listened on. A port of 0 is not known yet. */
+  constructor(configured: string, host: string, port: number) {
+    if (configured !== '') this.#href = configured;
+    else if (port !== 0) this.listening(host, port);
+  }
+
+  /** The server listens there now. */
+  listening(host: string, port: number): void {
+    // An address that means every address of the machine is no place to go to.
+    const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+    this.#href ??= `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+  }
+
+  /** Without a slash at the end. */
+  get href(): string {
+    if (this.#href === undefined) throw new Error('The server’s URL is asked for before it listens.');
+    return this.#href;
+  }
+}
