@@ -27,7 +27,25 @@ export function publicKeyOf(value: Json | undefined): { jwk: PublicJwk; algorith
     if (typeof text !== 'string' || !pattern.test(text)) return undefined;
     jwk[member] = text;
   }
+  if (kind.kty === 'OKP' && isWeakPoint(jwk.x as string)) return undefined;
   return { jwk: jwk as unknown as PublicJwk, algorithm: kind.algorithm };
+}
+
+const P = 2n ** 255n - 19n;
+/** The y of the points whose order divides 8. */
+const SMALL_ORDER = new Set([
+  0n,
+  1n,
+  P - 1n,
+  0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n,
+  0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n,
+]);
+
+/** For a key of small order there are signatures that fit any text; and one that isn't written canonically has two names. */
+function isWeakPoint(x: string): boolean {
+  const bytes = Buffer.from(x, 'base64url').reverse();
+  const y = BigInt(`0x${bytes.toString('hex')}`) & (2n ** 255n - 1n);
+  return y >= P || SMALL_ORDER.has(y);
 }
 
 /** The RFC 7638 thumbprint: SHA-256, base64url. */
