@@ -18,6 +18,7 @@ const sqlite = [
     kid varchar(64) NOT NULL,
     thumbprint varchar(43),
     grants text,
+    content_key text,
     authenticated_at bigint NOT NULL,
     expires_at bigint NOT NULL
   ) WITHOUT ROWID`,
@@ -78,6 +79,7 @@ const mysql = [
     kid varchar(64) ${text} NOT NULL,
     thumbprint varchar(43) ${text} NULL,
     grants text ${text} NULL,
+    content_key text ${text} NULL,
     authenticated_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     PRIMARY KEY (id),

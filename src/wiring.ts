@@ -216,6 +216,7 @@ async function newApp(
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
     known: (request) => authentication.known(request),
+    checkNumber: (login, seq) => access.proofs.checkNumber(login, seq),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool) => engine.replicas.known(pool),
     uses: engine.metering,

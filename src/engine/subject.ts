@@ -2,6 +2,7 @@
  * Who asks, and how far their token lets them go. Whoever authenticates makes one for each request; the engine asks the policy of
  * the pool what its subject may do, whichever way the request came.
  */
+import type { Channel } from './access/channel.js';
 import type { Restriction } from './access/grant.js';
 
 export interface Subject {
@@ -21,6 +22,8 @@ export interface Subject {
   readonly lineage?: readonly string[] | undefined;
   /** Its token is bound to a key, which has signed this request. */
   readonly isBound?: boolean | undefined;
+  /** What its requests and answers are encrypted under. */
+  readonly channel?: Channel | undefined;
   /** The application that its token was made for, and who publishes that. */
   readonly application?: string | undefined;
   readonly publisher?: string | undefined;

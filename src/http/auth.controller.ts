@@ -3,10 +3,11 @@ import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { Access } from '../engine/access/access.js';
 import { type IssuedToken, subjectOf } from '../engine/access/access-tokens.js';
+import { channelKeyOf } from '../engine/access/channel.js';
 import { detailsOf, parseRestriction } from '../engine/access/restriction.js';
 import { type ErrorPlace, Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
-import type { Json } from '../engine/state/json.js';
+import type { Json, JsonObject } from '../engine/state/json.js';
 import { checkName } from '../engine/state/names.js';
 import { send } from './answers.js';
 import { Authentication } from './auth.guard.js';
@@ -18,7 +19,10 @@ type TokenRequest = z.output<typeof schema.tokenBody>;
 
 /** What each grant type needs, and may have beside `pool`. */
 const GRANTS: Readonly<Record<string, { needed: (keyof TokenRequest)[]; possible: (keyof TokenRequest)[] }>> = {
-  [schema.JWT_BEARER]: { needed: ['assertion'], possible: ['authorizationDetails'] },
+  [schema.JWT_BEARER]: {
+    needed: ['assertion'],
+    possible: ['authorizationDetails', 'encryption', 'encryptionKey'],
+  },
   [schema.REFRESH]: { needed: ['refreshToken'], possible: [] },
   [schema.TOKEN_EXCHANGE]: {
     needed: ['subjectToken', 'subjectTokenType'],
@@ -79,8 +83,10 @@ export class AuthController {
         : await this.access.proofs.check(String(dpop), { method: request.method, target: request.url });
     const { logins, exchange } = this.access;
     switch (body.grantType) {
-      case schema.JWT_BEARER:
-        return this.#answer(call, await logins.begin(body.assertion as string, restriction, prover));
+      case schema.JWT_BEARER: {
+        const issued = await logins.begin(body.assertion as string, restriction, prover, encryptionKeyOf(body));
+        return this.#answer(call, issued, issued.sessionKey);
+      }
       case schema.REFRESH:
         return this.#answer(call, await logins.refresh(body.refreshToken as string, prover));
       default: {
@@ -152,7 +158,8 @@ export class AuthController {
   setCookie(call: Call): void {
     const { subject, request, reply } = call;
     const token = credentialsOf(request, 'bearer');
-    const isAccessToken = token !== undefined && subject.expiresAt !== undefined && token.split('.').length === 3;
+    const isAccessToken =
+      token !== undefined && subject.expiresAt !== undefined && token.split('.').length === 3 && !subject.channel;
     if (!isAccessToken) {
       throw new Problem(
         'invalid',
@@ -186,7 +193,11 @@ export class AuthController {
     sendSecret(call, 200, { expiresInMs: 0 });
   }
 
-  async #answer(call: Call<unknown, TokenRequest>, { token, verified, refreshToken }: IssuedToken): Promise<void> {
+  async #answer(
+    call: Call<unknown, TokenRequest>,
+    { token, verified, refreshToken }: IssuedToken,
+    sessionKey?: string,
+  ): Promise<void> {
     const { pool } = call.body;
     const subject = subjectOf(verified, verified.thumbprint !== undefined);
     const rules = pool === undefined ? [] : await this.access.rulesOf(subject, pool);
@@ -197,6 +208,7 @@ export class AuthController {
       refreshToken,
       authorizationDetails: detailsOf(verified.restrictions.at(-1) ?? []),
       rules: rules.map((rule) => ({ rule })),
+      sessionKey,
     });
   }
 }
@@ -217,6 +229,14 @@ function checkGrant(body: TokenRequest): void {
     ...others.map((member) => place(member, 'has no meaning with this grantType.')),
   ];
   if (places.length > 0) throw malformed(places);
+}
+
+/** The key that the content key of the login is to be encrypted to. */
+function encryptionKeyOf({ encryption = false, encryptionKey }: TokenRequest): JsonObject | undefined {
+  if (!encryption && encryptionKey === undefined) return undefined;
+  const key = encryption ? channelKeyOf(encryptionKey as Json | undefined) : undefined;
+  if (!key) throw malformed([place('encryptionKey', 'must be a public P-256 or X25519 key, with `encryption: true`.')]);
+  return key;
 }
 
 function place(member: string, detail: string): ErrorPlace {

@@ -101,7 +101,9 @@ export class Authentication {
   /** Who asks at a public route; undefined for who hasn't said so, or not truly. */
   async identify(request: FastifyRequest): Promise<Subject | undefined> {
     try {
-      return await this.authenticate(request);
+      const subject = await this.authenticate(request);
+      // What isn't sealed is answered in the open: to everybody.
+      return subject.channel ? undefined : subject;
     } catch (error) {
       if (error instanceof Problem && ['unauthenticated', 'forbidden'].includes(error.code)) return undefined;
       throw error;

@@ -83,6 +83,16 @@ export const tokenBody = z
       description: 'With `token-exchange`: the key that the new token is to be bound to.',
     }),
     expiresInMs: lifeMs(limits.accessTokenMs, 'With `token-exchange`: how long the new token is to live.'),
+    encryption: z
+      .boolean()
+      .optional()
+      .meta({ description: 'With `jwt-bearer`: all that is said under the login is to be encrypted.' }),
+    encryptionKey: jsonObject.optional().meta({
+      type: 'object',
+      additionalProperties: true,
+      description:
+        'With `encryption`: a public JWK (P-256 or X25519) made for this login, whose thumbprint the assertion has in `epk`.',
+    }),
     pool: z.string().optional().meta({ description: 'The pool whose `rules` are to be told.' }),
   })
   .meta({ id: 'TokenRequest' });
@@ -96,6 +106,10 @@ export const token = z
     authorizationDetails: details,
     rules: z.array(z.object({ rule: jsonObject })).meta({
       description: 'The rules that hold for the caller in the pool that the request names, in CASL’s format.',
+    }),
+    sessionKey: z.string().optional().meta({
+      description:
+        'With `encryption`: the key of the login as a JWK, in a JWE (ECDH-ES) that only `encryptionKey` opens.',
     }),
   })
   .meta({ id: 'Token', description: 'An access token, and what it is good for.' });

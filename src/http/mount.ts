@@ -12,6 +12,7 @@ import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
+import { openSealed } from './sealing.js';
 import { noteUser, telling, tellUse, type Uses, useKindOf } from './uses.js';
 import { namesSession, writerOf } from './writer.js';
 
@@ -24,6 +25,8 @@ export interface MountOptions {
   authenticate(request: FastifyRequest): Subject | Promise<Subject>;
   /** Who asks, as far as that is known at once; undefined for who may not ask. */
   known(request: FastifyRequest): Subject | undefined;
+  /** Refuses the number of a sealed request that was used before under its login. */
+  checkNumber(login: string, seq: number): Promise<void>;
   /** A request that only reads names its session: renews it, or refuses. */
   touch(pool: string, session: SessionRef, subject: Subject): Promise<unknown>;
   /** The state of a pool, where this node knows it. */
@@ -69,7 +72,9 @@ function bind(
       const asker = spec.public && !namesSession(request) ? NOBODY : options.authenticate(request);
       subject = asker instanceof Promise ? await asker : asker;
       if (use) noteUser(request, subject, use);
-      const mediaType = mediaTypeOf(request);
+      let mediaType = mediaTypeOf(request);
+      if (subject.channel)
+        mediaType = await openSealed(subject.channel, request, reply, spec, mediaType, options.checkNumber);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
       const params = request.params as Record<string, string>;

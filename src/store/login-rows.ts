@@ -41,6 +41,8 @@ export function loginEntities({ column, name, long, number, small }: Columns): E
         thumbprint: name(43, nullable),
         /** JSON: what it was narrowed to when it began. */
         grants: long('text', nullable),
+        /** What its requests and answers are encrypted under, as it is kept at rest. */
+        content_key: long('text', nullable),
         authenticated_at: number,
         expires_at: number,
       },

@@ -8,7 +8,7 @@ import { RetryTransaction } from '../engine/ports.js';
 import type { Database, Row, Session } from './dialect.js';
 import { clockOf } from './reads.js';
 
-const LOGIN = 'l.id, l.subject, l.kid, l.thumbprint, l.grants, l.authenticated_at';
+const LOGIN = 'l.id, l.subject, l.kid, l.thumbprint, l.grants, l.content_key, l.authenticated_at';
 const API_KEY_COLUMNS = ['id', 'digest', 'name', 'owner', 'subject', 'grants', 'created_at', 'expires_at'];
 const API_KEY = API_KEY_COLUMNS.join(', ');
 const SIGNING_KEY_COLUMNS = ['serial', 'kid', 'public_jwk', 'private_jwk', 'created_at'];
@@ -65,14 +65,21 @@ export class SqlLogins implements LoginStore {
   beginLogin(login: Omit<StoredLogin, 'authenticatedAt'>, refreshDigest: string, lifeMs: number): Promise<StoredLogin> {
     return this.#write(async (session) => {
       const now = await clockOf(session);
-      const { id, subject, kid, thumbprint, grants } = login;
+      const { id, subject, kid, thumbprint, grants, contentKey } = login;
       await session.insert(
         'login',
-        ['id', 'subject', 'kid', 'thumbprint', 'grants', 'authenticated_at', 'expires_at'],
-        [[id, subject, kid, thumbprint ?? null, grants ?? null, now, now + lifeMs]],
+        ['id', 'subject', 'kid', 'thumbprint', 'grants', 'content_key', 'authenticated_at', 'expires_at'],
+        [[id, subject, kid, thumbprint ?? null, grants ?? null, contentKey ?? null, now, now + lifeMs]],
       );
       await addRefreshToken(session, refreshDigest, id, now + lifeMs);
       return { ...login, authenticatedAt: now };
+    });
+  }
+
+  contentKeyOf(login: string): Promise<string | undefined> {
+    return this.database.read(async (session) => {
+      const [row] = await session.all('SELECT content_key FROM login WHERE id = ?', [login]);
+      return (row?.content_key as string | null | undefined) ?? undefined;
     });
   }
 
@@ -260,6 +267,7 @@ function toLogin(row: Row): StoredLogin {
     kid: row.kid as string,
     thumbprint: (row.thumbprint as string | null) ?? undefined,
     grants: (row.grants as string | null) ?? undefined,
+    contentKey: (row.content_key as string | null) ?? undefined,
     authenticatedAt: row.authenticated_at as number,
   };
 }

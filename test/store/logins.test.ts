@@ -16,6 +16,7 @@ const login = (more: object = {}) => ({
   kid: 'k',
   thumbprint: undefined,
   grants: undefined,
+  contentKey: undefined,
   ...more,
 });
 
@@ -55,15 +56,22 @@ describe.each(databases)('logins in the store on $name', ({ name }) => {
 
   test('a refresh token is exchanged once; its return ends the login', async () => {
     const [first, second, third] = [digest(), digest(), digest()];
-    const begun = await store.beginLogin(login({ thumbprint: 't', grants: '[]' }), first, MINUTE);
+    const begun = await store.beginLogin(login({ thumbprint: 't', grants: '[]', contentKey: 'c' }), first, MINUTE);
     expect(await store.loginOf(first)).toEqual(begun);
-    expect(begun).toMatchObject({ thumbprint: 't', grants: '[]', authenticatedAt: expect.any(Number) });
+    expect(begun).toMatchObject({
+      thumbprint: 't',
+      grants: '[]',
+      contentKey: 'c',
+      authenticatedAt: expect.any(Number),
+    });
+    expect(await store.contentKeyOf(begun.id)).toBe('c');
     expect(await store.rotate(first, second, MINUTE, MINUTE)).toBe('rotated');
     expect((await store.loginOf(second))?.id).toBe(begun.id);
     expect(await store.rotate(first, third, MINUTE, MINUTE)).toBe('reused');
     expect(await store.rotate(second, third, MINUTE, MINUTE)).toBe('over');
     for (const token of [first, second, third]) expect(await store.loginOf(token)).toBeUndefined();
     expect(await store.anyRevoked([begun.id])).toBe(true);
+    expect(await store.contentKeyOf(begun.id)).toBeUndefined();
     expect(await store.rotate(digest(), digest(), MINUTE, MINUTE)).toBe('over');
   });
 

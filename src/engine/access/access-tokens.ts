@@ -3,12 +3,14 @@
  * the token, so that no node looks it up; what isn't, is whether it was revoked since (revocations.ts).
  *
  * Beside the registered claims: `sid` is the login; `lineage` the logins that it was made from; `authorization_details` the last
- * restriction of the chain and `attenuated` those before it; `azp` and `publisher` the application that it is for, `act` who acts.
+ * restriction of the chain and `attenuated` those before it; `azp` and `publisher` the application that it is for, `act` who acts; `channel` the login whose key
+ * all that is said under the token is encrypted by.
  */
 import { randomUUID } from 'node:crypto';
 import { limits } from '../limits.js';
 import { isObject, type JsonObject } from '../state/json.js';
 import type { Subject } from '../subject.js';
+import type { Channel } from './channel.js';
 import type { Restriction } from './grant.js';
 import { checkSigned, confirmationClaim, readSigned, refusal, textClaim, timeClaim } from './jws.js';
 import type { PublicUrl } from './public-url.js';
@@ -35,6 +37,8 @@ export interface TokenGrant {
   readonly publisher: string | undefined;
   /** Who acts for the subject: the last of them first. */
   readonly assistants: readonly string[];
+  /** The login whose channel its requests go by. */
+  readonly channel: string | undefined;
 }
 
 export interface VerifiedToken extends TokenGrant {
@@ -76,6 +80,7 @@ export class AccessTokens {
         ...(grant.thumbprint !== undefined && { cnf: { jkt: grant.thumbprint } }),
         ...(grant.application !== undefined && { azp: grant.application }),
         ...(grant.publisher !== undefined && { publisher: grant.publisher }),
+        ...(grant.channel !== undefined && { channel: grant.channel }),
         ...(assistant !== undefined && { act: actorOf(assistant, others) }),
       },
       PURPOSE.typ,
@@ -104,14 +109,16 @@ export class AccessTokens {
       application: claims.azp as string | undefined,
       publisher: claims.publisher as string | undefined,
       assistants: actorsOf(claims.act),
+      channel: claims.channel as string | undefined,
       expiresAt,
     };
   }
 }
 
 /** Who asks by the token. `isProven` says that the key that it is bound to has signed the request. */
-export function subjectOf(token: VerifiedToken, isProven: boolean): Subject {
+export function subjectOf(token: VerifiedToken, isProven: boolean, channel?: Channel): Subject {
   return {
+    channel,
     id: token.subject,
     isUnbound: false,
     host: hostOf(token.subject),

@@ -57,9 +57,27 @@ export class Access {
     this.proofs = new Proofs(store, url, now);
     this.#tokens = new AccessTokens(this.signingKeys, url, now);
     const { apiKeys, revocations } = this;
-    this.logins = new Logins(store, keys, this.challenges, this.#tokens, revocations, url, now);
+    this.logins = new Logins(
+      store,
+      keys,
+      this.challenges,
+      this.#tokens,
+      revocations,
+      url,
+      new Seal(secret, 'content key'),
+      now,
+    );
     this.exchange = new Exchange(store, keys, this.#tokens, apiKeys, revocations, url, now);
-    this.authenticator = new Authenticator(this.#tokens, apiKeys, this.proofs, revocations, now, operatorKey);
+    const channelOf = (login: string) => this.logins.channelOf(login);
+    this.authenticator = new Authenticator(
+      this.#tokens,
+      apiKeys,
+      this.proofs,
+      revocations,
+      channelOf,
+      now,
+      operatorKey,
+    );
   }
 
   async open(): Promise<void> {

@@ -12,7 +12,7 @@ const PURPOSE = {
   header: ['kid'] as const,
   lengthMax: limits.signedTextLengthMax,
 };
-const CLAIMS = ['iss', 'sub', 'aud', 'nonce', 'jti', 'iat', 'exp', 'nbf', 'cnf'];
+const CLAIMS = ['iss', 'sub', 'aud', 'nonce', 'jti', 'iat', 'exp', 'nbf', 'cnf', 'epk'];
 
 export interface CheckedAssertion {
   /** The account's URL. */
@@ -22,6 +22,8 @@ export interface CheckedAssertion {
   readonly nonce: string;
   /** Of the key that the tokens are to be bound to. */
   readonly thumbprint: string | undefined;
+  /** Of the key that the login's content key is to be encrypted to. */
+  readonly channelThumbprint: string | undefined;
 }
 
 /** Checks all that can be told from the assertion and its account's key. `audience` is this server's URL, `now` in ms since 1970. */
@@ -46,11 +48,12 @@ export async function checkAssertion(
   textClaim(claims, 'jti', name);
   checkTimes(claims, name, now, limits.assertionMs);
   const thumbprint = confirmationClaim(claims, name);
+  const channelThumbprint = claims.epk === undefined ? undefined : textClaim(claims, 'epk', name);
   const kid = signed.header.kid as string;
   const key = await keys.keyOf(account, kid);
   if (key?.kid !== kid) throw refusal('The account has no such key.');
   await checkSigned(signed, key, name);
-  return { account, kid, nonce, thumbprint };
+  return { account, kid, nonce, thumbprint, channelThumbprint };
 }
 
 /** An account is a URL of the web; how it has to look beyond that is the key source's business. */

@@ -7,6 +7,7 @@ import { limits } from '../limits.js';
 import type { Subject } from '../subject.js';
 import { type AccessTokens, subjectOf } from './access-tokens.js';
 import { type ApiKeys, isApiKey } from './api-keys.js';
+import type { Channel } from './channel.js';
 import { refusal } from './jws.js';
 import { operator } from './operator.js';
 import type { Proofs, ProvenRequest } from './proofs.js';
@@ -31,6 +32,7 @@ export class Authenticator {
     private readonly apiKeys: ApiKeys,
     private readonly proofs: Proofs,
     private readonly revocations: Revocations,
+    private readonly channelOf: (login: string) => Promise<Channel>,
     private readonly now: () => number,
     operatorKey: string,
   ) {
@@ -87,7 +89,8 @@ export class Authenticator {
     if (known) return known;
     const verified = await this.tokens.verify(token);
     const { thumbprint, expiresAt } = verified;
-    const subject = subjectOf(verified, thumbprint !== undefined);
+    const channel = verified.channel === undefined ? undefined : await this.channelOf(verified.channel);
+    const subject = subjectOf(verified, thumbprint !== undefined, channel);
     return this.#checked(digest, { subject, until: expiresAt, thumbprint });
   }
 

@@ -68,6 +68,7 @@ export class Exchange {
         thumbprint: request.thumbprint ?? source.thumbprint ?? prover,
         application: sameOrNew(request.application, source.application, '/audience'),
         publisher: sameOrNew(request.publisher, source.publisher, '/publisher'),
+        channel: source.channel,
         assistants: [...(request.assistant === undefined ? [] : [request.assistant]), ...source.assistants],
       },
       this.#lifeOf(request, source),
@@ -99,6 +100,7 @@ export class Exchange {
       application: root?.application,
       publisher: root?.publisher,
       assistants: root?.assistants ?? [],
+      channel: root?.channel,
     };
     return { checked, source };
   }
@@ -140,6 +142,7 @@ export class Exchange {
       application: undefined,
       publisher: undefined,
       assistants: [],
+      channel: undefined,
       expiresAt: subject.expiresAt ?? Number.POSITIVE_INFINITY,
     };
   }

@@ -15,6 +15,8 @@ export interface StoredLogin {
   readonly thumbprint: string | undefined;
   /** JSON: the restriction that the login began with. */
   readonly grants: string | undefined;
+  /** What its requests and answers are encrypted under, as it is kept at rest. */
+  readonly contentKey: string | undefined;
   readonly authenticatedAt: number;
 }
 
@@ -59,6 +61,8 @@ export interface LoginStore {
   useProofs(digests: readonly string[], lifeMs: number): Promise<boolean[]>;
 
   beginLogin(login: Omit<StoredLogin, 'authenticatedAt'>, refreshDigest: string, lifeMs: number): Promise<StoredLogin>;
+  /** What the requests of a login are encrypted under; undefined where there is no such login, or it isn't encrypted. */
+  contentKeyOf(login: string): Promise<string | undefined>;
   /** The login of a refresh token, used or not; undefined where there is none (any more). */
   loginOf(refreshDigest: string): Promise<StoredLogin | undefined>;
   /**

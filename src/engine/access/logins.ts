@@ -5,16 +5,19 @@
  */
 import { randomUUID } from 'node:crypto';
 import { limits } from '../limits.js';
+import type { JsonObject } from '../state/json.js';
 import type { AccessTokens, IssuedToken } from './access-tokens.js';
 import { checkAssertion } from './assertion.js';
 import type { Challenges } from './challenges.js';
+import { Channel } from './channel.js';
 import type { Restriction } from './grant.js';
+import { thumbprintOf } from './jwk.js';
 import { refusal } from './jws.js';
 import type { KeySource } from './keys.js';
 import type { LoginStore, StoredLogin } from './login-store.js';
 import type { PublicUrl } from './public-url.js';
 import type { Revocations } from './revocations.js';
-import { digestOf, newSecret } from './secrets.js';
+import { digestOf, newSecret, type Seal } from './secrets.js';
 
 export class Logins {
   constructor(
@@ -24,6 +27,7 @@ export class Logins {
     private readonly tokens: AccessTokens,
     private readonly revocations: Revocations,
     private readonly url: PublicUrl,
+    private readonly seal: Seal,
     private readonly now: () => number,
   ) {}
 
@@ -32,26 +36,43 @@ export class Logins {
     assertion: string,
     restriction: Restriction | undefined,
     prover: string | undefined,
-  ): Promise<IssuedToken> {
+    channelKey: JsonObject | undefined,
+  ): Promise<IssuedToken & { sessionKey?: string | undefined }> {
     const checked = await checkAssertion(assertion, this.keys, this.url.href, this.now());
     if (checked.thumbprint !== undefined && prover !== undefined && checked.thumbprint !== prover)
       throw refusal('The assertion names another key in cnf than the one that signed the proof.');
+    // Signed, so that nobody between the two puts a key of his own there.
+    if (checked.channelThumbprint !== (channelKey && (await thumbprintOf(channelKey as never))))
+      throw refusal('The assertion must have in epk the thumbprint of encryptionKey, and only with one.');
     // Last, so that nobody's nonce is used up by what was no login.
     if (!(await this.challenges.take(checked.nonce)))
       throw refusal('The nonce was used, is over or was not given out here: ask for a new challenge.');
     const refreshToken = newRefreshToken();
+    const id = randomUUID();
+    const channel = channelKey && Channel.create(id);
+    // Before anything is stored: a key that is no point of its curve is refused here.
+    const sessionKey = channel && (await sealedTo(channel, channelKey));
     const login = await this.store.beginLogin(
       {
-        id: randomUUID(),
+        id,
         subject: checked.account,
         kid: checked.kid,
         thumbprint: checked.thumbprint ?? prover,
         grants: restriction && JSON.stringify(restriction),
+        contentKey: channel && this.seal.close(channel.secret()),
       },
       digestOf(refreshToken),
       limits.refreshTokenMs,
     );
-    return { ...(await this.#issue(login)), refreshToken };
+    return { ...(await this.#issue(login)), refreshToken, sessionKey };
+  }
+
+  /** The channel of a login that asked for one. */
+  async channelOf(login: string): Promise<Channel> {
+    const kept = await this.store.contentKeyOf(login);
+    const secret = kept === undefined ? undefined : this.seal.open(kept);
+    if (secret === undefined) throw refusal('The login of the token is over.');
+    return Channel.parse(login, secret);
   }
 
   async refresh(refreshToken: string, prover: string | undefined): Promise<IssuedToken> {
@@ -96,6 +117,7 @@ export class Logins {
         application: undefined,
         publisher: undefined,
         assistants: [],
+        channel: login.contentKey === undefined ? undefined : login.id,
       },
       limits.accessTokenMs,
     );
@@ -104,6 +126,14 @@ export class Logins {
 
 export function isRefreshToken(token: string): boolean {
   return token.startsWith('sgr_');
+}
+
+async function sealedTo(channel: Channel, publicKey: JsonObject): Promise<string> {
+  try {
+    return await channel.forClient(publicKey);
+  } catch {
+    throw refusal('encryptionKey is no key that can be encrypted to.');
+  }
 }
 
 function newRefreshToken(): string {

@@ -63,6 +63,12 @@ export class Proofs {
     return thumbprint;
   }
 
+  /** Refuses a sealed request whose number was used before under its login. */
+  async checkNumber(login: string, seq: number): Promise<void> {
+    if (!(await this.#useOnce(digestOf(`${login} ${seq}`))))
+      throw refusal('The seq of the sealed text was used before.');
+  }
+
   #useOnce(digest: string): Promise<boolean> {
     if (this.#waiting.length >= limits.proofsWaitingMax) {
       throw new Problem('unavailable', 'Too many proofs wait to be noted.', { headers: { 'retry-after': '1' } });
