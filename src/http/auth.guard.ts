@@ -42,6 +42,7 @@ type Scheme = keyof Strategies;
 /** The algorithms of proofs, as RFC 9449 tells them. */
 export const PROOF_ALGORITHMS = ['EdDSA', 'ES256', 'PS256'];
 const DPOP_CHALLENGE = `DPoP algs="${PROOF_ALGORITHMS.join(' ')}"`;
+const BEARER = 'Bearer ';
 const BEARER_CHALLENGE = 'Bearer realm="stargus"';
 
 const SUBJECT = Symbol('subject');
@@ -72,11 +73,11 @@ export class Authentication {
 
   /** Who asks; refuses with `unauthenticated`. A promise only where something has to be looked up or verified. */
   authenticate(request: FastifyRequest): Subject | Promise<Subject> {
+    const token = this.#tokenOf(request);
+    const known = token === undefined ? undefined : this.authenticator.known(token);
+    if (known) return known;
     const scheme = this.#schemeOf(request);
     if (scheme === undefined) return this.#withoutCredentials();
-    if (scheme === 'cookie') this.checkOrigin(request);
-    const known = this.#recall(request, scheme);
-    if (known) return known;
     return this.#run(scheme, request).then((subject) => {
       (request as WithSubject)[SUBJECT] = subject;
       return subject;
@@ -89,10 +90,9 @@ export class Authentication {
     if (found) return found;
     try {
       this.checkHost(request);
-      const scheme = this.#schemeOf(request);
-      if (scheme === undefined) return this.#withoutCredentials();
-      if (scheme === 'cookie') this.checkOrigin(request);
-      return this.#recall(request, scheme);
+      const token = this.#tokenOf(request);
+      const known = token === undefined ? undefined : this.authenticator.known(token);
+      return known ?? (this.#schemeOf(request) === undefined ? this.#withoutCredentials() : undefined);
     } catch {
       return undefined;
     }
@@ -143,7 +143,16 @@ export class Authentication {
     }
   }
 
-  /** A header says more than a cookie, which the browser adds by itself. */
+  /** The token by which the request may be remembered. A header says more than a cookie, which the browser adds by itself. */
+  #tokenOf(request: FastifyRequest): string | undefined {
+    const { authorization } = request.headers;
+    if (authorization !== undefined)
+      return authorization.startsWith(BEARER) ? authorization.slice(BEARER.length) : undefined;
+    const token = cookieOf(request);
+    if (token !== undefined) this.checkOrigin(request);
+    return token;
+  }
+
   #schemeOf(request: FastifyRequest): Scheme | undefined {
     if (request.headers.authorization === undefined) return cookieOf(request) === undefined ? undefined : 'cookie';
     const token = credentialsOf(request, 'bearer');
@@ -164,14 +173,6 @@ export class Authentication {
       'Send an access token or a key: `Authorization: Bearer <token>`. Tokens in the query string are not looked at.',
       `${BEARER_CHALLENGE}, ${DPOP_CHALLENGE}`,
     );
-  }
-
-  #recall(request: FastifyRequest, scheme: Scheme): Subject | undefined {
-    // Each request has a proof of its own.
-    if (scheme === 'dpop') return undefined;
-    const token = scheme === 'cookie' ? cookieOf(request) : credentialsOf(request, 'bearer');
-    if (token === undefined) return undefined;
-    return scheme === 'operator' ? this.authenticator.operator(token) : this.authenticator.known(token);
   }
 
   /** Does what Passport's middleware does for one strategy: gives it a request, and its actions. */

@@ -62,7 +62,9 @@ export class Revocations {
 
   /** Takes note of what the database has been told already. */
   note(ids: readonly string[]): void {
-    const until = this.now() + KNOWN_MS;
+    const now = this.now();
+    for (const [id, until] of this.#revoked) if (until <= now) this.#revoked.delete(id);
+    const until = now + KNOWN_MS;
     const news = new Set(ids.filter((id) => !this.#revoked.has(id)));
     for (const id of ids) this.#revoked.set(id, until);
     if (news.size > 0) for (const listener of this.#listeners) listener(news);
@@ -72,10 +74,5 @@ export class Revocations {
     const { revoked, now } = await this.store.revokedSince(this.#seen);
     this.note(revoked.map(({ id }) => id));
     this.#seen = Math.max(this.#seen, now - limits.revocationOverlapMs);
-    const present = this.now();
-    for (const [id, until] of this.#revoked) {
-      if (until > present) continue;
-      this.#revoked.delete(id);
-    }
   }
 }
