@@ -2,6 +2,7 @@
  * Access as one object: who asks, and how they come to tokens. Built on the ports in wiring.ts, like the engine itself; what a subject
  * may do is not decided here.
  */
+import { Problem } from '../errors.js';
 import type { JsonObject } from '../state/json.js';
 import type { Subject } from '../subject.js';
 import { AccessTokens } from './access-tokens.js';
@@ -104,7 +105,8 @@ export class Access {
       }
       return true;
     } catch (error) {
-      if ((error as { code?: unknown }).code === 'unauthenticated') return false;
+      // What isn't right is good for nothing; a database that doesn't answer is another matter.
+      if (error instanceof Problem && error.status < 500) return false;
       throw error;
     }
   }
