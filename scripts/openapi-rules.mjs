@@ -26,6 +26,7 @@ const RESERVED = new Set(
 /** Members that are called so all the same, each because of another text that can't be changed. */
 const EXEMPT = [
   { component: 'Problem', member: 'type', answers: true, because: 'RFC 9457 requires it' },
+  { component: 'AuthorizationDetail', member: 'type', answers: true, because: 'RFC 9396 requires it' },
   { component: 'JsonPatchOperation', member: 'from', answers: false, because: 'RFC 6902 requires it' },
   { component: 'Batch', member: 'if', answers: false, because: 'the conditions of a batch are called so since /v1' },
   { component: 'BatchOp', member: 'if', answers: false, because: 'the conditions of an op are called so since /v1' },

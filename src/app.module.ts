@@ -3,8 +3,10 @@
  * requests and does the background work in one process.
  */
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { ApiKeysController } from './http/api-keys.controller.js';
 import { AttachmentsController } from './http/attachments.controller.js';
 import { AttributesController } from './http/attributes.controller.js';
+import { AuthController } from './http/auth.controller.js';
 import { BatchController } from './http/batch.controller.js';
 import { ChangesController } from './http/changes.controller.js';
 import { CollectionsController } from './http/collections.controller.js';
@@ -24,6 +26,7 @@ import { QueriesController } from './http/queries.controller.js';
 import { ScriptsController } from './http/scripts.controller.js';
 import { SessionsController } from './http/sessions.controller.js';
 import { SystemController } from './http/system.controller.js';
+import { WellKnownController } from './http/well-known.controller.js';
 
 export const controllers = [
   SystemController,
@@ -46,6 +49,9 @@ export const controllers = [
   IdentitiesController,
   EnvelopesController,
   PinsController,
+  AuthController,
+  ApiKeysController,
+  WellKnownController,
 ];
 
 @Module({ controllers, providers: [ItemCalls] })

@@ -15,6 +15,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { controllers, embedded } from './app.module.js';
 import { Offenders } from './engine/abuse/offenders.js';
+import { Access } from './engine/access/access.js';
 import { ForeignAccounts } from './engine/access/foreign-accounts.js';
 import { GuardedEnvelopes } from './engine/access/guarded-envelopes.js';
 import { HostedAccounts } from './engine/access/hosted-accounts.js';
@@ -24,6 +25,8 @@ import { PublicUrl } from './engine/access/public-url.js';
 import { Engine } from './engine/engine.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
+import type { JsonObject } from './engine/state/json.js';
+import type { Subject } from './engine/subject.js';
 import { Addresses } from './http/address.js';
 import { Arrivals } from './http/arrivals.js';
 import { Authentication } from './http/auth.guard.js';
@@ -42,6 +45,7 @@ import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
+import { SqlLogins } from './store/logins.js';
 import { SqlStore } from './store/store.js';
 
 /** A path as long as this holds the longest names, percent-encoded. */
@@ -75,7 +79,13 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-export async function serve(config: Config): Promise<RunningServer> {
+/** What may be given to a server in place of what it has by itself. */
+export interface Parts {
+  /** Where the keys of accounts are found. */
+  readonly keys?: KeySource;
+}
+
+export async function serve(config: Config, parts: Parts = {}): Promise<RunningServer> {
   const logger = newLogger(config.STARGUS_LOG_LEVEL);
   const database = await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE });
   const store = new SqlStore(database);
@@ -87,18 +97,26 @@ export async function serve(config: Config): Promise<RunningServer> {
     ...gaugesOf(engine),
     blockedAddresses: offenders.count(Date.now()),
   }));
+  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
   const engine = newEngine(config, store, metrics, logger);
-  const authentication = new Authentication({
-    required: config.STARGUS_AUTH === 'required',
+  const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
+  const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
+    secret: config.STARGUS_SECRET,
+    now: () => Date.now(),
+    warn: (message, details) => logger.warn(details, message),
+  });
+  access.rulesOf = (subject, pool) => rulesOf(engine, subject, pool);
+  access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
+  const authentication = new Authentication(access.authenticator, publicUrl, {
+    required: config.STARGUS_AUTH === 'required',
     isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
   });
   const facts = newFacts(metrics);
-  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
-  const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
   const { app, instance } = await newApp(
     config,
     engine,
+    access,
     authentication,
     identities.providers,
     facts,
@@ -111,6 +129,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     [engine.expiry, EXPIRY_MS] as const,
     [engine.due, DUE_MS] as const,
     [engine.metering, USAGE_MS] as const,
+    [access, config.STARGUS_SWEEP] as const,
     // Woken by those who leave it work; this is for what other nodes left.
     [{ sweep: async () => engine.builder.wake() }, config.STARGUS_SWEEP] as const,
   ].map(
@@ -120,8 +139,11 @@ export async function serve(config: Config): Promise<RunningServer> {
       ),
   );
   try {
+    await access.open();
+    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') await printOperatorKey(access);
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
   } catch (error) {
+    await access.close();
     await store.close();
     throw error;
   }
@@ -149,9 +171,30 @@ export async function serve(config: Config): Promise<RunningServer> {
       clearTimeout(late);
       await app.close();
       await engine.metering.close();
+      await access.close();
       await store.close();
     },
   };
+}
+
+/** The first start makes the operator's key and shows it, past the logger, whose lines are kept. Later starts have nothing to show. */
+async function printOperatorKey(access: Access): Promise<void> {
+  const key = await access.apiKeys.createOperator();
+  if (key === undefined) return;
+  process.stdout.write(`
+The operator's API key, shown this once:
+
+  ${key}
+
+Keep it well: whoever has it may do everything. It is sent as \`Authorization: Bearer <key>\`.
+
+`);
+}
+
+/** The caller's rules; none in a pool that isn't there. */
+async function rulesOf(engine: Engine, subject: Subject, pool: string): Promise<JsonObject[]> {
+  const replica = await engine.replicas.find(pool);
+  return replica ? ((await engine.explaining.effective(pool, subject)).rules as unknown as JsonObject[]) : [];
 }
 
 /** Where an error comes from, without what it carries: a failed query's error carries the query's data. */
@@ -268,6 +311,7 @@ function tellRefusal(engine: Engine, metrics: Metrics, refusal: Refusal): void {
 async function newApp(
   config: Config,
   engine: Engine,
+  access: Access,
   authentication: Authentication,
   identities: Provider[],
   facts: SystemFacts,
@@ -291,6 +335,8 @@ async function newApp(
     gate,
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
+    known: (request) => authentication.known(request),
+    checkNumber: (login, seq) => access.proofs.checkNumber(login, seq),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool) => engine.replicas.known(pool),
     uses: engine.metering,
@@ -317,6 +363,7 @@ async function newApp(
   const module = embedded([
     { provide: Engine, useValue: engine },
     { provide: Gate, useValue: gate },
+    { provide: Access, useValue: access },
     { provide: Authentication, useValue: authentication },
     { provide: SystemFacts, useValue: facts },
     ...identities,

@@ -87,6 +87,50 @@ export const limits = {
   unlockForgivenessMs: 3_600_000,
   /** Wrong unlocks are counted in so many places, in which accounts lie by a secret hash: enough to keep them apart, few enough to keep. */
   unlockBuckets: 1 << 20,
+
+  /** A nonce lives for as long as a person takes to unlock a key. */
+  nonceMs: 120_000,
+  /** Nonces that a node gives out in a minute: each is a row for two. */
+  noncesPerMinuteMax: 6_000,
+  /** An assertion is made for one login, now. */
+  assertionMs: 60_000,
+  /** A signed text has a few claims; one of a delegation its grants as well. */
+  signedTextLengthMax: 8 * KiB,
+  /** Node refuses requests whose headers are longer than 16 KiB together. */
+  proofLengthMax: 4 * KiB,
+  claimLengthMax: 255,
+  /** What a leaked access token is good for. */
+  accessTokenMs: 600_000,
+  /** A client that was away for a month logs in again. */
+  refreshTokenMs: 30 * 24 * 3600 * 1000,
+  /** How long a revocation is remembered in the database: longer than a stream or a node that missed it lives on. */
+  revocationMs: 24 * 3600 * 1000,
+  /** Within this every node knows of a revocation. */
+  revocationPollMs: 1_000,
+  /** A revocation is looked for anew for so long: its transaction may have taken time to become visible. */
+  revocationOverlapMs: 15_000,
+  /** Tokens that a node remembers to have verified: a kilobyte or two each. */
+  verifiedTokensMax: 10_000,
+  /** For so long a node takes an API key as good without looking again. */
+  apiKeyCacheMs: 60_000,
+  apiKeysPerOwnerMax: 100,
+  apiKeyNameLengthMax: 128,
+  /** The key that signs tokens is followed by another after this time. */
+  signingKeyMs: 90 * 24 * 3600 * 1000,
+  /** How long a key that was followed is still published: longer than a token of it lives, and a cache of the set. */
+  signingKeyFollowedMs: 24 * 3600 * 1000,
+  /** A proof of possession is for one request, made now; all of this time its id is remembered. */
+  proofMs: 60_000,
+  /** Proofs that wait to be noted as used: a node that is behind so many refuses instead of growing. */
+  proofsWaitingMax: 10_000,
+  /** Links of a delegation, and how often a token can be made weaker: each link is judged at every access. */
+  delegationDepthMax: 8,
+  /** A delegation is for weeks of work, not for ever: only the database, which its maker can’t reach offline, can revoke it. */
+  delegationMs: 90 * 24 * 3600 * 1000,
+  /** Grants in one list, and what all lists of a token are as JSON: it travels in a header of every request. */
+  authorizationDetailsMax: 20,
+  restrictionsBytesMax: 4 * KiB,
+
   collectionsPerPoolMax: 10_000,
   /** A deletion by prefix is one commit, held in memory, told to watchers whole. */
   deleteItemsMax: 1000,

@@ -3,6 +3,7 @@
  * the pool what its subject may do, whichever way the request came.
  */
 import { createHash } from 'node:crypto';
+import type { Channel } from './access/channel.js';
 import type { Restriction } from './access/grant.js';
 
 export interface Subject {
@@ -16,8 +17,19 @@ export interface Subject {
   readonly restrictions: readonly Restriction[];
   /** When its token is over, in ms since 1970: its streams end no later. */
   readonly expiresAt?: number | undefined;
-  /** The login that its token is of; once that is revoked, what is open under it ends. */
+  /** The login that its token is of, or the key: once that is revoked, what is open under it ends. */
   readonly login?: string | undefined;
+  /** The logins and delegations that its login was made from, which end it as well. */
+  readonly lineage?: readonly string[] | undefined;
+  /** Its token is bound to a key, which has signed this request. */
+  readonly isBound?: boolean | undefined;
+  /** What its requests and answers are encrypted under. */
+  readonly channel?: Channel | undefined;
+  /** The application that its token was made for, and who publishes that. */
+  readonly application?: string | undefined;
+  readonly publisher?: string | undefined;
+  /** Who acts for it: an assistant, the last of them first. */
+  readonly assistants?: readonly string[] | undefined;
 }
 
 /** Everybody, where no authentication is required. */

@@ -38,9 +38,10 @@ export class ChangesController {
     const { since, limit = limits.changesPageCommitsDefault, waitMs = 0, ...view } = call.query;
     await awaitMinRevision(call, this.engine.reader, pool);
     const asker = askerOf(call);
+    const { subject } = call;
     const page = await this.engine.watching.changes(
       pool,
-      { subject: call.subject, view: checkView(view), since, limit, waitMs },
+      { view: checkView(view), since, limit, waitMs, subject },
       asker,
     );
     const { epoch } = page.replica;
@@ -98,7 +99,7 @@ export class ChangesController {
   async #stream(
     call: Call,
     { since, bookmarkMs = limits.bookmarkMsDefault }: Pick<StreamQuery, 'since' | 'bookmarkMs'>,
-    subject: StreamSubject,
+    of: StreamSubject,
   ): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     await awaitMinRevision(call, this.engine.reader, pool);
@@ -106,7 +107,7 @@ export class ChangesController {
     // Who comes back with a cursor wants the pool that it knew: a deleted one isn't made anew by those who watched it.
     const isResuming = Boolean(start.lastEventId) || !(since === undefined || since === 'start' || since === 'now');
     if (this.engine.options.createPools && !isResuming && isFree(call.subject)) await this.#ensurePool(call, pool);
-    const opening = await this.engine.watching.open(pool, { ...subject, subject: call.subject, bookmarkMs, start });
+    const opening = await this.engine.watching.open(pool, { ...of, subject: call.subject, bookmarkMs, start });
     const release = await this.#holdLease(call, pool);
     try {
       await serveStream(call, opening);

@@ -104,7 +104,9 @@ export class LocksController {
   async get(call: Call<z.output<typeof schema.lockQuery>>): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const id = call.params.lock as string;
-    const deadline = performance.now() + (call.query.waitMs ?? 0);
+    const { subject } = call;
+    const tokenMs = (subject.expiresAt ?? Number.POSITIVE_INFINITY) - Date.now();
+    const deadline = performance.now() + Math.min(call.query.waitMs ?? 0, tokenMs);
     await awaitMinRevision(call, this.engine.reader, pool);
     const asker = askerOf(call);
     for (;;) {

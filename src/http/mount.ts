@@ -14,6 +14,7 @@ import { NEVER, sentMethod } from './connections.js';
 import type { Gate, RateKind } from './gate.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
+import { openSealed } from './sealing.js';
 import { answerPreflight } from './shield.js';
 import { noteUser, telling, tellUse, type Uses, useKindOf } from './uses.js';
 import { namesSession, writerOf } from './writer.js';
@@ -25,8 +26,12 @@ export interface MountOptions {
   readonly gate: Gate;
   /** Whether the request may be answered at all; throws `forbidden`. */
   admit(request: FastifyRequest): void;
-  /** Who asks; throws `unauthenticated`. */
-  authenticate(request: FastifyRequest): Subject;
+  /** Who asks; refuses with `unauthenticated`. A promise only where something has to be waited for. */
+  authenticate(request: FastifyRequest): Subject | Promise<Subject>;
+  /** Who asks, as far as that is known at once; undefined for who may not ask. */
+  known(request: FastifyRequest): Subject | undefined;
+  /** Refuses the number of a sealed request that was used before under its login. */
+  checkNumber(login: string, seq: number): Promise<void>;
   /** A request that only reads names its session: renews it, or refuses. */
   touch(pool: string, session: SessionRef, subject: Subject): Promise<unknown>;
   /** The state of a pool, where this node knows it. */
@@ -71,11 +76,14 @@ function bind(
     let isTaken = false;
     try {
       options.admit(request);
-      subject = askerOf(request, spec, options);
+      const asker = askerOf(request, spec, options);
+      subject = asker instanceof Promise ? await asker : asker;
       if (use) noteUser(request, subject, use);
       const counting = ofSubject && gate.takeSubject(ofSubject, request, reply, subject);
       if (counting instanceof Promise) await counting;
-      const mediaType = mediaTypeOf(request);
+      let mediaType = mediaTypeOf(request);
+      if (subject.channel)
+        mediaType = await openSealed(subject.channel, request, reply, spec, mediaType, options.checkNumber);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
       const params = request.params as Record<string, string>;
@@ -88,7 +96,7 @@ function bind(
       if (use?.isStream) await telling(options.uses, call, async () => controller[property]?.(call));
       else await controller[property]?.(call);
     } catch (error) {
-      if (subject && !isTaken) renewAnyway(request, subject, options);
+      if (subject !== undefined && !isTaken) renewAnyway(request, subject, options);
       answerError(error, spec, request, reply, options, subject);
     } finally {
       // What is left of it is dropped, and again bound in time.
@@ -128,14 +136,14 @@ function bind(
     ],
     handler: handle,
     errorHandler: (error, request, reply) => {
-      const subject = namesSession(request) ? identify(request, options) : undefined;
+      const subject = namesSession(request) ? options.known(request) : undefined;
       if (subject) renewAnyway(request, subject, options);
       answerError(error, spec, request, reply, options, subject);
     },
     onResponse: (request, reply, done) => {
       if (!spec.streaming)
         options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
-      if (use) tellUse(options.uses, request, reply, use, () => identify(request, options));
+      if (use) tellUse(options.uses, request, reply, use, () => options.known(request));
       done();
     },
   });
@@ -171,7 +179,7 @@ function systemPool(): Problem {
  * Who asks. Public routes are answered whoever does; but a session is spoken for by its own subject only. Where a request may
  * prove by itself that it may, credentials aren't needed; those that are sent must be right all the same.
  */
-function askerOf(request: FastifyRequest, spec: RouteSpec, options: MountOptions): Subject {
+function askerOf(request: FastifyRequest, spec: RouteSpec, options: MountOptions): Subject | Promise<Subject> {
   if (spec.public && !namesSession(request)) return nobody;
   if (!spec.proves) return options.authenticate(request);
   try {
@@ -207,17 +215,7 @@ export function answerError(
 function stateAt(request: FastifyRequest, options: MountOptions): { epoch: string; revision: number } | undefined {
   const { pool } = (request.params ?? {}) as { pool?: string };
   if (pool === undefined) return undefined;
-  return identify(request, options) && options.stateOf(pool);
-}
-
-/** Who asks, where they may ask at all. */
-function identify(request: FastifyRequest, options: MountOptions): Subject | undefined {
-  try {
-    options.admit(request);
-    return options.authenticate(request);
-  } catch {
-    return undefined;
-  }
+  return options.known(request) && options.stateOf(pool);
 }
 
 const ALL: readonly Method[] = ['GET', 'QUERY', 'PUT', 'POST', 'PATCH', 'DELETE'];

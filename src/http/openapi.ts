@@ -39,6 +39,7 @@ const TAGS: Readonly<Record<string, string>> = {
   policy: 'Policies are items of the collection `_policies`; here they are asked what they say.',
   identities: 'An account is a URL where its public keys are read; this server hosts accounts, and reads foreign ones.',
   scripts: 'A script is a program or page that an application keeps in its pool, served as a file.',
+  auth: 'Who asks: logging in, tokens and weaker tokens, keys of programs.',
   system: 'What operators and tools ask: health, metrics, limits, this contract.',
 };
 
@@ -65,6 +66,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   view: { description: 'The name of a session’s view.', schema: NAME },
   account: { description: 'The name of an account that this server hosts.', schema: NAME },
   kid: { description: 'The key’s RFC 7638 thumbprint.', schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$' } },
+  apiKey: { description: 'The API key’s id.', schema: { type: 'string' } },
   code: { description: 'The `code` of a problem.', schema: { type: 'string' } },
 };
 
@@ -199,7 +201,8 @@ export function openApiDocument(controllers: readonly { prototype: object }[], v
         bearer: {
           type: 'http',
           scheme: 'bearer',
-          description: 'An access token or the operator’s key. Not needed where the server is open to its own machine.',
+          description:
+            'An access token, an API key or the operator’s key. Not needed where the server is open to its own machine.',
         },
       },
     },

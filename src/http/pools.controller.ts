@@ -59,7 +59,8 @@ export class PoolsController {
   })
   async get(call: Call): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
-    if (!this.authentication.knows(call.request)) {
+    const subject = await this.authentication.identify(call.request);
+    if (!subject) {
       // The same answer whether there is such a pool or not.
       return send(call, {
         status: 200,
@@ -68,7 +69,7 @@ export class PoolsController {
       });
     }
     await awaitMinRevision(call, this.engine.reader, pool);
-    const { replica, revision, entitlement } = await this.engine.entitled.entitlement(pool, call.subject);
+    const { replica, revision, entitlement } = await this.engine.entitled.entitlement(pool, subject);
     checkPresence(entitlement);
     send(call, {
       status: 200,

@@ -9,6 +9,7 @@ import type { Sink } from '../engine/watch/stream.js';
 import type { Opening } from '../engine/watch/watching.js';
 import { poolHeaders } from './answers.js';
 import type { Call } from './route.js';
+import { frameSealer } from './sealing.js';
 
 /** Below this, a reader that was slow is written to again. */
 const LOW_MARK_BYTES = 64 * 1024;
@@ -32,6 +33,8 @@ export async function serveStream(
 
 class SseSink implements Sink {
   readonly #response: FastifyReply['raw'];
+  /** Of an encrypted login, whose frames are for this connection only. */
+  readonly #seal: ((frames: string) => string) | undefined;
   #blockedSince: number | undefined;
   readonly #drained: (() => void)[] = [];
 
@@ -39,6 +42,7 @@ class SseSink implements Sink {
     reply.hijack();
     const response = reply.raw;
     this.#response = response;
+    this.#seal = frameSealer(request);
     // A stream lives long and is written to in small pieces: none of the time-outs of a request fit.
     request.raw.socket.setNoDelay(true);
     request.raw.socket.setTimeout(0);
@@ -61,7 +65,8 @@ class SseSink implements Sink {
   write(frames: Buffer | string): void {
     const response = this.#response;
     if (response.destroyed || response.writableEnded) return;
-    if (!response.write(frames)) this.#blockedSince ??= Date.now();
+    const sent = this.#seal ? this.#seal(frames.toString()) : frames;
+    if (!response.write(sent)) this.#blockedSince ??= Date.now();
   }
 
   get buffered(): number {

@@ -51,6 +51,11 @@ const FEATURES = [
   'sessions',
   'locks',
   'usage',
+  'login',
+  'apiKeys',
+  'tokenExchange',
+  'dpop',
+  'encryption',
 ];
 
 @Controller()

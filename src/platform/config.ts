@@ -21,6 +21,8 @@ const duration = z
   .regex(/^\d+(ms|s|m|h|d)$/, 'must be a number and a unit, such as 90s, 15m, 24h or 7d')
   .transform((text) => Number.parseInt(text, 10) * UNITS[text.replace(/^\d+/, '') as keyof typeof UNITS]);
 
+const secret = z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters');
+
 const yesNo = z.enum(['0', '1']).transform((text) => text === '1');
 
 /** So many in such a time, `600/1m`; `0` is no bound; `auto` is decided by STARGUS_AUTH. */
@@ -84,9 +86,14 @@ export const variables = {
     z.enum(['open', 'required']),
   ),
   STARGUS_OPERATOR_KEY: variable(
-    'The operator’s key, sent as a bearer token; needed with STARGUS_AUTH=required.',
+    'A key of the operator’s, sent as a bearer token, beside the one that is printed at the first start with STARGUS_AUTH=required.',
     '',
-    z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters'),
+    secret,
+  ),
+  STARGUS_SECRET: variable(
+    'What the keys that sign tokens are encrypted under in the database; the same on every node.',
+    '',
+    secret,
   ),
   STARGUS_PUBLIC_URL: variable(
     'The URL under which others know this server: the beginning of its accounts, the audience of logins; without it the address that it listens on.',
@@ -205,12 +212,7 @@ function contradictions(config: Config): string[] {
   if (config.STARGUS_AUTH === 'open' && !isLoopback(config.STARGUS_HOST)) {
     errors.push(
       `STARGUS_AUTH=open lets everybody do everything, so it is refused on STARGUS_HOST=${config.STARGUS_HOST}, which others can reach. ` +
-        'Set STARGUS_AUTH=required with STARGUS_OPERATOR_KEY, or listen on 127.0.0.1.',
-    );
-  }
-  if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') {
-    errors.push(
-      'STARGUS_OPERATOR_KEY: needed with STARGUS_AUTH=required. Set it to a secret of at least 24 characters, such as the output of `openssl rand -hex 32`.',
+        'Set STARGUS_AUTH=required, or listen on 127.0.0.1.',
     );
   }
   return errors;
@@ -248,7 +250,7 @@ ${lines.join('\n')}
 
 /** Secrets and passwords are never shown. */
 function shown(name: string, text: string): string {
-  return name.includes('KEY') ? '…' : hidePassword(text);
+  return /KEY|SECRET/.test(name) ? '…' : hidePassword(text);
 }
 
 export function hidePassword(url: string): string {

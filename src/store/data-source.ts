@@ -13,6 +13,7 @@ import { Indexes1763700000002 } from '../../migrations/0002-indexes.js';
 import { Sessions1763700000003 } from '../../migrations/0003-sessions.js';
 import { Usage1763700000004 } from '../../migrations/0004-usage.js';
 import { Identities1763700000005 } from '../../migrations/0005-identities.js';
+import { Logins1763700000006 } from '../../migrations/0006-logins.js';
 import { Refusals1763700000008 } from '../../migrations/0008-refusals.js';
 import type { Database } from './dialect.js';
 import { MysqlDatabase } from './dialect-mysql.js';
@@ -25,6 +26,7 @@ const migrations = [
   Sessions1763700000003,
   Usage1763700000004,
   Identities1763700000005,
+  Logins1763700000006,
   Refusals1763700000008,
 ];
 

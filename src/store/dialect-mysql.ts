@@ -93,6 +93,11 @@ class MysqlSession implements Session {
     for (const { rows: chunk, units } of chunks(rows)) await this.#keep(sql, [chunk], units);
   }
 
+  /** Here IGNORE is needed, for its count of rows; the values that come here are made by the program and fit their columns. */
+  async insertOnce(table: string, columns: readonly string[], row: readonly Value[]): Promise<boolean> {
+    return (await this.run(`INSERT IGNORE INTO ${table} (${columns.join(', ')}) VALUES ?`, [[row]])) === 1;
+  }
+
   async insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number> {
     const result = await this.send(`INSERT INTO ${table} (${columns.join(', ')}) VALUES ?`, [[row]]);
     return (result as { insertId: number }).insertId;

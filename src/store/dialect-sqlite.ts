@@ -53,6 +53,13 @@ class SqliteSession implements Session {
     });
   }
 
+  insertOnce(table: string, columns: readonly string[], row: readonly Value[]): Promise<boolean> {
+    const statement = this.#prepare(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')}) ON CONFLICT DO NOTHING`,
+    );
+    return settle(() => statement.run(...row).changes === 1);
+  }
+
   insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number> {
     const statement = this.#prepare(
       `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,

@@ -22,6 +22,8 @@ export interface Session {
   ): Promise<void>;
   /** Inserts rows; those whose key exists are passed over. */
   insertNew(table: string, columns: readonly string[], rows: readonly (readonly Value[])[]): Promise<void>;
+  /** Inserts one row at once and answers whether it did: false where a row with its key exists, or was made meanwhile. */
+  insertOnce(table: string, columns: readonly string[], row: readonly Value[]): Promise<boolean>;
   /** Inserts one row and answers its generated id. */
   insertOne(table: string, columns: readonly string[], row: readonly Value[]): Promise<number>;
   /** The rows whose `columns` equal one of the tuples. `select` is the statement up to and without WHERE, `lock` its end. */

@@ -3,6 +3,7 @@
  * The hot statements are written by hand in store.ts and don't go through them.
  */
 import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
+import { loginEntities } from './login-rows.js';
 
 type Driver = 'better-sqlite3' | 'mysql';
 
@@ -256,5 +257,6 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
       withoutRowid: true,
       columns: { name: name(32, primary), secret: name(64) },
     }),
+    ...loginEntities({ column, name, long, number, small }),
   ];
 }

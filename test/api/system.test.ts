@@ -136,7 +136,7 @@ describe.each(databases)('the system on $name', ({ name }) => {
         expect(answer.headers['www-authenticate']).toMatch(/^Bearer/);
       }
     }
-    const known = { pool: locked.pool, authentication: { required: true, schemes: ['bearer'] } };
+    const known = { pool: locked.pool, authentication: { required: true, schemes: ['bearer', 'dpop'] } };
     expect((await locked.calls(['GET P'])).body).toEqual(known);
     expect((await locked.calls([`GET /v1/pools/no-such-pool`])).body).toEqual({ ...known, pool: 'no-such-pool' });
     for (const line of ['GET /v1', 'GET /healthz', 'GET /readyz', 'GET /docs', 'GET /v1/openapi.json'])

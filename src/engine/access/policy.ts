@@ -34,9 +34,11 @@ export interface Policy {
   readonly rules: readonly Rule[];
   /** Who has a role. */
   readonly roles: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Whether the pool is for tokens that are bound to a key. */
+  readonly requireBound: boolean;
 }
 
-const MEMBERS = ['description', 'roles', 'rules'];
+const MEMBERS = ['description', 'requireBound', 'roles', 'rules'];
 const RULE_MEMBERS = ['effect', 'who', 'check', 'description', ...GRANT_MEMBERS];
 const WHO_MEMBERS = ['subjects', 'roles', 'identityHosts', 'anyone'];
 
@@ -44,7 +46,8 @@ const WHO_MEMBERS = ['subjects', 'roles', 'identityHosts', 'anyone'];
 export function parsePolicy(attributes: Attributes): Policy {
   checkMembers(attributes, MEMBERS, '/attributes');
   checkDescription(attributes.description, '/attributes');
-  const { rules = [], roles = {} } = attributes;
+  const { rules = [], roles = {}, requireBound = false } = attributes;
+  if (typeof requireBound !== 'boolean') throw fault('/attributes/requireBound', 'must be true or false.');
   if (!Array.isArray(rules)) throw fault('/attributes/rules', 'must be a list of rules.');
   if (rules.length > limits.policyRulesMax)
     throw fault(
@@ -54,6 +57,7 @@ export function parsePolicy(attributes: Attributes): Policy {
   return {
     rules: rules.map((rule, i) => parseRule(rule, `/attributes/rules/${i}`)),
     roles: parseRoles(roles, '/attributes/roles'),
+    requireBound,
   };
 }
 

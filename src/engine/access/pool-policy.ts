@@ -81,7 +81,10 @@ export class PoolPolicy {
   #layersOf(subject: Subject): Layer[] {
     const asker = { id: subject.id, host: subject.host, roles: this.#rolesOf(subject.id) };
     const layers = subject.restrictions.map((restriction) => this.#layerOf(restriction, asker));
-    return subject.isUnbound ? layers : [this.#policyLayer(asker), ...layers];
+    if (subject.isUnbound) return layers;
+    // Where any policy asks for tokens that are bound to a key, others are good for nothing.
+    const isRefused = !subject.isBound && [...this.#policies.values()].some(({ requireBound }) => requireBound);
+    return [isRefused ? [] : this.#policyLayer(asker), ...layers];
   }
 
   #rolesOf(subject: string): string[] {

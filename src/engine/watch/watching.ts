@@ -44,19 +44,19 @@ export type StreamSubject =
   | { readonly kind: 'session'; readonly session: SessionLife };
 
 export type StreamRequest = StreamSubject & {
-  /** Who watches. */
+  /** Who watches: the stream ends no later than its token, and when its login is revoked. */
   readonly subject: Subject;
   readonly start: StartRequest;
   readonly bookmarkMs: number;
 };
 
 export interface ChangesRequest {
-  /** Who asks. */
-  readonly subject: Subject;
   readonly view: ViewRequest;
   readonly since: string | undefined;
   readonly limit: number;
   readonly waitMs: number;
+  /** Who asks: the wait ends no later than its token, and with a refusal when its login is revoked. */
+  readonly subject: Subject;
 }
 
 /** A page of the log as a view sees it: commits as JSON texts without their cursors. */
@@ -97,7 +97,10 @@ export interface Gain {
 
 interface Running {
   readonly stream: Stream;
+  readonly subject: Subject;
   readonly until: number;
+  /** Why it ends then. */
+  readonly reason: 'maxAge' | 'expired';
   readonly slot: number;
 }
 
@@ -108,8 +111,8 @@ export class Watching {
   readonly #running = new Set<Running>();
   /** The streams of each session, in the order in which they began. */
   readonly #ofSession = new Multimap<string, Stream>();
-  /** Requests that wait for a change; each is ended by calling it. */
-  readonly #waiting = new Set<() => void>();
+  /** Requests that wait for a change, with who asks; each is ended by calling it. */
+  readonly #waiting = new Map<(why?: 'revoked') => void, Subject>();
   readonly #log: LogReader;
   #slots = 0;
   #seconds = 0;
@@ -140,7 +143,15 @@ export class Watching {
     this.#closing = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const { stream } of this.#running) stream.end('shutdown');
-    for (const done of this.#waiting) done();
+    for (const done of this.#waiting.keys()) done();
+  }
+
+  /** Ends every stream whose login, or one that it was made from, is among those that were revoked. */
+  endLogins(ids: ReadonlySet<string>): void {
+    const isEnded = ({ login, lineage = [] }: Subject) =>
+      (login !== undefined && ids.has(login)) || lineage.some((id) => ids.has(id));
+    for (const { stream, subject } of this.#running) if (isEnded(subject)) stream.end('expired');
+    for (const [done, subject] of this.#waiting) if (isEnded(subject)) done('revoked');
   }
 
   get counts(): { streams: number; groups: number; bufferedBytes: number } {
@@ -203,7 +214,7 @@ export class Watching {
     let after = startOfRead(replica, request.since);
     const looking = new Looking(request.view, new Outlook(this.entitlements, replica, subject));
     try {
-      const deadline = this.clock.now() + request.waitMs;
+      const deadline = Math.min(this.clock.now() + request.waitMs, subject.expiresAt ?? Number.POSITIVE_INFINITY);
       for (;;) {
         // Nothing wakes who waits for a pool that went while it was read.
         if (replica.gone) throw new LogExpired('deleted');
@@ -211,7 +222,8 @@ export class Watching {
         const left = deadline - this.clock.now();
         if (page.commits.length > 0 || !page.upToDate || left <= 0 || this.#closing || asker.gone) return page;
         after = page.revision;
-        await this.#nextChange(replica, looking, after, left, asker);
+        if ((await this.#nextChange(replica, looking, after, left, asker, subject)) === 'revoked')
+          throw new Problem('unauthenticated', 'The login of the token was revoked.');
       }
     } catch (error) {
       if (error instanceof LogExpired) {
@@ -235,12 +247,17 @@ export class Watching {
     sink: Sink,
     onClose: (listener: () => void) => void,
   ): Promise<void> {
-    const { bookmarkMs } = request;
-    const expiresInMs = this.options.streamMaxAgeMs;
+    const { bookmarkMs, subject } = request;
+    const now = this.clock.now();
+    // Time is looked at every second: rather a little before the token is over than after it.
+    const tokenMs = (subject.expiresAt ?? Number.POSITIVE_INFINITY) - now - SECOND;
+    const reason = tokenMs < this.options.streamMaxAgeMs ? 'expired' : 'maxAge';
+    const expiresInMs = Math.max(0, Math.min(this.options.streamMaxAgeMs, tokenMs));
     const hub = this.#hub(replica);
-    const outlook = new Outlook(this.entitlements, replica, request.subject);
+    const outlook = new Outlook(this.entitlements, replica, subject);
     const stream = this.#newStream(hub, request, sink, { outlook, start, bookmarkMs, expiresInMs });
-    const running = { stream, until: this.clock.now() + expiresInMs, slot: this.#slots++ % HEARTBEAT_SLOTS };
+    const slot = this.#slots++ % HEARTBEAT_SLOTS;
+    const running: Running = { stream, subject, until: now + expiresInMs, reason, slot };
     const session = request.kind === 'session' ? `${replica.id}/${request.session.id}` : undefined;
     if (session !== undefined) this.#enter(session, stream);
     this.#running.add(running);
@@ -332,22 +349,30 @@ export class Watching {
   }
 
   /** Resolves when the view is told something, the time is over, or the asker has left. */
-  #nextChange(replica: Replica, { view, isFree }: Looking, after: number, waitMs: number, asker: Asker): Promise<void> {
+  #nextChange(
+    replica: Replica,
+    { view, isFree }: Looking,
+    after: number,
+    waitMs: number,
+    asker: Asker,
+    subject: Subject,
+  ): Promise<'revoked' | undefined> {
     const hub = this.#hub(replica);
     // What came between the reading and now would otherwise be waited for in vain.
-    if (replica.revision !== after || replica.gone) return Promise.resolve();
+    if (replica.revision !== after || replica.gone) return Promise.resolve(undefined);
     return new Promise((resolve) => {
-      const done = () => {
+      const done = (why?: 'revoked') => {
         hub.leave(member);
         clearTimeout(timer);
         this.#waiting.delete(done);
-        resolve();
+        resolve(why);
       };
-      const member: Member = { receive: done, released: done, ended: done };
-      const timer = setTimeout(done, waitMs);
-      this.#waiting.add(done);
+      const wake = () => done();
+      const member: Member = { receive: wake, released: wake, ended: wake };
+      const timer = setTimeout(wake, waitMs);
+      this.#waiting.set(done, subject);
       hub.join(member, { views: [view], bookmarkMs: limits.bookmarkMsMax, heedsPolicy: !isFree });
-      asker.onClose(done);
+      asker.onClose(wake);
     });
   }
 
@@ -363,7 +388,7 @@ export class Watching {
     for (const running of this.#running) {
       const { stream } = running;
       if (stream.sink.blockedMs(now) > limits.watchStallMs) stream.sink.destroy();
-      else if (now >= running.until) stream.end('maxAge');
+      else if (now >= running.until) stream.end(running.reason);
       else if (running.slot === slot) stream.beat();
     }
   }
