@@ -135,7 +135,7 @@ export class AccessGuard {
     entitlementAfter: (policy: PoolPolicy) => Entitlement,
   ): void {
     const next = policy.after(changes);
-    if (next === policy || entitlementAfter(next).mayEver('write', POLICIES)) return;
+    if (next === policy || entitlementAfter(next).decideEver('write', POLICIES, []).allow) return;
     throw new Problem(
       'conflict',
       'After this you could no longer write policies, and not take it back. Give yourself a rule with the action `admin` on `*`, or say that you mean it: `?force=true`.',

@@ -10,6 +10,7 @@ import { limits } from '../limits.js';
 import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
 import { checkName } from '../state/names.js';
 import { fault, GRANT_MEMBERS, type Keys, type PoolGrant, parseGrant, parseNames, type Restriction } from './grant.js';
+import { checkKeys } from './keys-match.js';
 
 export const DETAIL_TYPE = 'stargus';
 
@@ -33,7 +34,9 @@ function parsePoolGrant(detail: Json, place: string): PoolGrant {
     detail.pools === undefined
       ? undefined
       : parseNames(detail.pools, `${place}/pools`, (name) => checkName('pool', name));
-  return { ...parseGrant(detail, place), ...(pools && { pools }) };
+  const grant = parseGrant(detail, place);
+  checkKeys(grant.keys, `${place}/keys`);
+  return { ...grant, ...(pools && { pools }) };
 }
 
 /** The grants as entries of `authorization_details`. */
