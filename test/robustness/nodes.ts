@@ -5,9 +5,13 @@ import { type DatabaseName, databases, type Server, startServer } from '../suppo
 export const variants = [...databases.map(({ name }) => ({ name, nodes: 1 })), { name: 'mariadb' as const, nodes: 2 }];
 
 /** Starts so many nodes on one new database. Both end with the test file. */
-export async function startNodes(database: DatabaseName, nodes: number): Promise<Server[]> {
-  const first = await startServer({ database });
+export async function startNodes(
+  database: DatabaseName,
+  nodes: number,
+  env: Record<string, string> = {},
+): Promise<Server[]> {
+  const first = await startServer({ database, env });
   const servers = [first];
-  while (servers.length < nodes) servers.push(await startServer({ database, databaseUrl: first.databaseUrl }));
+  while (servers.length < nodes) servers.push(await startServer({ database, databaseUrl: first.databaseUrl, env }));
   return servers;
 }

@@ -95,7 +95,8 @@ export class EntitledReader {
   async #commit(pool: string, ref: ItemRef, subject: Subject): Promise<SeenReading> {
     const { commit, ...reading } = await this.reader.commit(pool, ref.key);
     const entitlement = await this.entitlements.entitlement(reading.replica, reading.revision, subject);
-    const state = commit && stateOfCommit(seenCommit(sightOf(entitlement, 'read'), commit));
+    const past = commit && (await this.entitlements.past(reading.replica, commit.revision, entitlement, subject));
+    const state = past && stateOfCommit(seenCommit(sightOf(past, 'read'), commit));
     return seenThrough(entitlement, ref, { ...reading, state });
   }
 

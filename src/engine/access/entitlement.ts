@@ -48,6 +48,7 @@ const UNBOUND: Decision = { allow: true, by: undefined, because: 'No policy bind
 export class Entitlement {
   readonly #lenses = new Map<string, Lens>();
   readonly #ids: { read?: string; watch?: string } = {};
+  readonly #joined = new WeakMap<Entitlement, Entitlement>();
 
   constructor(private readonly layers: readonly Layer[]) {}
 
@@ -56,7 +57,18 @@ export class Entitlement {
     return this.layers.length === 0;
   }
 
-  /** Whether some rule allows something. */
+  /** What both allow. */
+  and(other: Entitlement): Entitlement {
+    if (other === this || other.isUnbound) return this;
+    let both = this.#joined.get(other);
+    if (!both) {
+      both = new Entitlement([...this.layers, ...other.layers]);
+      this.#joined.set(other, both);
+    }
+    return both;
+  }
+
+  /** Whether no rule allows anything. */
   get isEmpty(): boolean {
     return this.layers.some((layer) => layer.every(({ rule }) => rule.denies));
   }

@@ -1,8 +1,8 @@
 /** Queries of a pool's collections: each answered from one state of the pool, with the indexes that are complete in it. */
 
 import { readableThrough } from '../access/entitled-reader.js';
-import type { Entitlement } from '../access/entitlement.js';
-import type { Entitlements } from '../access/entitlements.js';
+import { Entitlement } from '../access/entitlement.js';
+import { type Entitlements, isFree } from '../access/entitlements.js';
 import type { Lens } from '../access/lens.js';
 import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
@@ -18,6 +18,7 @@ import type { Reader, Reading } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
 import type { Subject } from '../subject.js';
+import { LogExpired } from '../watch/log-reader.js';
 import { seenCommit, sightOf } from '../watch/sight.js';
 import { type Aggregate, Aggregation } from './aggregate.js';
 import { type Bounds, Budget } from './budget.js';
@@ -86,6 +87,9 @@ export interface IndexStatus {
   readonly itemsBuilt: number;
 }
 
+/** Who may do nothing. */
+const nothing = new Entitlement([[]]);
+
 const NOTHING_EXAMINED: Plan = { access: 'keys', indexes: [], sorted: false, examined: 0 };
 
 export class Querying {
@@ -153,6 +157,16 @@ export class Querying {
       });
   }
 
+  /** Makes the policies of all that the log retains known, for who is bound by them. */
+  async #learnPolicies(replica: Replica, subject: Subject): Promise<void> {
+    try {
+      if (!isFree(subject)) await this.entitlements.policy(replica, Math.max(0, replica.oldestRevision - 1));
+    } catch (error) {
+      // The log has lost some meanwhile: of what isn't known nothing is told.
+      if (!(error instanceof LogExpired)) throw error;
+    }
+  }
+
   #expand(
     reading: Reading,
     items: readonly Found[],
@@ -188,6 +202,8 @@ export class Querying {
     work: (scope: Scope | undefined, reading: Reading, source: ItemSource, entitlement: Entitlement) => Promise<T>,
   ): Promise<T> {
     const replica = await this.reader.current(pool, collection);
+    // Inside the snapshot there is no second connection to wait for.
+    if (collection === CHANGES) await this.#learnPolicies(replica, asking.subject);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return 'gone';
       const entitlement = await this.entitlements.entitlementIn(replica, head.revision, source, asking.subject);
@@ -197,8 +213,11 @@ export class Querying {
         collection === CHANGES
           ? new LogSource(source, head, async (page) => {
               const commits = await this.replicas.commits(replica, page);
-              const sight = sightOf(entitlement, 'read');
-              return commits.map((commit) => seenCommit(sight, commit));
+              return commits.map((commit) => {
+                const then = replica.policies?.at(commit.revision)?.entitlementOf(asking.subject);
+                const past = entitlement.isUnbound ? entitlement : entitlement.and(then ?? nothing);
+                return seenCommit(sightOf(past, 'read'), commit);
+              });
             })
           : source;
       const scope = await openScope(items, replica, head, indexes, collection, {

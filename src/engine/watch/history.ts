@@ -18,7 +18,7 @@ import { seenChange, sightOf } from './sight.js';
 import { startOfRead } from './start.js';
 
 export interface HistoryRequest extends ItemRef {
-  /** Who reads: what is told is what they may read now. */
+  /** Who reads: what is told is what they may read now, and might when it happened. */
   readonly subject: Subject;
   readonly limit: number;
   /** Only changes after this cursor. */
@@ -57,7 +57,6 @@ export class History {
     const { replica, revision, state } = await this.reader.item(pool, { collection, key });
     const entitlement = await this.entitlements.entitlement(replica, revision, subject);
     readableThrough(entitlement, collection);
-    const sight = sightOf(entitlement, 'read', collection);
     const stored = replica.collections.get(collection);
     const page = { replica, revision };
     const entries: HistoryEntry[] = [];
@@ -82,7 +81,8 @@ export class History {
       if (!look.row || look.row.revision < oldest) continue;
       const [commit] = commitsOf([look.row], () => collection);
       const [change] = (commit as NonNullable<typeof commit>).changes;
-      const seen = seenChange(sight, change as Change);
+      const past = await this.entitlements.past(replica, look.row.revision, entitlement, subject);
+      const seen = seenChange(sightOf(past, 'read', collection), change as Change);
       if (seen) entries.push({ ...(commit as NonNullable<typeof commit>), change: seen });
       bytes += (look.row.after?.length ?? 0) + look.row.before.length;
       upTo = look.row.formerRevision ?? look.row.revision - 1;

@@ -25,7 +25,8 @@ export async function* logSnapshot(
   let commits = 0;
   for await (const commit of log.between(replica, first - 1, last)) {
     const key = keyOfRevision(commit.revision);
-    const state = view.itemOf(CHANGES, key, stateOfCommit(seenCommit(view.sight, commit)));
+    const sight = (await view.sight.past?.(commit.revision)) ?? view.sight;
+    const state = view.itemOf(CHANGES, key, stateOfCommit(seenCommit(sight, commit)));
     if (state) page.push({ key, state });
     bytes += state?.json.length ?? 0;
     // Of commits that nobody may see there may be many in a row.

@@ -13,6 +13,8 @@ export interface Sight {
   /** Equal for those who see the same of what is watched. */
   readonly id: string;
   lens(collection: string): Lens;
+  /** What may be told of a commit of a former revision, of who sees commits as items; absent where that is all. */
+  readonly past?: (revision: number) => Promise<Sight>;
 }
 
 /** Of who is bound by nothing. */
