@@ -252,6 +252,26 @@ describe.each(databases)('policy on $name', ({ name }) => {
     expect((await as('operator', 'GET C/items/a')).body.attributes.pay).toBe(7);
   });
 
+  it('who may not write what they don’t read isn’t told either whether it was that already', async () => {
+    const { as, refused } = await pool(
+      [rule({ attributes: ['name'] }), rule({ actions: ['create', 'write'], attributes: ['name'] })],
+      rooms,
+    );
+    const texts: string[] = [];
+    for (const pay of [3, 4, null]) {
+      for (const [line, body] of [
+        ['PATCH C/items/a', { attributes: { pay } }],
+        ['PUT C/items/a/attributes/pay', { value: pay }],
+        ...(pay === null ? [] : [['PUT C/items/a', { attributes: { name: 'attic', pay } }] as const]),
+      ] as const) {
+        const { body: problem } = await refused(403, 'forbidden', 'ann', line, body);
+        texts.push(problem.detail);
+      }
+    }
+    expect(new Set(texts).size).toBe(1);
+    expect((await as('ann', 'PATCH C/items/a', { attributes: { name: 'loft' } })).body.changed).toEqual(['name']);
+  });
+
   it('unique values and the dictionary tell no more than that something stands in the way', async () => {
     const { as, put } = await pool([mine()], rooms);
     await put('P/collections/_dictionary/items/things', { indexes: [{ attributes: ['name'], unique: true }] });

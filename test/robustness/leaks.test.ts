@@ -280,7 +280,8 @@ class Run {
     let token: string | undefined;
     do {
       const answer = await this.as(subject, line, {
-        where,
+        // An empty filter and none are found in different ways.
+        ...(Object.keys(where).length > 0 && { where }),
         order,
         limit,
         count: 'exact',
@@ -329,6 +330,8 @@ class Run {
     const [P, C] = [`/v1/pools/${this.world.pool}`, this.path(collection)];
     const [line, body] = this.any<[string, unknown?]>([
       [`GET ${C}/items/${key}/history`],
+      [`GET ${C}/items/${this.any(KEYS)}/history`],
+      [`GET ${C}/items/${this.any(KEYS)}/history`],
       [`GET ${P}/collections`],
       [`GET ${P}`],
       [`GET ${C}`],
