@@ -3,7 +3,7 @@ import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { forbidden } from '../engine/access/access-guard.js';
 import { mayKnow } from '../engine/access/entitled-reader.js';
-import { type Entitlement, unboundEntitlement } from '../engine/access/entitlement.js';
+import type { Entitlement } from '../engine/access/entitlement.js';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
@@ -49,7 +49,7 @@ export class CollectionsController {
     const { entitlement } = page;
     const { epoch } = page.replica;
     const collections = page.items.map(({ key, state }) =>
-      describe(page.replica.collections.get(key) as Collection, state.attributes, entitlement),
+      describe(page.replica.collections.get(key) as Collection, state.attributes, seesAll(entitlement, key)),
     );
     const nextPageToken = page.more ? nameToken(['collections', pool], page.items.at(-1)?.key as string) : undefined;
     const body = { collections, revision: page.revision, cursor: formatCursor(epoch, page.revision), nextPageToken };
@@ -83,10 +83,10 @@ export class CollectionsController {
         `There is no collection ${JSON.stringify(name)}. It comes into being with its first item, or by PUT.`,
       );
     }
-    const isWhole = entitlement.lens('read', name).kind === 'everything';
+    const isWhole = seesAll(entitlement, name);
     // How far they are counts items.
     const indexes = isWhole ? await this.engine.querying.indexes(replica, collection.id) : undefined;
-    const body = { ...describe(collection, state?.attributes ?? {}, entitlement), indexes };
+    const body = { ...describe(collection, state?.attributes ?? {}, isWhole), indexes };
     send(call, { status: 200, headers, body: JSON.stringify(body) });
   }
 
@@ -160,19 +160,23 @@ export class CollectionsController {
           ...poolHeaders(answer.epoch, answer.revision),
           ...(answer.created && { location: `/v1/pools/${pool}/collections/${collection}` }),
         },
-        body: JSON.stringify(describe(answer.collection, answer.entry, unboundEntitlement)),
+        body: JSON.stringify(describe(answer.collection, answer.entry, answer.seesAll)),
       }),
     );
     sendWritten(call, await this.engine.committer.submit(pool, command, idempotencyOf(call, shape)), shape);
   }
 }
 
+function seesAll(entitlement: Entitlement, collection: string): boolean {
+  return entitlement.lens('read', collection).kind === 'everything';
+}
+
+/** How many items there are is told to who may read all of them. */
 function describe(
   { name, items, revision }: Pick<Collection, 'name' | 'items' | 'revision'>,
   entry: Attributes,
-  entitlement: Entitlement,
+  isWhole: boolean,
 ): z.input<typeof schema.collection> {
-  const isWhole = entitlement.lens('read', name).kind === 'everything';
   const { description, options = {} } = entry as { description?: string; options?: Attributes };
   return { collection: name, ...(isWhole && { items }), revision, description, options };
 }

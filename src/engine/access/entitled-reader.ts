@@ -1,7 +1,7 @@
 /** Items as a subject may read them: what they don't see is absent. Refuses who could see nothing of a collection whatever is in it. */
 import type { Item } from '../dictionary/showing.js';
 import { Problem } from '../errors.js';
-import { DICTIONARY } from '../state/collections.js';
+import { DICTIONARY, isSystemName } from '../state/collections.js';
 import type { KeyRange } from '../state/key-order.js';
 import { CHANGES, stateOfCommit } from '../state/log-items.js';
 import type { ItemRef, ItemState } from '../state/model.js';
@@ -27,7 +27,7 @@ export class EntitledReader {
   ) {}
 
   item(pool: string, ref: ItemRef, subject: Subject): SeenReading | Promise<SeenReading> {
-    if (ref.collection === CHANGES && !isFree(subject)) return this.#commit(pool, ref, subject);
+    if (!isFree(subject) && isSystemName(ref.collection)) return this.#systemItem(pool, ref, subject);
     const found = this.reader.item(pool, ref);
     if (!(found instanceof Promise)) {
       const entitlement = this.entitlements.entitlement(found.replica, found.revision, subject);
@@ -89,6 +89,14 @@ export class EntitledReader {
     const replica = await this.reader.current(pool);
     const { revision } = replica;
     return { replica, revision, entitlement: await this.entitlements.entitlement(replica, revision, subject) };
+  }
+
+  /** Some of the system's collections are brought up to date by being looked at: not for who may not look. */
+  async #systemItem(pool: string, ref: ItemRef, subject: Subject): Promise<SeenReading> {
+    readableThrough((await this.entitlement(pool, subject)).entitlement, ref.collection);
+    return ref.collection === CHANGES
+      ? this.#commit(pool, ref, subject)
+      : this.#item(pool, ref, subject, this.reader.item(pool, ref));
   }
 
   /** A commit as an item, of which what the subject doesn't see of other collections is left out. */

@@ -9,7 +9,7 @@ import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { ItemSource, Store } from '../ports.js';
-import { DICTIONARY, entryRef } from '../state/collections.js';
+import { DICTIONARY, entryRef, isSystemName } from '../state/collections.js';
 import { PoolIndexes } from '../state/indexes.js';
 import type { JsonObject } from '../state/json.js';
 import { stateOf } from '../state/loading.js';
@@ -157,6 +157,13 @@ export class Querying {
       });
   }
 
+  /** Some of the system's collections are brought up to date by being looked at: not for who may not look. */
+  async #checkReadable(pool: string, collection: string, subject: Subject): Promise<void> {
+    if (isFree(subject) || !isSystemName(collection)) return;
+    const replica = await this.reader.current(pool);
+    readableThrough(await this.entitlements.entitlement(replica, replica.revision, subject), collection);
+  }
+
   /** Makes the policies of all that the log retains known, for who is bound by them. */
   async #learnPolicies(replica: Replica, subject: Subject): Promise<void> {
     try {
@@ -201,6 +208,7 @@ export class Querying {
     asking: Asking,
     work: (scope: Scope | undefined, reading: Reading, source: ItemSource, entitlement: Entitlement) => Promise<T>,
   ): Promise<T> {
+    await this.#checkReadable(pool, collection, asking.subject);
     const replica = await this.reader.current(pool, collection);
     // Inside the snapshot there is no second connection to wait for.
     if (collection === CHANGES) await this.#learnPolicies(replica, asking.subject);

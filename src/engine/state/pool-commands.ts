@@ -15,6 +15,8 @@ export interface CollectionAnswer extends Settled {
   readonly collection: Collection;
   /** Its entry in the dictionary. */
   readonly entry: Attributes;
+  /** Whether who asked may be told how many items it holds. */
+  readonly seesAll: boolean;
 }
 
 /** What a user says about a collection. It is kept as the collection's item in the data dictionary. */
@@ -59,6 +61,7 @@ export function describeCollection(request: {
         created,
         collection: draft.collection(request.collection) as Collection,
         entry: draft.item(ref)?.attributes ?? {},
+        seesAll: draft.access.seesAll(request.collection),
       });
     },
   };

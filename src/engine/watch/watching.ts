@@ -5,7 +5,7 @@
 
 import { forbidden } from '../access/access-guard.js';
 import type { Entitlement } from '../access/entitlement.js';
-import type { Entitlements } from '../access/entitlements.js';
+import { type Entitlements, isFree } from '../access/entitlements.js';
 import type { PoolPolicy } from '../access/pool-policy.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
@@ -170,8 +170,8 @@ export class Watching {
         headers: { 'retry-after': '5' },
       });
     }
+    await this.#checkWatches(pool, request.subject, request);
     const replica = await this.reader.current(pool, request.kind === 'session' ? undefined : request.view.collection);
-    checkWatches(await this.entitlements.entitlement(replica, replica.revision, request.subject), request);
     const startOf = request.kind === 'feed' ? startOfStream : startOfAttach;
     const start = startOf(replica, request.start);
     return { replica, begin: (sink, onClose) => this.#begin(replica, request, start, sink, onClose) };
@@ -205,12 +205,9 @@ export class Watching {
 
   /** A page of changes; waits for one that the view sees when there is none yet, unless the asker leaves. */
   async changes(pool: string, request: ChangesRequest, asker: Asker): Promise<ChangesPage> {
-    const replica = await this.reader.current(pool, request.view.collection);
     const { subject, view: wanted } = request;
-    checkWatches(await this.entitlements.entitlement(replica, replica.revision, subject), {
-      kind: 'feed',
-      view: wanted,
-    });
+    await this.#checkWatches(pool, subject, { kind: 'feed', view: wanted });
+    const replica = await this.reader.current(pool, wanted.collection);
     let after = startOfRead(replica, request.since);
     const looking = new Looking(request.view, new Outlook(this.entitlements, replica, subject));
     try {
@@ -238,6 +235,13 @@ export class Watching {
       }
       throw error;
     }
+  }
+
+  /** Before anything is looked at: some of the system's collections are brought up to date by that. */
+  async #checkWatches(pool: string, subject: Subject, wanted: StreamSubject): Promise<void> {
+    if (isFree(subject)) return;
+    const replica = await this.reader.current(pool);
+    checkWatches(await this.entitlements.entitlement(replica, replica.revision, subject), wanted);
   }
 
   async #begin(
