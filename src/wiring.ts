@@ -16,6 +16,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { controllers, embedded } from './app.module.js';
 import { Offenders } from './engine/abuse/offenders.js';
 import { Access } from './engine/access/access.js';
+import { isFree } from './engine/access/entitlements.js';
 import { ForeignAccounts } from './engine/access/foreign-accounts.js';
 import { GuardedEnvelopes } from './engine/access/guarded-envelopes.js';
 import { HostedAccounts } from './engine/access/hosted-accounts.js';
@@ -23,6 +24,7 @@ import { Identities } from './engine/access/identities.js';
 import type { KeySource } from './engine/access/keys.js';
 import { PublicUrl } from './engine/access/public-url.js';
 import { Engine } from './engine/engine.js';
+import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
 import type { JsonObject } from './engine/state/json.js';
@@ -191,10 +193,21 @@ Keep it well: whoever has it may do everything. It is sent as \`Authorization: B
 `);
 }
 
-/** The caller's rules; none in a pool that isn't there. */
+/** The pool as this node knows it, for who may do something there; for who is bound by a policy that it hasn't read yet, nothing. */
+function stateOf(engine: Engine, pool: string, subject: Subject) {
+  const replica = engine.replicas.known(pool);
+  const isKnown = isFree(subject) || replica?.policies?.current.entitlementOf(subject).isEmpty === false;
+  return isKnown ? replica : undefined;
+}
+
+/** The caller's rules; none in a pool that isn't there, or where they may do nothing. */
 async function rulesOf(engine: Engine, subject: Subject, pool: string): Promise<JsonObject[]> {
-  const replica = await engine.replicas.find(pool);
-  return replica ? ((await engine.explaining.effective(pool, subject)).rules as unknown as JsonObject[]) : [];
+  try {
+    return (await engine.explaining.effective(pool, subject)).rules as unknown as JsonObject[];
+  } catch (error) {
+    if (error instanceof Problem && (error.code === 'notFound' || error.code === 'forbidden')) return [];
+    throw error;
+  }
 }
 
 /** Where an error comes from, without what it carries: a failed query's error carries the query's data. */
@@ -338,7 +351,7 @@ async function newApp(
     known: (request) => authentication.known(request),
     checkNumber: (login, seq) => access.proofs.checkNumber(login, seq),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
-    stateOf: (pool) => engine.replicas.known(pool),
+    stateOf: (pool, subject) => stateOf(engine, pool, subject),
     uses: engine.metering,
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);

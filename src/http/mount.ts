@@ -34,8 +34,8 @@ export interface MountOptions {
   checkNumber(login: string, seq: number): Promise<void>;
   /** A request that only reads names its session: renews it, or refuses. */
   touch(pool: string, session: SessionRef, subject: Subject): Promise<unknown>;
-  /** The state of a pool, where this node knows it. */
-  stateOf(pool: string): { epoch: string; revision: number } | undefined;
+  /** The state of a pool, where this node knows it, for who may do something there. */
+  stateOf(pool: string, subject: Subject): { epoch: string; revision: number } | undefined;
   /** Hears of what requests use. */
   readonly uses: Uses;
   /** Hears of every answered request that isn't a stream. */
@@ -200,7 +200,7 @@ export function answerError(
 ): void {
   const known = toProblem(error, spec);
   if (!known) options.failed(error, request.id);
-  const problem = known ?? internalProblem();
+  const problem = forStrangers(known ?? internalProblem(), request, options);
   options.gate.refused(problem, spec, request, subject);
   problem.at ??= stateAt(request, options);
   if (reply.sent || reply.raw.headersSent) {
@@ -215,7 +215,20 @@ export function answerError(
 function stateAt(request: FastifyRequest, options: MountOptions): { epoch: string; revision: number } | undefined {
   const { pool } = (request.params ?? {}) as { pool?: string };
   if (pool === undefined) return undefined;
-  return options.known(request) && options.stateOf(pool);
+  const subject = options.known(request);
+  return subject && options.stateOf(pool, subject);
+}
+
+/** Who may do nothing in a pool isn't told whether there is one of that name. */
+function forStrangers(problem: Problem, request: FastifyRequest, options: MountOptions): Problem {
+  const { pool } = (request.params ?? {}) as { pool?: string };
+  if (pool === undefined || (problem.code !== 'forbidden' && problem.code !== 'notFound')) return problem;
+  const subject = options.known(request);
+  const isStranger =
+    subject && !(subject.isUnbound && subject.restrictions.length === 0) && !options.stateOf(pool, subject);
+  return isStranger
+    ? new Problem('forbidden', 'You may do nothing in this pool, or there is none of that name.')
+    : problem;
 }
 
 const ALL: readonly Method[] = ['GET', 'QUERY', 'PUT', 'POST', 'PATCH', 'DELETE'];

@@ -79,6 +79,32 @@ describe.each(databases)('policy on $name', ({ name }) => {
     await refused(403, 'forbidden', 'ann', 'PUT C', {});
   });
 
+  it('who may do nothing in a pool isn’t told whether there is one, nor anything of it', async () => {
+    const { scenario, as } = await pool([rule({ who: { subjects: [BOB] } })], rooms);
+    const none = new Scenario(server);
+    for (const path of [
+      '',
+      '/collections',
+      '/collections/things',
+      '/collections/things/items',
+      '/collections/things/items/a',
+      '/locks',
+      '/locks/x',
+      '/sessions/x',
+      '/changes',
+      '/policy/effective',
+      '/export',
+      '/collections/_policies/items',
+    ]) {
+      const [there, not] = [scenario, none].map(({ pool: name }) => `GET /v1/pools/${name}${path}`) as [string, string];
+      const [one, other] = [await as('ann', there), await as('ann', not)];
+      expect([path, one.status, one.body.detail]).toEqual([path, other.status, other.body.detail]);
+      expect([path, one.status, one.headers['stargus-revision']]).toEqual([path, 403, undefined]);
+    }
+    const options = await as('ann', `OPTIONS /v1/pools/${scenario.pool}`);
+    expect(options.headers['stargus-revision']).toBeUndefined();
+  });
+
   it('items and attributes that are hidden are absent', async () => {
     const { as } = await pool(
       [rule({ where: { owner: '$subject.id' } }), rule({ where: { shared: true }, attributes: ['name'] })],

@@ -40,6 +40,7 @@ export class EntitledReader {
   async stored(pool: string, ref: ItemRef, subject: Subject, isOwn: IsOwn): Promise<ItemReading> {
     const reading = await this.reader.item(pool, ref);
     const entitlement = await this.entitlements.entitlement(reading.replica, reading.revision, subject);
+    checkPresence(entitlement);
     const isTold = reading.state && isWhollySeen(entitlement, ref, reading.state, isOwn);
     return isTold ? reading : { ...reading, state: undefined };
   }
@@ -57,6 +58,7 @@ export class EntitledReader {
       const page = await this.reader.page(pool, collection, { ...request, after });
       if (isFree(subject)) return page;
       const entitlement = await this.entitlements.entitlement(page.replica, page.revision, subject);
+      checkPresence(entitlement);
       for (const item of page.items)
         if (isWhollySeen(entitlement, { collection, key: item.key }, item.state, isOwn)) told.push(item);
       const isFull = told.length > request.limit;
@@ -77,6 +79,7 @@ export class EntitledReader {
       const page = await this.reader.page(pool, DICTIONARY, { ...request, after });
       const entitlement = await this.entitlements.entitlement(page.replica, page.revision, subject);
       if (entitlement.isUnbound) return { ...page, entitlement };
+      checkPresence(entitlement);
       told.push(...page.items.filter(({ key }) => mayKnow(entitlement, key)));
       const isFull = told.length > request.limit;
       if (isFull || !page.more) return { ...page, items: told.slice(0, request.limit), more: isFull, entitlement };

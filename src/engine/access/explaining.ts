@@ -12,6 +12,7 @@ import type { Subject } from '../subject.js';
 import type { Gain, Watching } from '../watch/watching.js';
 import { forbidden } from './access-guard.js';
 import { type CaslRules, caslRulesOf } from './casl.js';
+import { checkPresence } from './entitled-reader.js';
 import type { Decision, Entitlement } from './entitlement.js';
 import type { Entitlements } from './entitlements.js';
 import { type Action, fault } from './grant.js';
@@ -101,7 +102,9 @@ export class Explaining {
   async #entitlement(pool: string, subject: Subject): Promise<Reading & { readonly entitlement: Entitlement }> {
     const replica = await this.reader.current(pool);
     const { revision } = replica;
-    return { replica, revision, entitlement: await this.entitlements.entitlement(replica, revision, subject) };
+    const entitlement = await this.entitlements.entitlement(replica, revision, subject);
+    checkPresence(entitlement);
+    return { replica, revision, entitlement };
   }
 }
 
