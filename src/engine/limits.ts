@@ -33,6 +33,11 @@ export const limits = {
   /** All rules of a pool that concern a subject are looked through for each of its actions. */
   policyRulesMax: 200,
   policiesPerPoolMax: 200,
+  /** Steps that comparing one item's values may take a rule: some 100,000 elements of arrays. It is asked again for each change. */
+  ruleStepsMax: 10_000,
+  /** Compiling one takes milliseconds, between two commits, and for each subject that it is for. */
+  policyPatternsMax: 20,
+  policyPatternLengthMax: 200,
   roleSubjectsMax: 10_000,
   /** Subjects for each of which an explanation says whether they may. */
   explainedSubjectsMax: 1000,

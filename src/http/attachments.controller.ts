@@ -14,6 +14,7 @@ import { rangeOf } from '../engine/state/key-order.js';
 import type { ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
+import type { Subject } from '../engine/subject.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import * as schema from './attachments.schema.js';
 import { events } from './changes.schema.js';
@@ -45,10 +46,7 @@ export class AttachmentsController {
   async put(call: Call<unknown, z.output<typeof schema.attachmentBody>>): Promise<void> {
     const { pool, ...place } = placeOf(call);
     const attachment = checkAttachment(call.body);
-    // Its collection may be one that is brought up to date when somebody looks.
-    await this.engine.replicas
-      .find(pool)
-      .then((known) => known && this.engine.reader.current(pool, attachment.collection));
+    await this.#bringUp(pool, attachment.collection, call.subject);
     const shape = shaped(call, ({ created, item, epoch, revision }: Attached): Reply => {
       const headers = poolHeaders(epoch, revision);
       if (created) headers.location = attachmentPath(pool, item);
@@ -144,6 +142,13 @@ export class AttachmentsController {
     } finally {
       release?.();
     }
+  }
+
+  /** The collection may be one that is brought up to date when somebody looks who may. */
+  async #bringUp(pool: string, collection: string, subject: Subject): Promise<void> {
+    if (!(await this.engine.replicas.find(pool))) return;
+    const { entitlement } = await this.engine.entitled.entitlement(pool, subject);
+    if (entitlement.lens('watch', collection).kind !== 'nothing') await this.engine.reader.current(pool, collection);
   }
 
   /** The session of the path; where the header names one too, it must be that, in its present epoch. */

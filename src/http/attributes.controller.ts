@@ -43,10 +43,11 @@ export class AttributesController {
   async getAttribute(call: Call): Promise<void> {
     const { pool, collection, key } = readPlace(call);
     const name = checkAttributeName(call.params.name as string);
-    const state = await this.calls.read(call, pool, collection, key as string);
-    const value = state && getMember(state.attributes, name);
-    if (!state || value === undefined) throw missing(collection, key as string, name);
-    if (isUnmodified(call, state)) return;
+    const read = await this.calls.read(call, pool, collection, key as string);
+    const value = read && getMember(read.state.attributes, name);
+    if (!read || value === undefined) throw missing(collection, key as string, name);
+    if (isUnmodified(call, read)) return;
+    const { state } = read;
     call.reply.header('etag', etag(state.revision));
     send(call, { status: 200, headers: {}, body: JSON.stringify({ name, value, revision: state.revision }) });
   }

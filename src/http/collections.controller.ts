@@ -70,10 +70,10 @@ export class CollectionsController {
     const pool = checkName('pool', call.params.pool as string);
     const name = checkName('collection', call.params.collection as string);
     await awaitMinRevision(call, this.engine.reader, pool);
+    const { entitlement } = await this.engine.entitled.entitlement(pool, call.subject);
+    if (!mayKnow(entitlement, name)) throw forbidden(`You may do nothing with the collection ${name}.`);
     if (isSystemName(name)) await this.engine.reader.current(pool, name);
     const { replica, revision, state } = await this.engine.reader.item(pool, entryRef(name));
-    const entitlement = await this.engine.entitlements.entitlement(replica, revision, call.subject);
-    if (!mayKnow(entitlement, name)) throw forbidden(`You may do nothing with the collection ${name}.`);
     const headers = poolHeaders(replica.epoch, revision);
     const collection = replica.collection(name);
     if (!collection || !(state || isSystemName(name))) {

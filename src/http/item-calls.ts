@@ -20,6 +20,12 @@ export const CONDITIONAL = ['If-Match', 'If-None-Match', 'Idempotency-Key', 'Pre
 
 export type WriteShape = (answer: WriteAnswer) => Reply;
 
+/** An item as who asks sees it, and since when they see it so. */
+export interface ReadItem {
+  readonly state: ItemState;
+  readonly policySince: number;
+}
+
 @Injectable()
 export class ItemCalls {
   constructor(@Inject(Engine) private readonly engine: Engine) {}
@@ -47,24 +53,26 @@ export class ItemCalls {
   }
 
   /** Reads an item, as who asks sees it, and sets the headers that tell of the state it was read from. */
-  async read(call: Call, pool: string, collection: string, key: string): Promise<ItemState | undefined> {
+  async read(call: Call, pool: string, collection: string, key: string): Promise<ReadItem | undefined> {
     await awaitMinRevision(call, this.engine.reader, pool);
     // What is remembered is there at once: a turn of the loop's queue for nothing would show in the rate of small reads.
     const found = this.engine.entitled.item(pool, { collection, key }, call.subject);
-    const { replica, revision, item } = found instanceof Promise ? await found : found;
+    const { replica, revision, item, policySince } = found instanceof Promise ? await found : found;
     const said = this.engine.definitionOf(replica, collection);
     const { onRead } = said instanceof Promise ? await said : said;
     call.reply.header('stargus-revision', String(revision)).header('stargus-cursor', `${replica.epoch}-${revision}`);
-    return item && shown(item.state, onRead, item.shows);
+    return item && { state: shown(item.state, onRead, item.shows), policySince };
   }
 }
 
 /** Judges the conditions of a read; answers 304 and says so when nothing is new. */
-export function isUnmodified(call: Call, state: ItemState): boolean {
+export function isUnmodified(call: Call, { state, policySince }: ReadItem): boolean {
   const conditions = preconditionsOf(call.request);
   if (!conditions) return false;
   checkPreconditions({ ifMatch: conditions.ifMatch }, state.revision);
   if (!conditions.ifNoneMatch || !tagsMatch(conditions.ifNoneMatch, state.revision)) return false;
+  // Under a policy that came after it, it is seen otherwise.
+  if (policySince > state.revision) return false;
   call.reply.code(304).header('etag', etag(state.revision)).send();
   return true;
 }

@@ -75,9 +75,10 @@ export class ItemsController {
   async get(call: Call<z.output<typeof schema.itemQuery>>): Promise<void> {
     const { pool, collection, key } = readPlace(call);
     const { fields } = call.query;
-    const state = await this.calls.read(call, pool, collection, key as string);
-    if (!state) throw missing(collection, key as string);
-    if (isUnmodified(call, state)) return;
+    const read = await this.calls.read(call, pool, collection, key as string);
+    if (!read) throw missing(collection, key as string);
+    const { state } = read;
+    if (isUnmodified(call, read)) return;
     call.reply.header('etag', etag(state.revision));
     send(call, {
       status: 200,

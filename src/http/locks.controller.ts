@@ -2,6 +2,7 @@
 import { Controller, Inject } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
+import { isFree } from '../engine/access/entitlements.js';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
@@ -82,7 +83,8 @@ export class LocksController {
     const query = ['locks', pool];
     const after = readPageToken(pageToken, query)?.key;
     const page = await this.engine.entitled.page(pool, LOCKS, { after, limit }, call.subject, isOwn(call.subject));
-    const locks = page.items.map(({ key, state }) => tell(key, state.attributes, state.revision));
+    const shown = (attributes: Attributes) => (isFree(call.subject) ? attributes : alone(attributes));
+    const locks = page.items.map(({ key, state }) => tell(key, shown(state.attributes), state.revision));
     const nextPageToken = page.more ? nameToken(query, page.items.at(-1)?.key as string) : undefined;
     const { revision, replica } = page;
     const cursor = formatCursor(replica.epoch, revision);
@@ -124,7 +126,8 @@ export class LocksController {
       const waitMs = Math.ceil(deadline - performance.now());
       if (state.attributes.state !== 'waiting' || waitMs <= 0 || asker.gone) {
         const position = await this.#position(pool, id, state, call.subject);
-        const body = tell(id, state.attributes, state.revision, position);
+        const told = isFree(call.subject) ? state.attributes : alone(state.attributes);
+        const body = tell(id, told, state.revision, position);
         return send(call, { status: 200, headers, body: JSON.stringify(body) });
       }
       const view = { collection: LOCKS, key: id, values: 'none' as const };
@@ -261,9 +264,14 @@ function shapeOf(statusOf: (answer: LockAnswer) => number, pool?: string): (answ
     return {
       status,
       headers,
-      body: JSON.stringify(tell(lock.id, attributes, revision, position)),
+      body: JSON.stringify(tell(lock.id, answer.isBound ? alone(attributes) : attributes, revision, position)),
     };
   };
+}
+
+/** Without what it says of the locks and sessions of others. */
+function alone({ waitsFor: _locks, waitsForSessions: _sessions, ...own }: Attributes): Attributes {
+  return own;
 }
 
 /** A lock as answers have it: what its item says, without what only the queue needs. */

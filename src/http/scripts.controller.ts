@@ -29,13 +29,15 @@ export class ScriptsController {
   async get(call: Call): Promise<void> {
     const pool = checkName('pool', call.params.pool as string);
     const name = checkItemKey(call.params.script as string);
-    const state = await this.calls.read(call, pool, SCRIPTS, name);
-    if (!state) throw missing(SCRIPTS, name);
+    const read = await this.calls.read(call, pool, SCRIPTS, name);
+    const source = read && getMember(read.state.attributes, 'source');
+    if (!read || typeof source !== 'string') throw missing(SCRIPTS, name);
+    const { state } = read;
     call.reply.headers({ 'cache-control': 'no-cache', ...CONTAINED });
-    if (isUnmodified(call, state)) return;
+    if (isUnmodified(call, read)) return;
     call.reply
       .headers({ etag: etag(state.revision), 'content-type': scriptType(state.attributes) })
-      .send(Buffer.from(getMember(state.attributes, 'source') as string));
+      .send(Buffer.from(source));
   }
 }
 

@@ -298,6 +298,178 @@ describe.each(databases)('policy on $name', ({ name }) => {
     expect((await as('ann', 'PATCH C/items/a', { attributes: { name: 'loft' } })).body.changed).toEqual(['name']);
   });
 
+  it('a denied administrator doesn’t get at policies by what an administrator has', async () => {
+    const admin = rule({ actions: ['admin'], collections: ['*'] });
+    const closed = await pool([admin, { ...admin, effect: 'deny', who: { subjects: [ANN] } }, rule()], rooms);
+    await closed.refused(403, 'forbidden', 'ann', 'GET P/collections/_policies/items/main');
+    await closed.refused(403, 'forbidden', 'ann', 'PUT P/collections/_policies/items/mine', {
+      attributes: { rules: [rule()] },
+    });
+    expect((await closed.as('bob', 'GET P/collections/_policies/items/main')).status).toBe(200);
+  });
+
+  it('the filter of a weaker token asks about what policy shows, and not about what it hides', async () => {
+    const { scenario } = await pool([rule({ actions: ['read', 'write', 'lock'], attributes: ['name'] })], rooms);
+    const tokenWith = async (where: object) => {
+      const details = [{ type: 'stargus', actions: ['read', 'write', 'lock'], collections: ['things'], where }];
+      const key = { name: 'weak', subject: ANN, authorizationDetails: details };
+      const { body } = await scenario.calls(['POST /v1/auth/keys', key, asOperator]);
+      return { authorization: `Bearer ${body.secret}` };
+    };
+    const found = async (where: object) => {
+      const headers = await tokenWith(where);
+      const { body } = await scenario.call('GET C/items', undefined, headers);
+      return body.items.map(({ key }: { key: string }) => key);
+    };
+    expect(await found({ pay: { gt: 1 } })).toEqual([]);
+    expect(await found({ pay: { exists: false } })).toEqual(['a', 'b', 'c']);
+    expect(await found({ name: 'bath' })).toEqual(['b']);
+    const guessing = await tokenWith({ pay: 3 });
+    expectProblem(await scenario.call('PATCH C/items/a', { attributes: { name: 'x' } }, guessing), 403, 'forbidden');
+  });
+
+  it('who may administer some items by a token administers no collection', async () => {
+    const { scenario } = await pool([rule({ actions: ['read', 'delete', 'admin'] })], rooms);
+    const key = {
+      name: 'weak',
+      subject: ANN,
+      authorizationDetails: [
+        { type: 'stargus', actions: ['delete', 'admin'], collections: ['things'], keys: { prefix: 'a' } },
+      ],
+    };
+    const answer = await scenario.call('POST /v1/auth/keys', key, asOperator);
+    expect([answer.status, answer.body.errors?.[0]?.pointer]).toEqual([422, '/authorizationDetails/0/keys']);
+  });
+
+  it('what a commit that changes the policy changed is told as it was seen before', async () => {
+    const hiding = { rules: [rule({ attributes: ['name'] }), rule({ collections: ['_changes'] })] };
+    const { as } = await pool(hiding.rules, { a: { name: 'attic', pay: 'SECRET' } });
+    const ops = [
+      {
+        op: 'put',
+        collection: '_policies',
+        key: 'main',
+        attributes: { rules: [rule(), rule({ collections: ['_changes'] })] },
+      },
+      { op: 'merge', collection: 'things', key: 'a', attributes: { pay: 0 } },
+    ];
+    expect((await as('operator', 'POST P/batch', { ops })).status).toBe(200);
+    for (const line of [
+      'GET C/items/a/history',
+      'GET P/collections/_changes/items',
+      'GET P/export?collection=_changes',
+      'GET P/changes?values=full',
+    ]) {
+      const answer = await as('ann', line);
+      expect([line, answer.status]).toEqual([line, 200]);
+      expect(answer.text, line).not.toContain('SECRET');
+    }
+    expect((await as('ann', 'GET C/items/a')).body.attributes).toEqual({ name: 'attic', pay: 0 });
+  });
+
+  it('a feed of all collections is told of each that a policy shows or hides', async () => {
+    const { as, put } = await pool([rule()]);
+    await put('P/collections/others/items/k', { n: 1 });
+    const rules = [rule(), rule({ collections: ['others'] })];
+    const ops = [
+      { op: 'put', collection: '_policies', key: 'main', attributes: { rules } },
+      { op: 'put', collection: 'things', key: 'k', attributes: { n: 2 } },
+    ];
+    await as('operator', 'POST P/batch', { ops });
+    const { commits } = (await as('ann', 'GET P/changes')).body;
+    const told = commits
+      .at(-1)
+      .changes.map(({ op, collection, key }: { op: string; collection: string; key: string }) => [op, collection, key]);
+    expect(told.sort()).toEqual([
+      ['add', 'others', 'k'],
+      ['add', 'things', 'k'],
+    ]);
+  });
+
+  it('imports and batches of single ops are judged op by op', async () => {
+    const { scenario, people, as, put } = await pool([mine()], rooms);
+    await put('P/collections/_dictionary/items/things', {
+      mode: 'strict',
+      schema: { type: 'object', properties: { pay: { maximum: 5 } } },
+    });
+    const lines = [
+      { collection: 'things', key: 'x', attributes: { owner: ANN } },
+      { collection: 'things', key: 'b', attributes: { owner: ANN } },
+    ];
+    const imported = await scenario.call(
+      'POST P/import',
+      `${lines.map((line) => JSON.stringify(line)).join('\n')}\n`,
+      await people.as('ann', { 'content-type': 'application/x-ndjson' }),
+    );
+    expect(imported.status).toBe(200);
+    expect(imported.text).toMatch(/"kind":"done"|"done"/);
+    expect((await as('ann', 'GET C/items/x')).body.attributes).toEqual({ owner: ANN });
+    const ops = [1, 9].map((pay) => ({ op: 'put', collection: 'things', key: 'y', attributes: { owner: ANN, pay } }));
+    const { body } = await as('ann', 'POST P/batch', { atomic: false, ops });
+    expect(body.results.map(({ status }: { status: number }) => status)).toEqual([201, 422]);
+  });
+
+  it('refusals say the same of an item that is hidden and of one that isn’t there', async () => {
+    const { as, put } = await pool([rule({ actions: ['read', 'write'], where: { owner: '$subject.id' } })], rooms);
+    await put('C/items/big', { owner: BOB, text: 'x'.repeat(600_000) });
+    const attributes = { more: 'y'.repeat(600_000) };
+    for (const body of [{ attributes: { a: 1 } }, { attributes }]) {
+      const [hidden, none] = [await as('ann', 'PATCH C/items/big', body), await as('ann', 'PATCH C/items/nil', body)];
+      expect([hidden.status, hidden.body.detail.replace('big', 'nil')]).toEqual([none.status, none.body.detail]);
+    }
+    const dry = async (key: string) =>
+      as('ann', 'POST P/batch', {
+        atomic: false,
+        dryRun: true,
+        ops: [{ op: 'merge', collection: 'things', key, attributes: { pay: 1 } }],
+      });
+    const [hidden, none] = [(await dry('b')).body.results[0], (await dry('z')).body.results[0]];
+    expect([hidden.status, hidden.revision, hidden.problem.detail.replace('/b', '/z')]).toEqual([
+      none.status,
+      none.revision,
+      none.problem.detail,
+    ]);
+  });
+
+  it('a value that is written without being read can’t be guessed', async () => {
+    const { as } = await pool([rule({ attributes: ['name'] }), rule({ actions: ['write'] })], rooms);
+    const guess = async (pay: number) => {
+      const ops = [{ op: 'merge', collection: 'things', key: 'a', attributes: { pay } }];
+      const dry = (await as('ann', 'POST P/batch', { dryRun: true, ops })).body;
+      const { revision } = (await as('ann', 'GET C/items/a')).body;
+      const conditional = await as('ann', 'POST P/batch', {
+        ops: [...ops, { op: 'merge', collection: 'things', key: 'a', attributes: { name: 'attic' }, if: { revision } }],
+      });
+      return [dry.results[0].status, dry.results[0].revision - revision > 0, conditional.status];
+    };
+    expect(await guess(3)).toEqual(await guess(4));
+    for (const [attribute, line] of [
+      ['pay', 'C/items/a/increment'],
+      ['none', 'C/items/a/increment'],
+    ] as const)
+      expectProblem(await as('ann', `POST ${line}`, { attribute, by: 1 }), 403, 'forbidden');
+  });
+
+  it('a read is new under a newer policy', async () => {
+    const { as, put } = await pool([rule({ attributes: ['name'] })], rooms);
+    const { etag } = (await as('ann', 'GET C/items/a')).headers as { etag: string };
+    // The policy is older than the item here.
+    expect((await as('ann', 'GET C/items/a', undefined, { 'if-none-match': etag })).status).toBe(304);
+    await put('P/collections/_policies/items/main', { rules: [rule()] });
+    const answer = await as('ann', 'GET C/items/a', undefined, { 'if-none-match': etag });
+    expect([answer.status, answer.body.attributes]).toEqual([200, rooms.a]);
+  });
+
+  it('a rule whose filter takes too long on an item doesn’t allow it', async () => {
+    const has = { or: Array.from({ length: 32 }, (_, i) => ({ list: { has: i } })) };
+    const { as } = await pool([rule({ where: has })], {
+      small: { list: [1] },
+      large: { list: Array.from({ length: 200_000 }, () => -1).concat(31) },
+    });
+    expect((await as('ann', 'GET C/items/small')).status).toBe(200);
+    expect((await as('ann', 'GET C/items/large')).status).toBe(404);
+  });
+
   it('unique values and the dictionary tell no more than that something stands in the way', async () => {
     const { as, put } = await pool([mine()], rooms);
     await put('P/collections/_dictionary/items/things', { indexes: [{ attributes: ['name'], unique: true }] });

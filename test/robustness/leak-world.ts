@@ -86,6 +86,19 @@ export class World {
     return state;
   }
 
+  /** The last revision up to this one that changed a policy. */
+  policySince(revision: number): number {
+    const of = (at: number) =>
+      JSON.stringify(
+        [...this.state(at).values()]
+          .filter(({ collection }) => collection === '_policies')
+          .map(({ key, revision: last }) => [key, last]),
+      );
+    let since = revision;
+    while (since > 0 && of(since - 1) === of(revision)) since--;
+    return since;
+  }
+
   rules(subject: string, revision: number): PolicyRule[] {
     const policies = [...this.state(revision).values()].filter(({ collection }) => collection === '_policies');
     const id = `${subject} ${JSON.stringify(policies.map(({ key, revision: at }) => [key, at]))}`;

@@ -42,7 +42,8 @@ export class AccessGuard {
     names: readonly string[],
   ): void {
     if (this.permits(ref, before, after, names)) return;
-    const what = !after ? 'delete' : before ? 'write' : 'create';
+    // Whether it is there isn't told: to create and to write are refused alike.
+    const what = after ? 'write' : 'delete';
     const attributes =
       after && names.length > 0
         ? `, or not its ${names
@@ -59,9 +60,9 @@ export class AccessGuard {
     after: ItemState | undefined,
     names: readonly string[],
   ): boolean {
-    return (
-      this.entitlement.decideWrite({ ...ref, before, after, names }).allow || this.#isOwnEntry(ref.collection, ref.key)
-    );
+    const { allow, by } = this.entitlement.decideWrite({ ...ref, before, after, names });
+    // What a rule denies no other right makes good.
+    return allow || (!by && this.#isOwnEntry(ref.collection, ref.key));
   }
 
   /** Refuses what needs the present value of an attribute from who may not read it. */

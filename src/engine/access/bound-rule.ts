@@ -2,8 +2,11 @@
  * A rule or a grant as it holds for one subject: `$subject` replaced by who asks, filters and keys compiled. Equal texts are one
  * object, whomever they are for, so that subjects with equal rules share what is worked out from them. Pure but for that memory.
  */
+
+import { OVERSPENT } from '../dictionary/meter.js';
 import { Problem } from '../errors.js';
-import { type Matcher, matcherOf } from '../query/evaluate.js';
+import { limits } from '../limits.js';
+import { type Matcher, type Meter, matcherOf } from '../query/evaluate.js';
 import { type Filter, type FilterNode, parseFilter } from '../query/filter.js';
 import { isSystemName } from '../state/collections.js';
 import { isObject, type Json, type JsonObject, setMember } from '../state/json.js';
@@ -86,8 +89,8 @@ function interned(rule: RuleLike, denies: boolean): BoundRule {
     grant: rule,
     matchesKey: keyTestOf(rule.keys),
     attributes: rule.attributes && new Set(rule.attributes),
-    where: rule.where && compileFilter(rule.where),
-    check: rule.check && compileFilter(rule.check),
+    where: rule.where && compileFilter(rule.where, denies),
+    check: rule.check && compileFilter(rule.check, denies),
   };
   compiled.set(text, bound);
   const [oldest] = compiled.keys();
@@ -95,9 +98,29 @@ function interned(rule: RuleLike, denies: boolean): BoundRule {
   return bound;
 }
 
-function compileFilter(where: JsonObject): BoundFilter {
+/**
+ * A rule is asked about each item that is looked at, and about each change: so judging one item may take it only so many steps. What
+ * takes more isn't allowed.
+ */
+function compileFilter(where: JsonObject, denies: boolean): BoundFilter {
   const filter = parseFilter(where, '/where');
-  return { filter, matches: matcherOf(filter) };
+  const meter: Meter = {
+    steps: 0,
+    check: () => {
+      if (meter.steps > limits.ruleStepsMax) throw OVERSPENT;
+    },
+  };
+  const judge = matcherOf(filter, meter);
+  const matches: Matcher = (item) => {
+    meter.steps = 0;
+    try {
+      return judge(item);
+    } catch (error) {
+      if (error !== OVERSPENT) throw error;
+      return denies;
+    }
+  };
+  return { filter, matches };
 }
 
 /** Whether the rule is about the action on something of the collection. */

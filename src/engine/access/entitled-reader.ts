@@ -8,7 +8,8 @@ import type { ItemRef, ItemState } from '../state/model.js';
 import type { ItemPage, ItemReading, Reader, Reading } from '../state/reader.js';
 import type { Subject } from '../subject.js';
 import { LogExpired } from '../watch/log-reader.js';
-import { seenCommit, sightOf } from '../watch/sight.js';
+import { pastSight } from '../watch/past.js';
+import { seenCommit } from '../watch/sight.js';
 import { forbidden } from './access-guard.js';
 import type { Entitlement } from './entitlement.js';
 import { type Entitlements, isFree } from './entitlements.js';
@@ -18,6 +19,8 @@ import type { Lens } from './lens.js';
 export interface SeenReading extends Reading {
   /** Undefined where there is no such item, or the subject doesn't see it. */
   readonly item: Item | undefined;
+  /** The policy by which it is seen, is as old: who knows the item of a revision before has seen it otherwise. */
+  readonly policySince: number;
 }
 
 export class EntitledReader {
@@ -106,8 +109,9 @@ export class EntitledReader {
   async #commit(pool: string, ref: ItemRef, subject: Subject): Promise<SeenReading> {
     const { commit, ...reading } = await this.reader.commit(pool, ref.key);
     const entitlement = await this.entitlements.entitlement(reading.replica, reading.revision, subject);
-    const past = commit && (await this.entitlements.past(reading.replica, commit.revision, entitlement, subject));
-    const state = past && stateOfCommit(seenCommit(sightOf(past, 'read'), commit));
+    const { replica } = reading;
+    const past = commit && (await pastSight(this.entitlements, replica, entitlement, subject, 'read', commit.revision));
+    const state = past && stateOfCommit(seenCommit(past.after, commit, past.before));
     return seenThrough(entitlement, ref, { ...reading, state });
   }
 
@@ -140,11 +144,12 @@ function seenThrough(entitlement: Entitlement, ref: ItemRef, reading: ItemReadin
   if (entitlement.isUnbound) return whole(ref, reading);
   const { replica, revision, state } = reading;
   const lens = readableThrough(entitlement, ref.collection);
-  return { replica, revision, item: state && lens.item(ref.key, state) };
+  const policySince = replica.policies?.sinceOf(revision) ?? revision;
+  return { replica, revision, item: state && lens.item(ref.key, state), policySince };
 }
 
 function whole({ key }: ItemRef, { replica, revision, state }: ItemReading): SeenReading {
-  return { replica, revision, item: state && { key, state } };
+  return { replica, revision, item: state && { key, state }, policySince: 0 };
 }
 
 /** What is seen of a collection; refuses who could see nothing of it whatever is in it. */

@@ -5,7 +5,7 @@
  */
 import type { Readable } from '../query/path.js';
 import { compareKeys, isInRange, type KeyRange, prefixEnd } from '../state/key-order.js';
-import type { ItemRef, ItemState } from '../state/model.js';
+import { type ItemRef, ItemState } from '../state/model.js';
 import { type BoundRule, isAbout, namesCollection, type RuleSource } from './bound-rule.js';
 import type { Action } from './grant.js';
 import { clear, isOf, Lens } from './lens.js';
@@ -49,6 +49,7 @@ export class Entitlement {
   readonly #lenses = new Map<string, Lens>();
   readonly #ids: { read?: string; watch?: string } = {};
   readonly #joined = new WeakMap<Entitlement, Entitlement>();
+  #policy: Entitlement | undefined;
 
   constructor(private readonly layers: readonly Layer[]) {}
 
@@ -87,7 +88,8 @@ export class Entitlement {
       lens = new Lens(
         this.layers.map((layer) => {
           const rules = about(layer, action, collection).map(({ rule }) => rule);
-          return { allows: rules.filter(({ denies }) => !denies), denies: rules.filter(({ denies }) => denies) };
+          const [allows, denies] = [rules.filter((rule) => !rule.denies), rules.filter((rule) => rule.denies)];
+          return { allows, denies, isOfToken: isOfToken(layer) };
         }),
       );
       this.#lenses.set(id, lens);
@@ -146,15 +148,31 @@ export class Entitlement {
   /** Whether the subject may do that to the item. */
   decideWrite(write: ItemWrite): Decision {
     const action: Action = write.before === undefined ? 'create' : write.after === undefined ? 'delete' : 'write';
-    return this.#decide((layer) => decideInLayer(about(layer, action, write.collection), write));
+    const { collection, key, before, after } = write;
+    const seen: ItemWrite = {
+      ...write,
+      before: this.#asShown(collection, key, before),
+      after: this.#asShown(collection, key, after),
+    };
+    return this.#decide((layer) => decideInLayer(about(layer, action, collection), isOfToken(layer) ? seen : write));
+  }
+
+  /** The item as policy shows it to the subject: what a token is asked about. */
+  #asShown(collection: string, key: string, state: ItemState | undefined): ItemState | undefined {
+    if (!state || !this.layers.some(isOfToken)) return state;
+    this.#policy ??= new Entitlement(this.layers.filter((layer) => !isOfToken(layer)));
+    const seen = this.#policy.lens('read', collection).see(key, state);
+    return seen ?? new ItemState('{}', state.revision, state.createdRevision);
   }
 
   /** Whether what is said of the collection, or without a name of the pool, is the subject's to change. */
   decideAdmin(collection?: string): Decision {
     return this.#decide((layer) => {
       const rules = layer.filter(
-        ({ rule: { grant } }) =>
+        ({ rule: { grant, denies } }) =>
           grant.actions.includes('admin') &&
+          // What is said of a collection isn't for who may do something with some of its items.
+          (denies || !(grant.keys || grant.attributes || grant.where)) &&
           grant.collections.some((name) =>
             collection === undefined ? name === '*' : namesCollection(name, collection),
           ),
@@ -164,8 +182,11 @@ export class Entitlement {
   }
 
   /** Whether the subject may lock all of the part: a rule must cover it whole, and none deny some of it. */
-  decideLock(part: LockedPart): Decision {
+  decideLock(asked: LockedPart): Decision {
+    const { collection, item } = asked;
+    const shown = collection !== undefined && item && this.#asShown(collection, item.key, item.state);
     return this.#decide((layer) => {
+      const part = isOfToken(layer) && item && shown ? { ...asked, item: { key: item.key, state: shown } } : asked;
       const rules = layer.filter(({ rule }) => rule.grant.actions.includes('lock'));
       const denying = rules.find(({ rule }) => rule.denies && mayTouch(rule, part));
       if (denying) return denied(denying);
@@ -190,7 +211,8 @@ export class Entitlement {
     return this.#decide((layer) => {
       const rules = about(layer, action, collection);
       // Of an item that isn't there, what could be allowed of one.
-      const item = state && readable(key, state);
+      const shown = isOfToken(layer) ? this.#asShown(collection, key, state) : state;
+      const item = shown && readable(key, shown);
       const fits = ({ rule }: PlacedRule) => (item ? isOf(rule, item) : (rule.matchesKey?.(key) ?? true));
       const denying = rules.find(
         (placed) =>
@@ -225,6 +247,11 @@ export const unboundEntitlement = new Entitlement([]);
 
 /** A pool has many collections, and a subject looks at few of them. */
 const LENSES_KEPT = 200;
+
+/** Rules of policies say where they stand; what a token leaves stands nowhere. */
+function isOfToken([first]: Layer): boolean {
+  return first !== undefined && first.source.policy === undefined;
+}
 
 function about(layer: Layer, action: Action, collection: string): PlacedRule[] {
   return layer.filter(({ rule }) => isAbout(rule, action, collection));

@@ -44,14 +44,6 @@ export class Entitlements {
       : this.policy(replica, revision).then((policy) => policy.entitlementOf(subject));
   }
 
-  /**
-   * What the subject may see of the commit of a former revision: what they may now, and might then. So a policy that lets them see
-   * something doesn't show what it was before.
-   */
-  async past(replica: Replica, revision: number, now: Entitlement, subject: Subject): Promise<Entitlement> {
-    return now.isUnbound ? now : now.and(await this.entitlement(replica, revision, subject));
-  }
-
   /** The policy of the state of a revision that the pool has reached. */
   async policy(replica: Replica, revision: number): Promise<PoolPolicy> {
     if (revision > replica.revision) await this.replicas.refresh(replica);

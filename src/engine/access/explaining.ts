@@ -12,7 +12,7 @@ import type { Subject } from '../subject.js';
 import type { Gain, Watching } from '../watch/watching.js';
 import { forbidden } from './access-guard.js';
 import { type CaslRules, caslRulesOf } from './casl.js';
-import { checkPresence } from './entitled-reader.js';
+import { checkPresence, mayKnow } from './entitled-reader.js';
 import type { Decision, Entitlement } from './entitlement.js';
 import type { Entitlements } from './entitlements.js';
 import { type Action, fault } from './grant.js';
@@ -46,7 +46,9 @@ export class Explaining {
   /** The caller's rules. */
   async effective(pool: string, subject: Subject): Promise<Reading & CaslRules> {
     const { replica, revision, entitlement } = await this.#entitlement(pool, subject);
-    const collections = [...replica.collections.keys()];
+    const collections = [...replica.collections.values()]
+      .filter(({ name, present }) => present && mayKnow(entitlement, name))
+      .map(({ name }) => name);
     return { replica, revision, ...caslRulesOf(entitlement, subject.isUnbound, collections) };
   }
 
@@ -65,7 +67,7 @@ export class Explaining {
     const policy = await this.entitlements.policy(replica, revision);
     const state = check.key === undefined ? undefined : (await this.reader.item(pool, refOf(check))).state;
     const decisionOf = (id: string, host?: string) =>
-      decide(policy.entitlementOf({ id, host, isUnbound: false, restrictions: [] }), check, state);
+      decide(policy.entitlementOf({ id, host, isUnbound: false, isBound: true, restrictions: [] }), check, state);
     const named = namedIn(policy);
     if (named.subjects.size > limits.explainedSubjectsMax)
       throw new Problem('tooLarge', `The policies name more than ${limits.explainedSubjectsMax} subjects.`);
@@ -93,6 +95,8 @@ export class Explaining {
   async #decide(pool: string, check: Check, entitlement: Entitlement): Promise<Decision> {
     const { collection, key } = check;
     if (key === undefined || entitlement.isUnbound) return decide(entitlement, check, undefined);
+    // Nothing is looked at for who may not look.
+    if (entitlement.lens('read', collection).kind === 'nothing') return decide(entitlement, check, undefined);
     const { state } = await this.reader.item(pool, refOf(check));
     // Of what they don't see nothing is told but what holds of an item that isn't there.
     const isSeen = state && entitlement.lens('read', collection).see(key, state) !== undefined;

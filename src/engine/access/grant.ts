@@ -6,7 +6,7 @@
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { parseFilter } from '../query/filter.js';
-import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
+import { isObject, type Json, type JsonObject, pointerToken, setMember } from '../state/json.js';
 import { checkAttributeName, checkName } from '../state/names.js';
 
 /** What can be done. `read` is for reads and queries, `watch` for attachments and changes, `admin` for what is said of a collection or a pool. */
@@ -105,21 +105,52 @@ function parseKeys(value: Json, place: string): Keys {
 }
 
 function parseWhere(value: Json, place: string): JsonObject {
-  parseFilter(value, place);
+  return parseWhereOfSubject(value, place);
+}
+
+/** A filter in which operands may stand for who asks. */
+export function parseWhereOfSubject(value: Json, place: string): JsonObject {
   checkSubjectValues(value, place);
+  // A list of roles stands where a list must; which they are is known with the subject only.
+  parseFilter(withoutRoles(value), place);
   return value as JsonObject;
 }
 
+function withoutRoles(value: Json): Json {
+  if (Array.isArray(value)) return value.map(withoutRoles);
+  if (!isObject(value)) return value;
+  const copy: JsonObject = {};
+  for (const [name, member] of Object.entries(value))
+    setMember(copy, name, member === ROLES && LISTS.includes(name) ? [] : withoutRoles(member));
+  return copy;
+}
+
+/** What is said of a collection or a pool isn't said of some of its items. */
+export function checkWhole({ actions, keys, attributes, where }: Grant, place: string, more: object = {}): void {
+  if (!actions.includes('admin')) return;
+  const part = Object.entries({ keys, attributes, where, ...more }).find(([, value]) => value !== undefined);
+  if (part)
+    throw fault(
+      `${place}/${part[0]}`,
+      'can’t be combined with the action `admin`, which is about whole collections; make two of them.',
+    );
+}
+
 /** What may stand for who asks, as an operand of a filter. */
-const SUBJECT_VALUES = ['$subject.id', '$subject.host', '$subject.roles'];
+const ROLES = '$subject.roles';
+const SUBJECT_VALUES = ['$subject.id', '$subject.host', ROLES];
+/** Operators that take a list. */
+const LISTS = ['in', 'nin'];
 
 /** Refuses operands that begin as those which stand for who asks, and are none of them. */
-export function checkSubjectValues(value: Json, place: string): void {
+function checkSubjectValues(value: Json, place: string, operator = ''): void {
   if (typeof value === 'string') {
     if (value.startsWith('$subject') && !SUBJECT_VALUES.includes(value))
       throw fault(place, `names ${JSON.stringify(value)}; there are ${SUBJECT_VALUES.join(', ')}.`);
+    if (value === ROLES && !LISTS.includes(operator)) throw fault(place, `is a list: write {"in": "${ROLES}"}.`);
   } else if (typeof value === 'object' && value !== null) {
-    for (const [name, inner] of Object.entries(value)) checkSubjectValues(inner, `${place}/${pointerToken(name)}`);
+    for (const [name, inner] of Object.entries(value))
+      checkSubjectValues(inner, `${place}/${pointerToken(name)}`, name);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Which keys a grant is about: compiled from a prefix or a pattern, which must match a key from begin to end. */
 import { Meter } from '../dictionary/meter.js';
 import { compilePattern, type Pattern, PatternFault } from '../dictionary/pattern.js';
+import { limits } from '../limits.js';
 import { fault, type Keys } from './grant.js';
 
 export type KeyTest = (key: string) => boolean;
@@ -22,7 +23,11 @@ export function keyTestOf(keys: Keys | undefined): KeyTest | undefined {
 /** Refuses a pattern that can't be used. */
 export function checkKeys(keys: Keys | undefined, place: string): void {
   if (!keys || 'prefix' in keys) return;
+  if (keys.pattern.length > limits.policyPatternLengthMax)
+    throw fault(`${place}/pattern`, `is longer than ${limits.policyPatternLengthMax} characters.`);
   try {
+    // By itself first: inside what makes it match whole, one that isn't whole could mean something else.
+    compilePattern(keys.pattern, new Meter(METER_ALLOWANCE));
     compile(keys.pattern, new Meter(METER_ALLOWANCE));
   } catch (error) {
     if (!(error instanceof PatternFault)) throw error;

@@ -14,6 +14,8 @@ import { type BoundRule, narrowingOf } from './bound-rule.js';
 
 /** The rules of one layer that are about the items. */
 export interface LensLayer {
+  /** What a token leaves: it is asked about items as policy shows them, so that who makes one can't ask about what is hidden. */
+  readonly isOfToken: boolean;
   readonly allows: readonly BoundRule[];
   readonly denies: readonly BoundRule[];
 }
@@ -31,14 +33,20 @@ export class Lens {
   /** All items that are seen meet it, as they are stored; undefined where no filter can say so. */
   readonly narrowing: FilterNode | undefined;
   readonly #layers: readonly LensLayer[];
+  readonly #policy: readonly LensLayer[];
+  readonly #tokens: readonly LensLayer[];
   /** What was seen of a state, for states that are looked at often. */
   readonly #seen = new WeakMap<ItemState, { readonly state: ItemState | undefined }>();
 
   constructor(layers: readonly LensLayer[]) {
     this.#layers = layers.filter((layer) => !isOpen(layer));
-    this.id = JSON.stringify(this.#layers.map(({ allows, denies }) => [textsOf(allows), textsOf(denies)]));
+    this.id = JSON.stringify(
+      this.#layers.map(({ allows, denies, isOfToken }) => [textsOf(allows), textsOf(denies), isOfToken]),
+    );
+    this.#policy = this.#layers.filter(({ isOfToken }) => !isOfToken);
+    this.#tokens = this.#layers.filter(({ isOfToken }) => isOfToken);
     this.kind = this.#layers.some(isClosed) ? 'nothing' : this.#layers.length === 0 ? 'everything' : 'part';
-    this.narrowing = narrowingOfLayers(this.#layers);
+    this.narrowing = this.#narrowing();
   }
 
   /** The item as it is seen; undefined where it isn't. */
@@ -86,13 +94,21 @@ export class Lens {
   /** The masks that hide something, none where all is shown; undefined where the item isn't seen. */
   #masks(key: string, { revision, attributes }: ItemState): Mask[] | undefined {
     const item: Readable = { key, revision, attributes };
-    const masks: Mask[] = [];
-    for (const layer of this.#layers) {
-      const mask = maskOf(layer, item);
-      if (!mask) return undefined;
-      if (mask !== ALL) masks.push(mask);
-    }
-    return masks;
+    const masks = masksOf(this.#policy, item);
+    if (!masks || this.#tokens.length === 0) return masks;
+    const names = Object.keys(attributes).filter((name) => masks.every((mask) => mask(name)));
+    const left = masksOf(this.#tokens, {
+      ...item,
+      attributes: masks.length > 0 ? pickMembers(attributes, names) : attributes,
+    });
+    return left && [...masks, ...left];
+  }
+
+  #narrowing(): FilterNode | undefined {
+    const policy = narrowingOfLayers(this.#policy);
+    const asked = this.#tokens.length > 0 ? narrowingOfLayers(this.#tokens) : undefined;
+    const tokens = asked && loosened(asked, new Lens(this.#policy));
+    return policy && tokens ? { kind: 'all', parts: [policy, tokens] } : (policy ?? tokens);
   }
 }
 
@@ -119,6 +135,17 @@ function textsOf(rules: readonly BoundRule[]): string[] {
 /** Whether the rule is about the item as it is. */
 export function isOf({ matchesKey, where }: BoundRule, item: Readable): boolean {
   return (matchesKey?.(item.key) ?? true) && (where?.matches(item) ?? true);
+}
+
+/** The masks of all layers that hide something; undefined where one doesn't show the item. */
+function masksOf(layers: readonly LensLayer[], item: Readable): Mask[] | undefined {
+  const masks: Mask[] = [];
+  for (const layer of layers) {
+    const mask = maskOf(layer, item);
+    if (!mask) return undefined;
+    if (mask !== ALL) masks.push(mask);
+  }
+  return masks;
 }
 
 function maskOf({ allows, denies }: LensLayer, item: Readable): Mask | undefined {
@@ -150,7 +177,7 @@ function narrowingOfLayers(layers: readonly LensLayer[]): FilterNode | undefined
   const parts: FilterNode[] = [];
   for (const { allows } of layers) {
     const branches = allows.map(narrowingOf);
-    if (branches.length === 0 || branches.includes(undefined)) continue;
+    if (branches.includes(undefined)) continue;
     const [first] = branches;
     parts.push(branches.length === 1 ? (first as FilterNode) : { kind: 'any', parts: branches as FilterNode[] });
   }

@@ -43,6 +43,11 @@ export class PolicyHistory {
     return this.#versions.findLast(({ since }) => since <= revision)?.policy;
   }
 
+  /** Since when the policy of a revision has held. */
+  sinceOf(revision: number): number {
+    return this.#versions.findLast(({ since }) => since <= revision)?.since ?? revision;
+  }
+
   advance({ revision, changes }: Pick<Commit, 'revision' | 'changes'>): void {
     const policy = this.current.after(changes);
     if (policy === this.current) return;

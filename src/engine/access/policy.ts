@@ -4,11 +4,10 @@
  * allows is denied. Parsing refuses everything that isn't understood, with a pointer to the place.
  */
 import { limits } from '../limits.js';
-import { parseFilter } from '../query/filter.js';
 import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import { checkName } from '../state/names.js';
-import { checkSubjectValues, fault, GRANT_MEMBERS, type Grant, parseGrant, parseNames } from './grant.js';
+import { checkWhole, fault, GRANT_MEMBERS, type Grant, parseGrant, parseNames, parseWhereOfSubject } from './grant.js';
 import { checkKeys } from './keys-match.js';
 
 export const POLICIES = '_policies';
@@ -54,6 +53,12 @@ export function parsePolicy(attributes: Attributes): Policy {
       '/attributes/rules',
       `must have at most ${limits.policyRulesMax} rules; a pool may have several policies.`,
     );
+  const patterns = rules.filter((rule) => isObject(rule) && isObject(rule.keys) && rule.keys.pattern !== undefined);
+  if (patterns.length > limits.policyPatternsMax)
+    throw fault(
+      '/attributes/rules',
+      `must have at most ${limits.policyPatternsMax} patterns of keys; prefixes have no such bound.`,
+    );
   return {
     rules: rules.map((rule, i) => parseRule(rule, `/attributes/rules/${i}`)),
     roles: parseRoles(roles, '/attributes/roles'),
@@ -69,29 +74,15 @@ function parseRule(rule: Json, place: string): Rule {
   if (effect !== 'allow' && effect !== 'deny') throw fault(`${place}/effect`, 'must be "allow" or "deny".');
   const grant = parseGrant(rule, place);
   checkKeys(grant.keys, `${place}/keys`);
-  if (check !== undefined) {
-    parseFilter(check, `${place}/check`);
-    checkSubjectValues(check, `${place}/check`);
-  }
+  if (check !== undefined) parseWhereOfSubject(check, `${place}/check`);
   const parsed: Rule = {
     ...grant,
     effect,
     who: parseWho(who, `${place}/who`),
     ...(check !== undefined && { check: check as JsonObject }),
   };
-  checkWhole(parsed, place);
+  checkWhole(parsed, place, { check });
   return parsed;
-}
-
-/** What is said of a collection or a pool isn't said of some of its items. */
-function checkWhole({ actions, keys, attributes, where, check }: Rule, place: string): void {
-  if (!actions.includes('admin')) return;
-  const part = Object.entries({ keys, attributes, where, check }).find(([, value]) => value !== undefined);
-  if (part)
-    throw fault(
-      `${place}/${part[0]}`,
-      'can’t be combined with the action `admin`, which is about whole collections; make two rules.',
-    );
 }
 
 function parseWho(who: Json | undefined, place: string): Who {

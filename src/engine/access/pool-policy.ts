@@ -101,11 +101,11 @@ export class PoolPolicy {
       for (const [i, rule] of rules.entries()) {
         if (!concerns(rule.who, asker)) continue;
         layer.push(...placed(rule, { policy, rule: i }, asker));
-        // Who administers the whole pool could give themselves what they like: they see and write what is the system's.
-        if (isPoolAdmin(rule)) layer.push(...placed(SYSTEM_ITEMS, { policy, rule: i }, asker));
       }
     }
-    return layer;
+    // Who administers the whole pool could give themselves what they like: they see and write what is the system's.
+    const admin = new Entitlement([layer]).decideAdmin();
+    return admin.allow && admin.by ? [...layer, ...placed(SYSTEM_ITEMS, admin.by, asker)] : layer;
   }
 
   #layerOf(restriction: Restriction, asker: Asker): Layer {
@@ -139,11 +139,6 @@ export class PoolPolicy {
 }
 
 const SYSTEM_ITEMS: Grant = { actions: ACTIONS, collections: ['_*'] };
-
-/** Whether the rule is of the whole pool. */
-function isPoolAdmin({ effect, actions, collections }: Rule): boolean {
-  return effect === 'allow' && actions.includes('admin') && collections.includes('*');
-}
 
 function placed(rule: Rule | Grant, source: RuleSource, asker: Asker): PlacedRule[] {
   const bound = bind(rule, asker);

@@ -9,7 +9,16 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
 import { checkName } from '../state/names.js';
-import { fault, GRANT_MEMBERS, type Keys, type PoolGrant, parseGrant, parseNames, type Restriction } from './grant.js';
+import {
+  checkWhole,
+  fault,
+  GRANT_MEMBERS,
+  type Keys,
+  type PoolGrant,
+  parseGrant,
+  parseNames,
+  type Restriction,
+} from './grant.js';
 import { checkKeys } from './keys-match.js';
 
 export const DETAIL_TYPE = 'stargus';
@@ -36,6 +45,7 @@ function parsePoolGrant(detail: Json, place: string): PoolGrant {
       : parseNames(detail.pools, `${place}/pools`, (name) => checkName('pool', name));
   const grant = parseGrant(detail, place);
   checkKeys(grant.keys, `${place}/keys`);
+  checkWhole(grant, place);
   return { ...grant, ...(pools && { pools }) };
 }
 

@@ -19,19 +19,12 @@ export function applyAsSeen(
   seen: ItemState | undefined,
 ): Attributes | undefined {
   const { action } = op;
-  if (seen === present) return apply(action, present?.attributes);
-  switch (action.op) {
-    case 'put':
-    case 'patch':
-      return withHidden(apply(action, seen?.attributes) as Attributes, present, seen);
-    case 'increment':
-    case 'append':
-    case 'remove':
-      access.checkReads(op, present, action.attribute);
-      return apply(action, present?.attributes);
-    default:
-      return apply(action, present?.attributes);
-  }
+  // Also where the attribute isn't there: that is told to who may read it.
+  if (action.op === 'increment' || action.op === 'append' || action.op === 'remove')
+    access.checkReads(op, present, action.attribute);
+  if (seen !== present && (action.op === 'put' || action.op === 'patch'))
+    return withHidden(apply(action, seen?.attributes) as Attributes, present, seen);
+  return apply(action, present?.attributes);
 }
 
 /** The attributes, and those that the writer doesn't see and hasn't set. */
@@ -55,11 +48,19 @@ export function namesOf(
   applied: Attributes | undefined,
 ): string[] {
   const names = new Set(diffNames(present?.attributes ?? {}, applied ?? {}).changed);
-  const lens = access.entitlement.lens('read', collection);
-  if (present && lens.kind !== 'everything') {
-    for (const name of namedBy(action)) if (!lens.shows(key, present, name)) names.add(name);
-  }
+  for (const name of namedUnseen(access, { collection, key, action }, present)) names.add(name);
   return [...names];
+}
+
+/** The attributes that an action on an item that is there names, and that its writer doesn't see. */
+export function namedUnseen(
+  access: AccessGuard,
+  { collection, key, action }: ActionOn,
+  present: ItemState | undefined,
+): string[] {
+  if (!present || access.seesAll(collection)) return [];
+  const lens = access.entitlement.lens('read', collection);
+  return namedBy(action).filter((name) => !lens.shows(key, present, name));
 }
 
 /** The attributes that an action names, whatever it makes of them. */

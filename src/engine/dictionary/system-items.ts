@@ -26,10 +26,8 @@ function checkPolicy(draft: Draft, key: string): void {
   if (!state) return;
   checkName('policy', key);
   parsePolicy(state.attributes);
-  if (
-    (draft.group.get(POLICIES)?.items ?? 0) >= limits.policiesPerPoolMax &&
-    state.createdRevision === draft.nextRevision
-  )
+  const added = draft.changes().filter(({ collection, op }) => collection === POLICIES && op === 'add').length;
+  if (added > 0 && (draft.group.get(POLICIES)?.items ?? 0) + added > limits.policiesPerPoolMax)
     throw new Problem('invalid', `A pool has at most ${limits.policiesPerPoolMax} policies; one may have many rules.`);
 }
 

@@ -24,6 +24,8 @@ export interface LockAnswer extends Settled {
   readonly position: number | undefined;
   /** It is gone, and this is what it was. */
   readonly broken?: boolean;
+  /** Who asked isn't told for whom it waits. */
+  readonly isBound?: boolean;
 }
 
 export interface LockAsking {
@@ -84,7 +86,7 @@ function take(draft: Draft, lock: LockRecord, waitMs: number): (settled: Settled
     const next = granted(lock, draft);
     putLock(draft, next);
     // More for who holds already is in the way of those that wait, who may be waited for in turn.
-    if (lock.held) checkNoCycle(draft.locks.cycleOf(lock.session));
+    if (lock.held) checkNoCycle(draft, lock, draft.locks.cycleOf(lock.session));
     checkBytes(draft, lock.session);
     return answerOf(draft, next);
   }
@@ -92,7 +94,7 @@ function take(draft: Draft, lock: LockRecord, waitMs: number): (settled: Settled
   checkQueue(draft, blockers);
   const waiting = { ...lock, waitUntil: draft.now + waitMs };
   putLock(draft, waiting);
-  checkNoCycle(draft.locks.cycleOf(lock.session));
+  checkNoCycle(draft, lock, draft.locks.cycleOf(lock.session));
   if (draft.locks.edges > limits.lockWaitEdgesMax) throw tooEntangled();
   checkBytes(draft, lock.session);
   draft.wake(lock.session, waiting.waitUntil);
@@ -282,7 +284,8 @@ function tooMany(detail: string): Problem {
 function answerOf(draft: Draft, lock: LockRecord): (settled: Settled) => LockAnswer {
   const told = draft.locks.get(lock.id) ?? lock;
   const position = positionOf(draft.locks, told);
-  return (settled) => ({ ...settled, lock: told, position });
+  const isBound = !draft.access.isUnbound;
+  return (settled) => ({ ...settled, lock: told, position, isBound });
 }
 
 /** Looks up a waiting lock's place, in the pool's order, where the table of locks is. It commits nothing. */
@@ -335,8 +338,12 @@ function lockConflict({ access, subject }: Draft, blockers: readonly LockRecord[
   });
 }
 
-function checkNoCycle(cycle: readonly string[] | undefined): void {
-  if (!cycle) return;
+function checkNoCycle({ access }: Draft, { session: own }: LockRecord, sessions: readonly string[] | undefined): void {
+  if (!sessions) return;
+  // Whom policy binds is told of their own session only.
+  const cycle = access.isUnbound
+    ? sessions
+    : sessions.map((session) => (session === own ? session : 'another session'));
   const detail = `To wait for this lock would be for ever: ${[...cycle, cycle[0]].join(' waits for ')}.`;
   throw new Problem('deadlock', detail, { members: { cycle } });
 }

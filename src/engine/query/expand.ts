@@ -61,8 +61,9 @@ export async function expand(
     for (let i = 0; i < places.length; i += READ_ITEMS) {
       for (const item of await source.items(poolId, places.slice(i, i + READ_ITEMS))) {
         const seen = lens.item(item.key, stateOf(item));
-        if (seen) found.set(item.key, seen);
-        bytes += item.json.length;
+        if (!seen) continue;
+        found.set(item.key, seen);
+        bytes += seen.state.json.length;
       }
       // The database may answer at once: others have their turn between portions.
       await turn();

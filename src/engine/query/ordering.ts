@@ -44,6 +44,11 @@ export class Found implements Readable {
   get bytes(): number {
     return this.stored.encodedLength + this.key.length;
   }
+
+  /** Of the item as it is seen: that is what an answer holds, and where a page ends mustn't tell of more. */
+  get shownBytes(): number {
+    return this.state.json.length + this.key.length;
+  }
 }
 
 type Candidate = StoredItem & { readonly sortKey?: Buffer };

@@ -32,7 +32,7 @@ export class PageOf {
 
   add(item: Found): void {
     this.items.push(item);
-    this.#bytes += item.bytes;
+    this.#bytes += item.shownBytes;
     const { limit, bytesMax } = this.size;
     const fits = this.items.length === 1 || (this.items.length <= limit && this.#bytes <= bytesMax);
     if (fits && this.#fits === this.items.length - 1) this.#fits++;
@@ -65,7 +65,7 @@ export class FirstOf {
   add(item: Found, position = this.ordering.positionOf(item)): boolean {
     if (this.#end && this.ordering.compare(position, this.#end, this.budget) > 0) return false;
     this.#kept.push({ item, position });
-    this.#bytes += item.bytes;
+    this.#bytes += item.shownBytes;
     const { limit, bytesMax } = this.size;
     return this.#kept.length > 4 * limit + 100 || this.#bytes > 4 * bytesMax;
   }

@@ -1,7 +1,7 @@
 /** Queries of a pool's collections: each answered from one state of the pool, with the indexes that are complete in it. */
 
 import { readableThrough } from '../access/entitled-reader.js';
-import { Entitlement } from '../access/entitlement.js';
+import { Entitlement, unboundEntitlement } from '../access/entitlement.js';
 import { type Entitlements, isFree } from '../access/entitlements.js';
 import type { Lens } from '../access/lens.js';
 import type { Definition } from '../dictionary/definition.js';
@@ -164,10 +164,18 @@ export class Querying {
     readableThrough(await this.entitlements.entitlement(replica, replica.revision, subject), collection);
   }
 
-  /** Makes the policies of all that the log retains known, for who is bound by them. */
-  async #learnPolicies(replica: Replica, subject: Subject): Promise<void> {
+  /** What the subject might do at a revision, as far as the replica knows; of what it hasn't reached, nothing. */
+  #knownAt(replica: Replica, revision: number, subject: Subject): Entitlement {
+    if (isFree(subject)) return unboundEntitlement;
+    const policy = revision <= replica.revision ? replica.policies?.at(revision) : undefined;
+    return policy?.entitlementOf(subject) ?? nothing;
+  }
+
+  /** Makes the policy known for who is bound by it, so that it isn't read with each query; of the log, those of all that it retains. */
+  async #learnPolicies(replica: Replica, subject: Subject, isOfLog: boolean): Promise<void> {
     try {
-      if (!isFree(subject)) await this.entitlements.policy(replica, Math.max(0, replica.oldestRevision - 1));
+      if (isFree(subject)) return;
+      await this.entitlements.policy(replica, isOfLog ? Math.max(0, replica.oldestRevision - 1) : replica.revision);
     } catch (error) {
       // The log has lost some meanwhile: of what isn't known nothing is told.
       if (!(error instanceof LogExpired)) throw error;
@@ -211,7 +219,7 @@ export class Querying {
     await this.#checkReadable(pool, collection, asking.subject);
     const replica = await this.reader.current(pool, collection);
     // Inside the snapshot there is no second connection to wait for.
-    if (collection === CHANGES) await this.#learnPolicies(replica, asking.subject);
+    await this.#learnPolicies(replica, asking.subject, collection === CHANGES);
     const answer = await this.store.snapshot(replica.id, async (source, head, indexes) => {
       if (!head) return 'gone';
       const entitlement = await this.entitlements.entitlementIn(replica, head.revision, source, asking.subject);
@@ -222,9 +230,9 @@ export class Querying {
           ? new LogSource(source, head, async (page) => {
               const commits = await this.replicas.commits(replica, page);
               return commits.map((commit) => {
-                const then = replica.policies?.at(commit.revision)?.entitlementOf(asking.subject);
-                const past = entitlement.isUnbound ? entitlement : entitlement.and(then ?? nothing);
-                return seenCommit(sightOf(past, 'read'), commit);
+                const at = (revision: number) => entitlement.and(this.#knownAt(replica, revision, asking.subject));
+                const { revision } = commit;
+                return seenCommit(sightOf(at(revision), 'read'), commit, sightOf(at(revision - 1), 'read'));
               });
             })
           : source;

@@ -101,6 +101,5 @@ export function checkSame({ id, name }: StoredSession, { session }: SessionRef):
 
 /** A session is its subject's own. */
 export function checkOwner(session: StoredSession, subject: Subject): void {
-  if (session.subject !== ownerOf(subject))
-    throw new Problem('forbidden', `The session ${JSON.stringify(session.name)} belongs to another subject.`);
+  if (session.subject !== ownerOf(subject)) throw new Problem('forbidden', 'The session belongs to another subject.');
 }

@@ -14,9 +14,9 @@ import { mayTell } from '../locks/lock-access.js';
 import { LockGuard } from '../locks/lock-guard.js';
 import { LOCKS, type PoolLocks } from '../locks/lock-items.js';
 import type { StoredSession, UsageRow } from '../ports.js';
-import { checkOwner, checkSession, findSession, isOver, type SessionStates } from '../sessions/session-states.js';
+import { checkSession, findSession, isOver, type SessionStates } from '../sessions/session-states.js';
 import type { LockProof, Writer } from '../sessions/writer.js';
-import type { Subject } from '../subject.js';
+import { ownerOf, type Subject } from '../subject.js';
 import { DICTIONARY, entryRef, isSystemName, tallyCollections } from './collections.js';
 import {
   type Attributes,
@@ -104,6 +104,8 @@ export class Draft {
   readonly access: AccessGuard;
   /** Items that the writer may do what was asked to, and the state that it led to. */
   readonly #permitted = new Map<string, ItemState | undefined>();
+  /** Items of which attributes were written that the writer doesn't see. */
+  readonly #blind = new Set<string>();
   #isPermitted = false;
   /** The writer means to lose the right to write policies. */
   isForced = false;
@@ -122,15 +124,29 @@ export class Draft {
 
   /** The item as the writer sees it. */
   seen(ref: ItemRef): ItemState | undefined {
-    return this.access.seen(ref, this.item(ref));
+    return this.#asWritten(ref, this.access.seen(ref, this.item(ref)));
+  }
+
+  /**
+   * The command writes attributes of the item that its writer doesn't see. Whether that changes them is told by nothing: to the writer
+   * it is a write, which other sessions' locks refuse and which gives the item a new revision.
+   */
+  writeBlindly(ref: ItemRef, names: readonly string[]): void {
+    if (!this.isUpkeep) this.guard.check({ ...ref, changed: names, op: 'change' });
+    this.#blind.add(refId(ref));
+  }
+
+  #asWritten(ref: ItemRef, seen: ItemState | undefined): ItemState | undefined {
+    if (!seen || seen.revision === this.nextRevision || !this.#blind.has(refId(ref))) return seen;
+    return new ItemState(seen.json, this.nextRevision, seen.createdRevision);
   }
 
   /** The item as its writer is answered it: who wrote it knows that it is there, and what they may not see is left out. */
   shown(ref: ItemRef): ItemState | undefined {
     const state = this.item(ref);
     const seen = this.access.seen(ref, state);
-    if (seen || !state || !this.#permitted.has(refId(ref))) return seen;
-    return new ItemState('{}', state.revision, state.createdRevision);
+    if (seen || !state || !this.#permitted.has(refId(ref))) return this.#asWritten(ref, seen);
+    return this.#asWritten(ref, new ItemState('{}', state.revision, state.createdRevision));
   }
 
   /** What was asked to be done to the item so far has been judged, and is permitted. */
@@ -149,7 +165,7 @@ export class Draft {
     if (this.#isPermitted) return;
     for (const [id, { state, change }] of this.#touched)
       if (change && !(this.#permitted.has(id) && this.#permitted.get(id) === state)) throw notJudged(change);
-    if (this.description !== undefined || this.dropsPool || this.createsPool) access.checkAdmin();
+    if (this.description !== undefined || this.dropsPool || (this.createsPool && !group.exists)) access.checkAdmin();
     const { policy } = group;
     const touchesPolicy = changes.some(({ collection }) => collection === POLICIES);
     if (policy && touchesPolicy && !this.isForced)
@@ -189,12 +205,12 @@ export class Draft {
   #proven({ lock: id, fence }: LockProof, subject: Subject): string {
     const lock = this.locks.get(id);
     const session = lock && this.session(lock.session);
-    if (!lock?.held || lock.held.fence !== fence || !session || isOver(session, this.now)) {
+    const isOwn = session?.subject === ownerOf(subject);
+    if (!lock?.held || lock.held.fence !== fence || !session || !isOwn || isOver(session, this.now)) {
       throw new Problem('lockLost', `The lock ${JSON.stringify(id)} is not held any more since revision ${fence}.`, {
-        members: { lock: id, fence: (session && !isOver(session, this.now) && lock?.held?.fence) || null },
+        members: { lock: id, fence: (isOwn && !isOver(session, this.now) && lock?.held?.fence) || null },
       });
     }
-    checkOwner(session, subject);
     return session.id;
   }
 
@@ -332,7 +348,11 @@ export class Draft {
     const id = refId(ref);
     const touched = this.#touched.get(id);
     const copy = touched && { ...touched };
+    const isPermitted = this.#permitted.has(id);
+    const permitted = this.#permitted.get(id);
     return () => {
+      if (isPermitted) this.#permitted.set(id, permitted);
+      else this.#permitted.delete(id);
       if (copy) this.#touched.set(id, copy);
       else this.#touched.delete(id);
     };

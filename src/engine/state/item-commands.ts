@@ -1,7 +1,7 @@
 /** The commands on items: operations as one commit, deletions by query, and the ends of items whose time is over. */
 
 import type { Action as AccessAction } from '../access/grant.js';
-import { applyAsSeen, namesOf } from '../access/writing.js';
+import { applyAsSeen, namedUnseen, namesOf } from '../access/writing.js';
 import { checkSystemItem } from '../dictionary/system-items.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
@@ -14,7 +14,7 @@ import type { Command, Explorer, Settled } from './commands.js';
 import { DefinitionChecks } from './definition-checks.js';
 import { type Draft, refId } from './draft.js';
 import { getMember, type Json } from './json.js';
-import type { Attributes, ItemRef, ItemState } from './model.js';
+import { type Attributes, type ItemRef, ItemState } from './model.js';
 import { type Action, apply, checkAction, checkAttributes } from './operations.js';
 import { type Condition, checkCondition, checkPreconditions, type Preconditions } from './preconditions.js';
 
@@ -210,17 +210,22 @@ function judge(draft: Draft, op: Op): Judged {
   if (action.op === 'delete' && isHidden && !draft.access.permits(op, present, undefined, []))
     return { existed: false, changed: [], status: 200 };
   const applied = isBound ? applyAsSeen(draft.access, op, present, seen) : apply(action, present?.attributes);
+  const names = isBound ? namesOf(draft.access, op, present, applied) : [];
+  if (isBound && (applied || present)) {
+    // Before anything that could be refused for what the item is: who may not write it isn't told that.
+    const wished = applied && new ItemState(undefined, draft.nextRevision, present?.createdRevision ?? 0, applied);
+    draft.access.checkWrite(op, present, wished, names);
+    const unseen = namedUnseen(draft.access, op, present);
+    if (unseen.length > 0) draft.writeBlindly(op, unseen);
+  }
   if (applied === present?.attributes) {
-    if (isBound && present) {
-      draft.access.checkWrite(op, present, present, namesOf(draft.access, op, present, applied));
-      draft.permit(op);
-    }
+    if (isBound && present) draft.permit(op);
     return { existed: seen !== undefined, changed: [], status: 200 };
   }
   const next = applied && transformed(draft, op, applied, present);
   const change = draft.write(op, next, next === applied ? growthOf(action) : undefined);
   if (isBound) {
-    draft.access.checkWrite(op, present, draft.item(op), namesOf(draft.access, op, present, applied));
+    if (next !== applied) draft.access.checkWrite(op, present, draft.item(op), names);
     draft.permit(op);
   }
   if (isSystemName(op.collection)) checkSystemItem(draft, op);
@@ -250,6 +255,13 @@ function transformed(draft: Draft, ref: ItemRef, attributes: Attributes, present
   let next: Attributes;
   try {
     next = definition.onWrite(attributes, present?.attributes);
+  } catch (error) {
+    // What failed may say what it failed on.
+    if (!(error instanceof Problem) || draft.access.seesAll(ref.collection)) throw error;
+    throw new Problem(
+      'schemaViolation',
+      `What the dictionary makes of ${ref.collection}/${ref.key} when it is written failed.`,
+    );
   } finally {
     // Also what came to nothing has held up the others.
     draft.charge(definition.cost);

@@ -40,10 +40,10 @@ export function describeCollection(request: {
     touches: [ref],
     writer: request.writer,
     decide(draft) {
+      draft.access.checkAdmin(request.collection);
       const created = draft.collection(request.collection) === undefined;
       if (created && !request.replace)
         throw new Problem('notFound', `There is no collection ${JSON.stringify(request.collection)}.`);
-      draft.access.checkAdmin(request.collection);
       draft.createCollection(request.collection);
       const present = draft.item(ref);
       // What the dictionary says beyond these members stays as it is.

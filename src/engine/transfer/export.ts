@@ -8,7 +8,7 @@
 import { forbidden } from '../access/access-guard.js';
 import { readableThrough } from '../access/entitled-reader.js';
 import type { Entitlement } from '../access/entitlement.js';
-import type { Entitlements } from '../access/entitlements.js';
+import { type Entitlements, isFree } from '../access/entitlements.js';
 import { Problem } from '../errors.js';
 import type { Store } from '../ports.js';
 import { isSystemName } from '../state/collections.js';
@@ -18,7 +18,7 @@ import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
 import type { Subject } from '../subject.js';
 import { LogExpired, LogReader } from '../watch/log-reader.js';
-import { sightOf } from '../watch/sight.js';
+import { sightWithPast } from '../watch/past.js';
 import { SnapshotOverrun, type SnapshotPage, snapshot } from '../watch/snapshot.js';
 import { View } from '../watch/view.js';
 import type { Slots } from './slots.js';
@@ -61,6 +61,7 @@ export class Export {
 
   /** Fixes the revision and what there is at it. Refuses with `notFound` where there is no such pool. */
   async open(pool: string, request: ExportRequest): Promise<ExportOpening> {
+    await this.#checkReadable(pool, request);
     const replica = await this.reader.current(pool, request.collection);
     const { revision } = replica;
     // In the same turn as the revision: later the replica may have moved on.
@@ -72,17 +73,24 @@ export class Export {
     return { replica, revision, pages: this.#pages(replica, revision, names, request, entitlement) };
   }
 
+  /** Before the collection is looked at: some of the system's are brought up to date by that. */
+  async #checkReadable(pool: string, { collection, subject }: ExportRequest): Promise<void> {
+    if (collection === undefined || isFree(subject)) return;
+    const replica = await this.reader.current(pool);
+    readableThrough(await this.entitlements.entitlement(replica, replica.revision, subject), collection);
+  }
+
   async *#pages(
     replica: Replica,
     revision: number,
     names: readonly string[],
-    { prefix, start, end }: ExportRequest,
+    { prefix, start, end, subject }: ExportRequest,
     entitlement: Entitlement,
   ): AsyncGenerator<ExportPage> {
     const release = this.slots.take();
     try {
       for (const collection of names) {
-        const sight = sightOf(entitlement, 'read', collection);
+        const sight = sightWithPast(this.entitlements, replica, entitlement, subject, 'read', collection);
         const view = new View({ collection, prefix, start, end, values: 'full' }, undefined, sight);
         const isUntouched = (replica.collections.get(collection)?.revision ?? 0) <= revision;
         const undoFrom = isUntouched ? Math.max(revision, replica.revision) : revision;

@@ -14,7 +14,8 @@ import type { Change, ItemRef } from '../state/model.js';
 import type { Reader } from '../state/reader.js';
 import { commitsOf, type Replica } from '../state/replica.js';
 import type { Subject } from '../subject.js';
-import { seenChange, sightOf } from './sight.js';
+import { pastSight } from './past.js';
+import { seenChange } from './sight.js';
 import { startOfRead } from './start.js';
 
 export interface HistoryRequest extends ItemRef {
@@ -61,7 +62,9 @@ export class History {
     const page = { replica, revision };
     const entries: HistoryEntry[] = [];
     let oldest = startOfRead(replica, since) + 1;
-    let upTo = begin ?? state?.revision ?? revision;
+    // Whether it is there now is told to who sees it.
+    const isSeen = state !== undefined && entitlement.lens('read', collection).see(key, state) !== undefined;
+    let upTo = Math.min(begin ?? (isSeen ? state.revision : revision), revision);
     let examined = 0;
     let bytes = 0;
     while (stored && upTo >= oldest) {
@@ -81,9 +84,21 @@ export class History {
       if (!look.row || look.row.revision < oldest) continue;
       const [commit] = commitsOf([look.row], () => collection);
       const [change] = (commit as NonNullable<typeof commit>).changes;
-      const past = await this.entitlements.past(replica, look.row.revision, entitlement, subject);
-      const seen = seenChange(sightOf(past, 'read', collection), change as Change);
-      if (seen) entries.push({ ...(commit as NonNullable<typeof commit>), change: seen });
+      const { before, after } = await pastSight(
+        this.entitlements,
+        replica,
+        entitlement,
+        subject,
+        'read',
+        look.row.revision,
+      );
+      const seen = seenChange(after, change as Change, before);
+      if (!seen) {
+        examined += limits.historyLookRowsMax;
+        upTo = look.row.revision - 1;
+        continue;
+      }
+      entries.push({ ...(commit as NonNullable<typeof commit>), change: seen });
       bytes += (look.row.after?.length ?? 0) + look.row.before.length;
       upTo = look.row.formerRevision ?? look.row.revision - 1;
     }

@@ -25,8 +25,9 @@ export async function* logSnapshot(
   let commits = 0;
   for await (const commit of log.between(replica, first - 1, last)) {
     const key = keyOfRevision(commit.revision);
-    const sight = (await view.sight.past?.(commit.revision)) ?? view.sight;
-    const state = view.itemOf(CHANGES, key, stateOfCommit(seenCommit(sight, commit)));
+    const past = await view.sight.past?.(commit.revision);
+    const seen = seenCommit(past?.after ?? view.sight, commit, past?.before);
+    const state = view.itemOf(CHANGES, key, stateOfCommit(seen));
     if (state) page.push({ key, state });
     bytes += state?.json.length ?? 0;
     // Of commits that nobody may see there may be many in a row.

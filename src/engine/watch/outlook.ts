@@ -6,11 +6,11 @@
 import { type Entitlement, unboundEntitlement } from '../access/entitlement.js';
 import { type Entitlements, isFree } from '../access/entitlements.js';
 import { changesPolicy } from '../access/policy-history.js';
-import { CHANGES } from '../state/log-items.js';
 import type { Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
 import type { Subject } from '../subject.js';
-import { type Sight, sightOf } from './sight.js';
+import { sightWithPast } from './past.js';
+import type { Sight } from './sight.js';
 
 export class Outlook {
   readonly isFree: boolean;
@@ -40,11 +40,7 @@ export class Outlook {
 
   /** What is seen of a collection, or without one of all. */
   readonly sight = (collection?: string): Sight => {
-    const now = this.#entitlement;
-    const sight = sightOf(now, 'watch', collection);
-    if (this.isFree || collection !== CHANGES) return sight;
-    const past = async (revision: number) =>
-      sightOf(await this.entitlements.past(this.replica, revision, now, this.subject), 'watch', collection);
-    return { ...sight, past };
+    const { entitlements, replica, subject } = this;
+    return sightWithPast(entitlements, replica, this.#entitlement, subject, 'watch', collection);
   };
 }

@@ -7,6 +7,7 @@
 import { limits } from '../limits.js';
 import type { Store } from '../ports.js';
 import { isSystemName } from '../state/collections.js';
+import { refId } from '../state/draft.js';
 import { pickMembers } from '../state/json.js';
 import { CHANGES } from '../state/log-items.js';
 import { type Change, type Commit, changeBetween, type ItemRef, type ItemState, stateBefore } from '../state/model.js';
@@ -93,7 +94,7 @@ class Turn {
   addCommitted(collection: string, isTurned: boolean): void {
     for (const change of this.commit.changes) {
       if (change.collection !== collection || !this.after.covers(change)) continue;
-      this.#committed.add(change.key);
+      this.#committed.add(refId(change));
       if (isTurned) this.#addTurned(change, stateBefore(change), change.after, change);
       else this.#add(this.after.see(change));
     }
@@ -101,7 +102,7 @@ class Turn {
 
   /** An item that the commit didn't change. */
   addItem(ref: ItemRef, state: ItemState): void {
-    if (!this.#committed.has(ref.key)) this.#addTurned(ref, state, state, undefined);
+    if (!this.#committed.has(refId(ref))) this.#addTurned(ref, state, state, undefined);
   }
 
   #addTurned(

@@ -7,6 +7,7 @@
 import type { Store, StoredSession } from '../ports.js';
 import { type AttachmentRequest, attachedViews } from '../sessions/attachments.js';
 import { ATTACHMENTS, attachmentPrefix, CLIENTS } from '../sessions/session-items.js';
+import type { JsonObject } from '../state/json.js';
 import { compareKeys } from '../state/key-order.js';
 import type { Change, Commit, ItemState } from '../state/model.js';
 import { system } from '../subject.js';
@@ -64,7 +65,7 @@ export class SessionStream extends AttachStream {
     return commit.changes
       .flatMap(lockEventsOf)
       .filter(({ session }) => session === this.session.id)
-      .map(({ data }) => ({ event: 'lock', data }));
+      .map(({ data }) => ({ event: 'lock', data: this.options.outlook.isFree ? data : withoutOthers(data) }));
   }
 
   #heed({ collection, key, after }: Change, { revision, subject }: Commit): void {
@@ -93,6 +94,11 @@ export class SessionStream extends AttachStream {
     for await (const page of snapshot(this.store, this.log, this.replica, view, revision)) items.push(...page);
     return items;
   }
+}
+
+/** Whom policy binds isn't told whose session waits. */
+function withoutOthers({ by: _by, ...own }: JsonObject): JsonObject {
+  return own;
 }
 
 function byName(a: Attachment, b: Attachment): number {

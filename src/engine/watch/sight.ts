@@ -14,7 +14,13 @@ export interface Sight {
   readonly id: string;
   lens(collection: string): Lens;
   /** What may be told of a commit of a former revision, of who sees commits as items; absent where that is all. */
-  readonly past?: (revision: number) => Promise<Sight>;
+  readonly past?: (revision: number) => Promise<PastSight>;
+}
+
+/** What may be told of a former commit: of the items before it, and after it. */
+export interface PastSight {
+  readonly before: Sight;
+  readonly after: Sight;
 }
 
 /** Of who is bound by nothing. */
@@ -35,14 +41,15 @@ function idOfLens({ kind, id }: Lens): string {
   return kind === 'everything' ? '' : id;
 }
 
-/** The change as it is seen; undefined where nothing of it is. */
-export function seenChange(sight: Sight, change: Change): Change | undefined {
+/** The change as it is seen; undefined where nothing of it is. `before` is how the item was seen, where that was otherwise. */
+export function seenChange(sight: Sight, change: Change, before: Sight = sight): Change | undefined {
   const lens = sight.lens(change.collection);
   if (change.collection === CHANGES && sight !== openSight) return seenAddition(sight, lens, change as LogAddition);
-  if (lens.kind !== 'part') return lens.kind === 'everything' ? change : undefined;
+  const formerLens = before.lens(change.collection);
+  if (lens.kind === formerLens.kind && lens.kind !== 'part') return lens.kind === 'everything' ? change : undefined;
   const { key, after } = change;
   const former = formerOf(change);
-  const was = former && lens.see(key, former);
+  const was = former && formerLens.see(key, former);
   const is = after && lens.see(key, after);
   if (was === former && is === after) return change;
   const seen = changeBetween(change, was, is);
@@ -59,8 +66,8 @@ function seenAddition(sight: Sight, lens: Lens, { commit }: LogAddition): Change
 }
 
 /** The commit with what is seen of its changes. */
-export function seenCommit(sight: Sight, commit: Commit): Commit {
-  if (sight === openSight) return commit;
-  const changes = commit.changes.flatMap((change) => seenChange(sight, change) ?? []);
+export function seenCommit(sight: Sight, commit: Commit, before: Sight = sight): Commit {
+  if (sight === openSight && before === openSight) return commit;
+  const changes = commit.changes.flatMap((change) => seenChange(sight, change, before) ?? []);
   return { ...commit, changes };
 }
