@@ -6,7 +6,7 @@
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { parseFilter } from '../query/filter.js';
-import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
+import { isObject, type Json, type JsonObject, pointerToken, setMember } from '../state/json.js';
 import { checkAttributeName, checkName } from '../state/names.js';
 
 /** What can be done. `read` is for reads and queries, `watch` for attachments and changes, `admin` for what is said of a collection or a pool. */
@@ -46,7 +46,7 @@ export function parseGrant(members: JsonObject, place: string): Grant {
     ...(attributes !== undefined && {
       attributes: parseNames(attributes, `${place}/attributes`, checkAttributeName),
     }),
-    ...(where !== undefined && { where: parseWhere(where, `${place}/where`) }),
+    ...(where !== undefined && { where: parseCondition(where, `${place}/where`) }),
   };
 }
 
@@ -104,17 +104,28 @@ function parseKeys(value: Json, place: string): Keys {
   return { pattern: text };
 }
 
-function parseWhere(value: Json, place: string): JsonObject {
-  parseFilter(value, place);
+/** A filter in which operands may stand for who asks. Refused where it would be none, whoever that is. */
+export function parseCondition(value: Json, place: string): JsonObject {
+  parseFilter(withRoles(value), place);
   checkSubjectValues(value, place);
   return value as JsonObject;
+}
+
+/** With a list in place of the roles of who asks, as there will be. */
+function withRoles(value: Json): Json {
+  if (value === '$subject.roles') return [];
+  if (Array.isArray(value)) return value.map(withRoles);
+  if (!isObject(value)) return value;
+  const copy: JsonObject = {};
+  for (const [name, member] of Object.entries(value)) setMember(copy, name, withRoles(member));
+  return copy;
 }
 
 /** What may stand for who asks, as an operand of a filter. */
 const SUBJECT_VALUES = ['$subject.id', '$subject.host', '$subject.roles'];
 
 /** Refuses operands that begin as those which stand for who asks, and are none of them. */
-export function checkSubjectValues(value: Json, place: string): void {
+function checkSubjectValues(value: Json, place: string): void {
   if (typeof value === 'string') {
     if (value.startsWith('$subject') && !SUBJECT_VALUES.includes(value))
       throw fault(place, `names ${JSON.stringify(value)}; there are ${SUBJECT_VALUES.join(', ')}.`);

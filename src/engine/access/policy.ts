@@ -4,11 +4,10 @@
  * allows is denied. Parsing refuses everything that isn't understood, with a pointer to the place.
  */
 import { limits } from '../limits.js';
-import { parseFilter } from '../query/filter.js';
 import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import { checkName } from '../state/names.js';
-import { checkSubjectValues, fault, GRANT_MEMBERS, type Grant, parseGrant, parseNames } from './grant.js';
+import { fault, GRANT_MEMBERS, type Grant, parseCondition, parseGrant, parseNames } from './grant.js';
 import { checkKeys } from './keys-match.js';
 
 export const POLICIES = '_policies';
@@ -69,15 +68,11 @@ function parseRule(rule: Json, place: string): Rule {
   if (effect !== 'allow' && effect !== 'deny') throw fault(`${place}/effect`, 'must be "allow" or "deny".');
   const grant = parseGrant(rule, place);
   checkKeys(grant.keys, `${place}/keys`);
-  if (check !== undefined) {
-    parseFilter(check, `${place}/check`);
-    checkSubjectValues(check, `${place}/check`);
-  }
   const parsed: Rule = {
     ...grant,
     effect,
     who: parseWho(who, `${place}/who`),
-    ...(check !== undefined && { check: check as JsonObject }),
+    ...(check !== undefined && { check: parseCondition(check, `${place}/check`) }),
   };
   checkWhole(parsed, place);
   return parsed;
