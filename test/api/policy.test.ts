@@ -412,6 +412,27 @@ describe.each(databases)('policy on $name', ({ name }) => {
     expect(JSON.stringify(changes)).not.toMatch(/pay|cellar/);
   });
 
+  it('collections of the system are seen by whom the policy names for them, and by who administers the pool', async () => {
+    const { as } = await pool(
+      [
+        rule({ collections: ['*'] }),
+        rule({ collections: ['_clients'], who: { subjects: [BOB] } }),
+        rule({ actions: ['admin'], collections: ['*'], who: { subjects: [accountOf('olga')] } }),
+      ],
+      rooms,
+    );
+    const system = ['_policies', '_dictionary', '_scripts', '_clients', '_attachments', '_locks', '_changes', '_usage'];
+    const seen = async (who: string) => {
+      const answers = await Promise.all(
+        [...system, '_audit', 'things'].map((name) => as(who, `GET P/collections/${name}/items`)),
+      );
+      return answers.flatMap(({ status }, i) => (status === 200 ? [[...system, '_audit', 'things'][i]] : []));
+    };
+    expect(await seen('ann')).toEqual(['things']);
+    expect(await seen('bob')).toEqual(['_clients', 'things']);
+    expect(await seen('olga')).toEqual([...system, '_audit', 'things']);
+  });
+
   it('an import is judged line by line', async () => {
     const { scenario, people, as } = await pool([mine()], rooms);
     const lines = { d: ANN, e: BOB, b: ANN, a: ANN };
