@@ -42,14 +42,16 @@ async function run(config: import('./platform/config.js').Config): Promise<void>
   const { hidePassword } = await import('./platform/config.js');
   const server = await serve(config);
   const items = `${server.url}/v1/pools/demo/collections/rooms`;
+  const token = config.STARGUS_AUTH === 'open' ? '' : ' -H "Authorization: Bearer $KEY"';
   if (process.stdout.isTTY || process.env.npm_lifecycle_event === 'start') {
     console.log(`
 Stargus is listening on ${server.url} (database: ${hidePassword(config.STARGUS_DATABASE_URL)}).
-${config.STARGUS_AUTH === 'open' ? 'STARGUS_AUTH=open: every program on this machine may read and write everything.\n' : ''}
+${config.STARGUS_AUTH === 'open' ? 'STARGUS_AUTH=open: every program on this machine may read and write everything.' : 'STARGUS_AUTH=required: every call needs a token or a key, below in $KEY.'}
+
 Watch a collection in one terminal:
-  curl -N ${items}/attach
+  curl -N ${items}/attach${token}
 and set a value in another:
-  curl -X PUT ${items}/items/kitchen -H 'content-type: application/json' -d '{"attributes":{"light":"on"}}'
+  curl -X PUT ${items}/items/kitchen${token} -H 'content-type: application/json' -d '{"attributes":{"light":"on"}}'
 
 The API for reading: ${server.url}/docs
 `);

@@ -1,15 +1,18 @@
 /** What docs/ tells in tables is what the sources say: settings, metrics, limits, error codes. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { parsePolicy } from '../src/engine/access/policy.js';
 import { errorTable } from '../src/engine/errors.js';
 import { limits } from '../src/engine/limits.js';
+import type { Attributes } from '../src/engine/state/model.js';
 import { variables } from '../src/platform/config.js';
 import { Metrics } from '../src/platform/metrics.js';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const operating = document('OPERATING.md');
 const errors = document('ERRORS.md');
+const documents = readdirSync(path.join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
 
 test('OPERATING.md has each variable, with what holds without it', () => {
   const documented = rowsOf(section(operating, 'Settings')).map(([name, fallback]) => [bare(name), bare(fallback)]);
@@ -43,12 +46,39 @@ test('OPERATING.md has each metric, with its kind and labels', async () => {
   expect(documented.map(([, kind = '']) => [...kind.matchAll(/`(\w+)`/g)].map(([, label]) => label))).toEqual(labels);
 });
 
-test('OPERATING.md tells limits as they are', () => {
-  const documented = rowsOf(section(operating, 'Limits'));
+test.each(['OPERATING', 'POLICY'])('%s.md tells limits as they are', (name) => {
+  const documented = rowsOf(section(document(`${name}.md`), 'Limits'));
   expect(documented.length).toBeGreaterThan(10);
   for (const [name, value = ''] of documented) {
     expect([bare(name), numberOf(value)]).toEqual([bare(name), limits[bare(name) as keyof typeof limits]]);
   }
+});
+
+test('POLICY.md shows policies as they can be', () => {
+  const shown = [...document('POLICY.md').matchAll(/^```json policy\n(.*?)^```$/gms)].map(([, text = '']) => text);
+  expect(shown.length).toBeGreaterThan(3);
+  for (const text of shown) expect(() => parsePolicy(JSON.parse(text)), text).not.toThrow();
+});
+
+test('POLICY.md has each member of a rule, and each action', () => {
+  const rule = { effect: 'allow', who: { anyone: true }, actions: ['read'], collections: ['a'] };
+  const told = (broken: object): string[] => {
+    try {
+      parsePolicy({ rules: [{ ...rule, ...broken }] } as Attributes);
+    } catch (error) {
+      return /there are ([\w, ]+)\./.exec((error as Error).message)?.[1]?.split(', ') ?? [];
+    }
+    return [];
+  };
+  const rows = (heading: string) =>
+    rowsOf(
+      document('POLICY.md')
+        .split(/^#+ /m)
+        .find((text) => text.startsWith(`${heading}\n`)) ?? '',
+    ).map(([name]) => bare(name));
+  expect(rows('Rules').sort()).toEqual(told({ unknown: 1 }).sort());
+  expect(rows('Actions')).toEqual(told({ actions: ['unknown'] }));
+  expect(rows('Who').sort()).toEqual(told({ who: { unknown: 1 } }).sort());
 });
 
 test('ERRORS.md has each code, with its status, and no other', () => {
@@ -68,22 +98,23 @@ test('ERRORS.md has a section for each code that says what to do', () => {
 });
 
 test('documents name no variable and no error code that does not exist', () => {
-  const pages = ['API', 'ERRORS', 'OPERATING', 'GLOSSARY'].map((name) => document(`${name}.md`));
-  const text = [...pages, readFileSync(path.join(ROOT, 'README.md'), 'utf8')].join('\n');
+  const text = [...documents.map(document), readFileSync(path.join(ROOT, 'README.md'), 'utf8')].join('\n');
   const named = new Set([...text.matchAll(/\bSTARGUS_[A-Z_]+\b/g)].map(([name]) => name));
-  expect([...named].filter((name) => !Object.hasOwn(variables, name))).toEqual([]);
+  // The command line has some of its own.
+  const own = readFileSync(path.join(ROOT, 'src/cli/secrets.ts'), 'utf8');
+  const isKnown = (name: string) => Object.hasOwn(variables, name) || own.includes(`'${name}'`);
+  expect([...named].filter((name) => !isKnown(name))).toEqual([]);
   const codes = new Set([...text.matchAll(/\b[45]\d\d `(\w+)`/g)].map(([, code]) => code as string));
   expect(codes.size).toBeGreaterThan(5);
   expect([...codes].filter((code) => !Object.hasOwn(errorTable, code))).toEqual([]);
 });
 
 test('links inside the documents lead to headings that exist', () => {
-  const names = ['API', 'ERRORS', 'OPERATING', 'GLOSSARY'];
-  const broken = names.flatMap((name) => {
-    const links = document(`${name}.md`).matchAll(/\]\((\w+\.md)?#([\w-]+)\)/g);
+  const broken = documents.flatMap((name) => {
+    const links = document(name).matchAll(/\]\((\w+\.md)?#([\w-]+)\)/g);
     return [...links]
-      .filter(([, file = `${name}.md`, anchor]) => !headings(document(file)).includes(anchor as string))
-      .map(([link]) => `${name}.md: ${link}`);
+      .filter(([, file = name, anchor]) => !headings(document(file)).includes(anchor as string))
+      .map(([link]) => `${name}: ${link}`);
   });
   expect(broken).toEqual([]);
 });

@@ -122,7 +122,7 @@ export class AttachmentsController {
     tag: 'sessions',
     summary: 'Be told of everything that a session has attached',
     description:
-      'One stream for all views of the session: `hello`, then for each view `snapshot` (in parts) and `live`, then `changes` for each commit, in which each change names its `view`; `lock` for news of the session’s locks, and `bookmark`, `reset`, `problem` and `bye` as on `attach`. ' +
+      'One stream for all views of the session: `hello`, then for each view `snapshot` (in parts) and `live`, then `changes` for each commit, in which each change names its `view`; `lock` for news of the session’s locks, `policy` where an attachment with `onDenied: event` is hidden whole or seen again, and `bookmark`, `reset`, `problem` and `bye` as on `attach`. ' +
       'Views that are attached or detached meanwhile come and go in their place in the order of commits. One `Last-Event-ID` resumes all views; no id is sent while the snapshot of any of them is incomplete. ' +
       `As long as it is open it renews the session, unless \`renew=false\`. A session has at most ${limits.sessionStreamsMax} on a node; one more ends the oldest.`,
     query: schema.eventsQuery,

@@ -257,6 +257,38 @@ describe.each(databases)('policy on $name', ({ name }) => {
     expect(answer.text).not.toContain(status >= 400 ? 'bath' : 'cellar');
   });
 
+  it.each<[line: string, body?: unknown, headers?: Headers]>([
+    ['PUT C/items/KEY', { attributes: { pay: 1, name: 'x' } }],
+    ['PUT C/items/KEY', { attributes: { pay: 2, name: 'bath' } }],
+    ['PATCH C/items/KEY', { attributes: { pay: 1, gone: null } }],
+    ['PATCH C/items/KEY', { attributes: { owner: ANN } }],
+    [
+      'PATCH C/items/KEY',
+      [{ op: 'test', path: '/attributes/pay', value: 1 }],
+      { 'content-type': 'application/json-patch+json' },
+    ],
+    ['PUT C/items/KEY/attributes/pay', { value: 1 }],
+    ['DELETE C/items/KEY/attributes/pay'],
+    ['DELETE C/items/KEY'],
+    ['POST C/items/KEY/increment', { attribute: 'pay', by: 1 }],
+    ['POST C/items/KEY/increment', { attribute: 'pay', by: 1, max: 0 }],
+    ...[
+      { op: 'unset', names: ['pay'] },
+      { op: 'merge', attributes: {} },
+      { op: 'append', attribute: 'list', value: 1 },
+      { op: 'remove', attribute: 'name', value: 'bath' },
+    ].map((op): [string, unknown] => ['POST P/batch', { ops: [{ ...op, collection: 'things', key: 'KEY' }] }]),
+  ])('by %s with %j nobody who may not create tells a hidden item from a missing one', async (line, body, headers) => {
+    const hidden = { 'key-of-another': { owner: BOB, name: 'bath', pay: 1 } };
+    const { as } = await pool([mine({ actions: ['read', 'write', 'delete'] })], { ...rooms, ...hidden });
+    const told = async (key: string) => {
+      const sent = body === undefined ? undefined : JSON.parse(JSON.stringify(body).replaceAll('KEY', key));
+      const { status, text } = await as('ann', line.replace('KEY', key), sent, headers);
+      return [status, text.replaceAll(/"(requestId|cursor)":"[^"]*"/g, '').replaceAll(key, 'KEY')];
+    };
+    expect(await told('key-of-another')).toEqual(await told('key-of-nothing'));
+  });
+
   it('who may write what they don’t read learns nothing of it', async () => {
     const writer = [rule({ attributes: ['name'] }), rule({ actions: ['write'] })];
     const { as, refused } = await pool(writer, rooms);
@@ -596,6 +628,55 @@ describe.each(databases)('policy on $name', ({ name }) => {
     expect(told.length).toBe(2);
     const { body: changes } = await as('ann', 'GET P/changes?values=full');
     expect(JSON.stringify(changes)).not.toMatch(/pay|cellar/);
+  });
+
+  it('collections of the system are seen by whom the policy names for them, and by who administers the pool', async () => {
+    const { as } = await pool(
+      [
+        rule({ collections: ['*'] }),
+        rule({ collections: ['_clients'], who: { subjects: [BOB] } }),
+        rule({ actions: ['admin'], collections: ['*'], who: { subjects: [accountOf('olga')] } }),
+      ],
+      rooms,
+    );
+    const system = ['_policies', '_dictionary', '_scripts', '_clients', '_attachments', '_locks', '_changes', '_usage'];
+    const seen = async (who: string) => {
+      const answers = await Promise.all(
+        [...system, '_audit', 'things'].map((name) => as(who, `GET P/collections/${name}/items`)),
+      );
+      return answers.flatMap(({ status }, i) => (status === 200 ? [[...system, '_audit', 'things'][i]] : []));
+    };
+    expect(await seen('ann')).toEqual(['things']);
+    expect(await seen('bob')).toEqual(['_clients', 'things']);
+    expect(await seen('olga')).toEqual([...system, '_audit', 'things']);
+  });
+
+  it('an import is judged line by line', async () => {
+    const { scenario, people, as } = await pool([mine()], rooms);
+    const lines = { d: ANN, e: BOB, b: ANN, a: ANN };
+    const response = await fetch(`${server.url}/v1/pools/${scenario.pool}/import`, {
+      method: 'POST',
+      headers: await people.as('ann', { 'content-type': 'application/x-ndjson' }),
+      body: Object.entries(lines)
+        .map(([key, owner]) => JSON.stringify({ collection: 'things', key, attributes: { owner } }))
+        .join('\n'),
+    });
+    const told = (await response.text())
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(told.filter(({ problem }) => problem).map(({ key, problem }) => [key, problem.code])).toEqual([
+      ['e', 'forbidden'],
+      ['b', 'forbidden'],
+    ]);
+    expect(told.at(-1)).toMatchObject({ done: true, lines: 4, applied: 2, refused: 2 });
+    const { items } = (await as('operator', 'GET C/items?fields=owner')).body;
+    expect(items.map((item: { key: string; attributes: object }) => [item.key, item.attributes])).toEqual([
+      ['a', { owner: ANN }],
+      ['b', { owner: BOB }],
+      ['c', { owner: BOB }],
+      ['d', { owner: ANN }],
+    ]);
   });
 
   it('a lock is for who may lock all of it, and tells others no more than that it is there', async () => {

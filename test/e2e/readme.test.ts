@@ -5,11 +5,13 @@
  *   ```json session   is what the commands of the block before print, a line for each
  *   ```sh stream      is a command that runs on while the session does
  *   ```text stream    is all that the stream before shows until the next one, or the end
+ *   ```sh server      is how the server is started anew, on the same database
  *
  * Answers must be the same up to what differs from run to run: the port, epochs, times and the ids of requests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
@@ -34,8 +36,12 @@ interface Running {
 }
 
 const children = new Set<ChildProcess>();
+/** Keys of accounts go into a folder of their own, not to those of who runs the test. */
+const keys = mkdtempSync(path.join(tmpdir(), 'stargus-readme-'));
+const environment = { ...process.env, XDG_CONFIG_HOME: keys };
 afterAll(() => {
   for (const child of children) child.kill();
+  rmSync(keys, { recursive: true, force: true });
 });
 
 test('what README.md shows is what happens', async () => {
@@ -51,9 +57,15 @@ test('what README.md shows is what happens', async () => {
     'sh stream',
     ...['sh session', 'json session'],
     'text stream',
+    'sh server',
+    ...['sh session', 'sh session'],
+    ...['sh session', 'json session'],
+    'sh stream',
+    ...['sh session', 'json session'],
+    'text stream',
   ]);
-  const server = await startServer({ database: 'sqlite' });
-  const address = server.url.replace('http://', '');
+  let server = await startServer({ database: 'sqlite' });
+  let address = server.url.replace('http://', '');
   /** The epoch of the server's pool takes the place of the one that README was written with. */
   const epochOfReadme = epochIn(text);
   let epoch = epochOfReadme;
@@ -72,6 +84,16 @@ test('what README.md shows is what happens', async () => {
         expect(stream.shown, place).toContain('event: hello');
         if (epoch === epochOfReadme) epoch = epochIn(stream.shown);
         await until(() => stream?.shown.includes('event: live') ?? false);
+        break;
+      case 'sh server':
+        stream?.child.kill();
+        await server.stop();
+        server = await startServer({
+          database: 'sqlite',
+          databaseUrl: server.databaseUrl,
+          env: environmentOf(content),
+        });
+        address = server.url.replace('http://', '');
         break;
       case 'sh session':
         // Each block has a new shell, which is given the variables of those before.
@@ -95,22 +117,13 @@ test('what README.md shows is what happens', async () => {
 
 test('README.md names each document beside it', () => {
   const text = readFileSync(README, 'utf8');
-  for (const document of [
-    'API',
-    'ARCHITECTURE',
-    'BENCHMARKS',
-    'DICTIONARY',
-    'ERRORS',
-    'GLOSSARY',
-    'GUARANTEES',
-    'OPERATING',
-  ]) {
-    expect(text).toContain(`(docs/${document}.md)`);
-  }
+  const documents = readdirSync(path.join(path.dirname(README), 'docs')).filter((name) => name.endsWith('.md'));
+  expect(documents).toContain('API.md');
+  expect(documents.filter((name) => !text.includes(`(docs/${name})`))).toEqual([]);
 });
 
 function blocksOf(markdown: string): Block[] {
-  return [...markdown.matchAll(/^```(\w+ (?:session|stream))\n(.*?)^```$/gms)].map((match) => ({
+  return [...markdown.matchAll(/^```(\w+ (?:session|stream|server))\n(.*?)^```$/gms)].map((match) => ({
     kind: match[1] as string,
     text: match[2] as string,
     line: markdown.slice(0, match.index).split('\n').length,
@@ -123,11 +136,18 @@ function epochIn(text: string): string {
   return epoch;
 }
 
+/** The variables that a command to start the server sets. */
+function environmentOf(command: string): Record<string, string> {
+  const words = command.trim().split(' ');
+  expect(words.splice(-2)).toEqual(['npm', 'start']);
+  return Object.fromEntries(words.map((word) => word.split('=') as [string, string]));
+}
+
 /** The lines that assign to a variable, for the shells of later blocks. */
 function assignments(script: string): string {
   return script
     .split('\n')
-    .filter((line) => /^[A-Z]+=/.test(line))
+    .filter((line) => /^(export )?[A-Z_]+=/.test(line))
     .join('\n');
 }
 
@@ -138,19 +158,24 @@ function separated(script: string): string {
 
 /** The lines that say something, with a constant in place of what is another one in each run. */
 function constant(text: string, address: string): string[] {
-  return text
-    .replaceAll(address, 'ADDRESS')
-    .replaceAll(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'UUID')
-    .replaceAll(/\b[0-9a-f]{12}\b/g, 'EPOCH')
-    .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
-    .replaceAll(/"requestId":"[^"]+"/g, '"requestId":"ID"')
-    .split('\n')
-    .filter((line) => line !== '' && line !== ': heartbeat');
+  return (
+    text
+      .replaceAll(address, 'ADDRESS')
+      .replaceAll(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'UUID')
+      .replaceAll(/\b[0-9a-f]{12}\b/g, 'EPOCH')
+      .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
+      .replaceAll(/"requestId":"[^"]+"/g, '"requestId":"ID"')
+      // What is left of a token's ten minutes.
+      .replaceAll(/"expiresInMs":5[0-9]{5}\b/g, '"expiresInMs":TOKEN')
+      .split('\n')
+      .filter((line) => line !== '' && line !== ': heartbeat')
+  );
 }
 
 function startStream(command: string): Running {
   // `exec`, so that ending the shell is ending curl.
-  const child = spawn('sh', ['-c', `exec ${command}`], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const script = command.replace(/^(?=curl )/m, 'exec ');
+  const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'], env: environment });
   children.add(child);
   const running: Running = { child, shown: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -161,7 +186,7 @@ function startStream(command: string): Running {
 
 function runShell(script: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'], env: environment });
     children.add(child);
     let printed = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

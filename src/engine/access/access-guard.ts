@@ -42,16 +42,17 @@ export class AccessGuard {
     names: readonly string[],
   ): void {
     if (this.permits(ref, before, after, names)) return;
-    // Whether it is there isn't told: to create and to write are refused alike.
-    const what = after ? 'write' : 'delete';
-    const attributes =
-      after && names.length > 0
-        ? `, or not its ${names
-            .slice(0, NAMES_TOLD)
-            .map((name) => JSON.stringify(name))
-            .join(', ')}${names.length > NAMES_TOLD ? ' …' : ''}`
-        : '';
-    throw forbidden(`You may not ${what} ${ref.collection}/${ref.key}${attributes}.`);
+    throw this.refusal(ref, !after ? 'delete' : before ? 'write' : 'create', after ? names : []);
+  }
+
+  /** The words of a refusal. The order of names is no word of what they hold. */
+  refusal({ collection, key }: ItemRef, what: 'create' | 'write' | 'delete', names: readonly string[]): Problem {
+    const told = [...names]
+      .sort()
+      .slice(0, NAMES_TOLD)
+      .map((name) => JSON.stringify(name));
+    const attributes = told.length > 0 ? `, or not its ${told.join(', ')}${names.length > NAMES_TOLD ? ' …' : ''}` : '';
+    return forbidden(`You may not ${what} ${collection}/${key}${attributes}.`);
   }
 
   permits(

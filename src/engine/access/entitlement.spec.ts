@@ -27,37 +27,44 @@ function policyOf(rules: readonly object[], roles: object = {}): PoolPolicy {
   return new PoolPolicy('home', new Map([['p', state({ rules, roles })]]));
 }
 
-describe('what is seen of {name: n, pay: 1, owner: ann} under the key a/1', () => {
+describe('what is seen of {name: n, pay: 1, owner: ann, team: staff} under the key a/1', () => {
   it.each<[says: string, rules: object[], seen: string[] | undefined, who?: Subject]>([
     ['without a rule', [], undefined],
-    ['a rule for anyone', [rule({})], ['name', 'pay', 'owner']],
+    ['a rule for anyone', [rule({})], ['name', 'pay', 'owner', 'team']],
     ['one for another', [rule({ who: { subjects: [BOB] } })], undefined],
-    ['one for oneself', [rule({ who: { subjects: [ANN] } })], ['name', 'pay', 'owner']],
-    ['one for the host', [rule({ who: { identityHosts: ['id.example'] } })], ['name', 'pay', 'owner']],
+    ['one for oneself', [rule({ who: { subjects: [ANN] } })], ['name', 'pay', 'owner', 'team']],
+    ['one for the host', [rule({ who: { identityHosts: ['id.example'] } })], ['name', 'pay', 'owner', 'team']],
     ['one for another host', [rule({ who: { identityHosts: ['example'] } })], undefined],
-    ['one for a role', [rule({ who: { roles: ['staff'] } })], ['name', 'pay', 'owner']],
+    ['one for a role', [rule({ who: { roles: ['staff'] } })], ['name', 'pay', 'owner', 'team']],
     ['one for another role', [rule({ who: { roles: ['boss'] } })], undefined],
     ['one for another action', [rule({ actions: ['write'] })], undefined],
     ['one for another collection', [rule({ collections: ['halls'] })], undefined],
-    ['one for names that begin so', [rule({ collections: ['roo*'] })], ['name', 'pay', 'owner']],
+    ['one for names that begin so', [rule({ collections: ['roo*'] })], ['name', 'pay', 'owner', 'team']],
     ['one for all of the system', [rule({ collections: ['_*'] })], undefined],
     ['of some attributes', [rule({ attributes: ['name', 'size'] })], ['name']],
     ['of attributes that it hasn’t', [rule({ attributes: ['size'] })], []],
     ['of two rules both', [rule({ attributes: ['name'] }), rule({ attributes: ['pay'] })], ['name', 'pay']],
-    ['with a prefix of keys', [rule({ keys: { prefix: 'a/' } })], ['name', 'pay', 'owner']],
+    ['with a prefix of keys', [rule({ keys: { prefix: 'a/' } })], ['name', 'pay', 'owner', 'team']],
     ['with another prefix', [rule({ keys: { prefix: 'b/' } })], undefined],
-    ['with a pattern', [rule({ keys: { pattern: 'a/\\d' } })], ['name', 'pay', 'owner']],
+    ['with a pattern', [rule({ keys: { pattern: 'a/\\d' } })], ['name', 'pay', 'owner', 'team']],
     ['with a pattern of a part', [rule({ keys: { pattern: 'a' } })], undefined],
-    ['of one’s own', [rule({ where: { owner: '$subject.id' } })], ['name', 'pay', 'owner']],
+    ['of one’s own', [rule({ where: { owner: '$subject.id' } })], ['name', 'pay', 'owner', 'team']],
     ['of another’s own', [rule({ where: { owner: '$subject.id' } })], undefined, subject(BOB)],
-    ['with roles', [rule({ where: { level: { nin: ['x'] }, owner: { exists: true } } })], undefined],
-    ['what is denied', [rule({}), rule({ effect: 'deny', attributes: ['pay'] })], ['name', 'owner']],
-    ['what is denied first', [rule({ effect: 'deny', attributes: ['pay'] }), rule({})], ['name', 'owner']],
+    [
+      'of what one’s roles are for',
+      [rule({ where: { team: { in: '$subject.roles' } } })],
+      ['name', 'pay', 'owner', 'team'],
+    ],
+    ['of another role’s', [rule({ where: { team: { nin: '$subject.roles' } } })], undefined],
+    ['without a role', [rule({ where: { team: { in: '$subject.roles' } } })], undefined, subject(BOB)],
+    ['with an attribute that is missing', [rule({ where: { level: { nin: ['x'] } } })], undefined],
+    ['what is denied', [rule({}), rule({ effect: 'deny', attributes: ['pay'] })], ['name', 'owner', 'team']],
+    ['what is denied first', [rule({ effect: 'deny', attributes: ['pay'] }), rule({})], ['name', 'owner', 'team']],
     ['what is denied whole', [rule({}), rule({ effect: 'deny' })], undefined],
     [
       'what is denied of others',
       [rule({}), rule({ effect: 'deny', where: { owner: { ne: '$subject.id' } } })],
-      ['name', 'pay', 'owner'],
+      ['name', 'pay', 'owner', 'team'],
     ],
     [
       'what a token leaves',
@@ -92,7 +99,7 @@ describe('what is seen of {name: n, pay: 1, owner: ann} under the key a/1', () =
     const lens = policyOf(rules, { staff: [ANN] })
       .entitlementOf(who)
       .lens('read', 'rooms');
-    const item = lens.see('a/1', state({ name: 'n', pay: 1, owner: ANN }));
+    const item = lens.see('a/1', state({ name: 'n', pay: 1, owner: ANN, team: 'staff' }));
     expect(item && Object.keys(item.attributes)).toEqual(seen);
   });
 

@@ -46,7 +46,7 @@ export function parseGrant(members: JsonObject, place: string): Grant {
     ...(attributes !== undefined && {
       attributes: parseNames(attributes, `${place}/attributes`, checkAttributeName),
     }),
-    ...(where !== undefined && { where: parseWhere(where, `${place}/where`) }),
+    ...(where !== undefined && { where: parseCondition(where, `${place}/where`) }),
   };
 }
 
@@ -104,12 +104,8 @@ function parseKeys(value: Json, place: string): Keys {
   return { pattern: text };
 }
 
-function parseWhere(value: Json, place: string): JsonObject {
-  return parseWhereOfSubject(value, place);
-}
-
 /** A filter in which operands may stand for who asks. */
-export function parseWhereOfSubject(value: Json, place: string): JsonObject {
+export function parseCondition(value: Json, place: string): JsonObject {
   checkSubjectValues(value, place);
   // A list of roles stands where a list must; which they are is known with the subject only.
   parseFilter(withoutRoles(value), place);

@@ -39,6 +39,15 @@ describe('a policy', () => {
         ],
       },
     ],
+    [
+      'with the roles of who asks',
+      policy(
+        rule({
+          where: { team: { in: '$subject.roles' } },
+          check: { or: [{ tags: { has: 'a' } }, { team: { nin: '$subject.roles' } }] },
+        }),
+      ),
+    ],
     ['with a pattern of keys', policy(rule({ keys: { pattern: '[a-z]+' } }))],
     ['that lets administer', policy(rule({ actions: ['admin'], collections: ['*'] }))],
   ])('%s is one', (_says, attributes) => {
@@ -80,6 +89,16 @@ describe('a policy', () => {
       'an unknown value of the subject',
       policy(rule({ where: { owner: '$subject.mail' } })),
       '/attributes/rules/0/where/owner',
+    ],
+    [
+      'roles where one value is wanted',
+      policy(rule({ where: { a: '$subject.roles' } })),
+      '/attributes/rules/0/where/a',
+    ],
+    [
+      'roles as a prefix',
+      policy(rule({ check: { a: { prefix: '$subject.roles' } } })),
+      '/attributes/rules/0/check/a/prefix',
     ],
     ['admin of some items', policy(rule({ actions: ['read', 'admin'], where: { a: 1 } })), '/attributes/rules/0/where'],
     [

@@ -7,7 +7,7 @@ import { limits } from '../limits.js';
 import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
 import type { Attributes } from '../state/model.js';
 import { checkName } from '../state/names.js';
-import { checkWhole, fault, GRANT_MEMBERS, type Grant, parseGrant, parseNames, parseWhereOfSubject } from './grant.js';
+import { checkWhole, fault, GRANT_MEMBERS, type Grant, parseCondition, parseGrant, parseNames } from './grant.js';
 import { checkKeys } from './keys-match.js';
 
 export const POLICIES = '_policies';
@@ -74,12 +74,11 @@ function parseRule(rule: Json, place: string): Rule {
   if (effect !== 'allow' && effect !== 'deny') throw fault(`${place}/effect`, 'must be "allow" or "deny".');
   const grant = parseGrant(rule, place);
   checkKeys(grant.keys, `${place}/keys`);
-  if (check !== undefined) parseWhereOfSubject(check, `${place}/check`);
   const parsed: Rule = {
     ...grant,
     effect,
     who: parseWho(who, `${place}/who`),
-    ...(check !== undefined && { check: check as JsonObject }),
+    ...(check !== undefined && { check: parseCondition(check, `${place}/check`) }),
   };
   checkWhole(parsed, place, { check });
   return parsed;

@@ -205,10 +205,27 @@ function judge(draft: Draft, op: Op): Judged {
   }
   for (const condition of op.conditions ?? []) checkIn(draft, condition);
   checkAction(action);
-  const isHidden = present !== undefined && seen === undefined;
-  // What a writer neither sees nor may delete is to them as if it weren't there.
-  if (action.op === 'delete' && isHidden && !draft.access.permits(op, present, undefined, []))
-    return { existed: false, changed: [], status: 200 };
+  if (present === undefined || seen !== undefined) return carryOut(draft, op, present, seen);
+  const undo = draft.savepoint(op);
+  try {
+    return carryOut(draft, op, present, seen);
+  } catch (error) {
+    if (!(error instanceof Problem && error.code === 'forbidden')) throw error;
+    undo();
+    return judgeAsMissing(draft, op);
+  }
+}
+
+/** What a writer neither sees nor may write is to them as if it weren't there, down to the words of a refusal. */
+function judgeAsMissing(draft: Draft, op: Op): Judged {
+  const applied = apply(op.action, undefined);
+  if (!applied) return { existed: false, changed: [], status: 200 };
+  throw draft.access.refusal(op, 'create', Object.keys(applied));
+}
+
+function carryOut(draft: Draft, op: Op, present: ItemState | undefined, seen: ItemState | undefined): Judged {
+  const { action } = op;
+  const isBound = !draft.access.isUnbound;
   const applied = isBound ? applyAsSeen(draft.access, op, present, seen) : apply(action, present?.attributes);
   const names = isBound ? namesOf(draft.access, op, present, applied) : [];
   if (isBound && (applied || present)) {

@@ -5,6 +5,7 @@
  * repetition of what was done meanwhile is harmless. Whoever takes the events slowly slows the reading down.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isFree } from '../access/entitlements.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Writer } from '../sessions/writer.js';
@@ -89,7 +90,8 @@ export class Import {
   }
 
   async #begin(pool: string, request: ImportRequest): Promise<Run> {
-    if (this.options.createPools) await this.committer.submit(pool, ensurePool(request));
+    // Whom a policy binds can't make a pool: none of its lines would be taken.
+    if (this.options.createPools && isFree(request.subject)) await this.committer.submit(pool, ensurePool(request));
     const { epoch, revision } = await this.reader.current(pool);
     return new Run(this.committer, pool, request, { epoch, revision });
   }
