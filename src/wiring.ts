@@ -107,6 +107,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     warn: (message, details) => logger.warn(details, message),
   });
   access.rulesOf = (subject, pool) => rulesOf(engine, subject, pool);
+  identities.onEnded((account) => access.endAccount(account));
   access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
   const authentication = new Authentication(access.authenticator, publicUrl, {
     required: config.STARGUS_AUTH === 'required',
@@ -234,7 +235,7 @@ function newIdentities(
   store: SqlIdentityStore,
   publicUrl: PublicUrl,
   logger: Logger,
-): { keys: KeySource; providers: Provider[] } {
+): { keys: KeySource; providers: Provider[]; onEnded(listener: (account: string) => Promise<void>): void } {
   const isPrivateAllowed = config.STARGUS_IDENTITY_PRIVATE;
   const reader = new RemoteDocuments({
     isPrivateAllowed,
@@ -255,7 +256,11 @@ function newIdentities(
     { provide: ForeignAccounts, useValue: foreign },
     { provide: GuardedEnvelopes, useValue: new GuardedEnvelopes(store, hosted, publicUrl) },
   ];
-  return { keys: new Identities(hosted, foreign, publicUrl), providers };
+  const onEnded = (listener: (account: string) => Promise<void>) => {
+    hosted.ended = listener;
+    foreign.ended = listener;
+  };
+  return { keys: new Identities(hosted, foreign, publicUrl), providers, onEnded };
 }
 
 function gaugesOf(engine: Engine) {

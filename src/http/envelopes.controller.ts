@@ -26,7 +26,7 @@ export class EnvelopesController {
     tag: 'identities',
     summary: 'Put the account’s private key under guard, in an envelope',
     description:
-      'Replaces the one before. By a proof, `putEnvelope`, signed by a key of the account, by the account’s own token, or by the operator. The server never sees what opens the envelope.',
+      'Replaces the one before. By a proof, `putEnvelope`, signed by a key of the account, or by the operator; no token of the account is enough. The server never sees what opens the envelope.',
     body: { schema: schema.envelopeBody, bytesMax: 64 * 1024 },
     proves: true,
     answers: { 200: { description: 'It is under guard.', schema: schema.guardedEnvelope } },
@@ -65,7 +65,7 @@ export class EnvelopesController {
     operationId: 'deleteEnvelope',
     tag: 'identities',
     summary: 'Take the envelope from guard',
-    description: 'By a proof, `deleteEnvelope`, in Stargus-Proof, by the account’s own token, or by the operator.',
+    description: 'By a proof, `deleteEnvelope`, in Stargus-Proof, or by the operator.',
     proves: true,
     headers: ['Stargus-Proof'],
     answers: { 200: { description: 'No envelope of the account is under guard now.', schema: schema.deletedEnvelope } },

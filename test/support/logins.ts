@@ -72,6 +72,10 @@ export class AccountTable implements KeySource {
   async keyOf(account: string, kid: string): Promise<AccountKey | undefined> {
     return this.#keys.get(`${account} ${kid}`);
   }
+
+  settle(account: string, kid: string): Promise<AccountKey | undefined> {
+    return this.keyOf(account, kid);
+  }
 }
 
 export const OPERATOR_KEY = 'operator-key-of-the-tests-0123456789';

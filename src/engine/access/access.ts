@@ -111,6 +111,12 @@ export class Access {
     }
   }
 
+  /** An account has lost its last key: nothing that it ever had lets anybody in. May be repeated. */
+  async endAccount(account: string): Promise<void> {
+    await this.apiKeys.endAccount(account);
+    await this.logins.endAccount(account);
+  }
+
   /** Follows keys of the server that are old, and deletes what is over. */
   async sweep(pause: () => Promise<boolean>): Promise<void> {
     await this.signingKeys.sweep();

@@ -46,7 +46,13 @@ export class ApiKeys {
     const subject = subjectFor(asker, request.subject) ?? `apikey:${id}`;
     const secret = newKey();
     const grants = restriction && JSON.stringify(restriction);
-    await this.store.addApiKey({ id, digest: digestOf(secret), name, owner: asker.id, subject, grants }, lifeMs);
+    const key = { id, digest: digestOf(secret), name, owner: asker.id, subject, grants };
+    await this.store.addApiKey(key, lifeMs);
+    // The login may have ended meanwhile, with its account and all keys of that; this one must not be left over.
+    if (asker.login !== undefined && (await this.store.anyRevoked([asker.login]))) {
+      await this.store.deleteApiKey(id, `apikey:${id}`, limits.revocationMs);
+      throw refusal('The token was revoked.');
+    }
     return { id, subject, secret };
   }
 
@@ -75,6 +81,15 @@ export class ApiKeys {
   async revoke(secret: string): Promise<boolean> {
     const found = await this.#find(secret);
     return found !== undefined && this.#delete(found);
+  }
+
+  /** Deletes all keys that an account made or that act as it. */
+  async endAccount(account: string): Promise<void> {
+    for (;;) {
+      const keys = await this.store.apiKeysOf(account, limits.accountEndBatch);
+      for (const key of keys) await this.#delete(key);
+      if (keys.length < limits.accountEndBatch) return;
+    }
   }
 
   /** Who the key is; refuses one that isn't known. */

@@ -37,6 +37,8 @@ export interface ExchangeRequest {
 interface Source extends Omit<TokenGrant, 'login' | 'authenticatedAt'> {
   readonly authenticatedAt: number | undefined;
   readonly expiresAt: number;
+  /** The account's key that signed it, where it began with that. */
+  readonly signer?: string | undefined;
 }
 
 export class Exchange {
@@ -58,6 +60,7 @@ export class Exchange {
     if (source.lineage.length > 2 * limits.delegationDepthMax)
       throw fault('/subjectToken', 'has been handed on too often.');
     const restrictions = narrowed(source.restrictions, request.restriction, '/authorizationDetails');
+    if (source.signer !== undefined) await this.keys.settle(source.subject, source.signer);
     return this.tokens.issue(
       {
         subject: source.subject,
@@ -101,6 +104,7 @@ export class Exchange {
       publisher: root?.publisher,
       assistants: root?.assistants ?? [],
       channel: root?.channel,
+      signer: checked.signer,
     };
     return { checked, source };
   }
