@@ -38,6 +38,12 @@ export class HostedAccounts {
   /** Adds a key. `isNew` is false when the account has it already. */
   async addKey(name: string, kid: string, jwk: unknown, claim: Claim): Promise<{ key: StoredKey; isNew: boolean }> {
     checkOwnName('account', name);
+    const url = this.publicUrl.accountOf(name);
+    if (Buffer.byteLength(url) > limits.subjectBytesMax)
+      throw new Problem(
+        'invalidName',
+        `The account would be ${url}, which is longer than the ${limits.subjectBytesMax} bytes of a subject.`,
+      );
     const key = parseJwk(jwk);
     if (key.kid !== kid)
       throw fault('/jwk', `is the key ${key.kid}, not that of the path: a key’s kid is its RFC 7638 thumbprint.`);
