@@ -106,7 +106,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     now: () => Date.now(),
     warn: (message, details) => logger.warn(details, message),
   });
-  access.rulesOf = (subject, pool) => rulesOf(engine, subject, pool);
+  access.policyOf = (subject, pool) => policyOf(engine, subject, pool);
   identities.onEnded((account) => access.endAccount(account));
   access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
   const authentication = new Authentication(access.authenticator, publicUrl, {
@@ -192,10 +192,11 @@ Keep it well: whoever has it may do everything. It is sent as \`Authorization: B
 `);
 }
 
-/** The caller's rules; none in a pool that isn't there. */
-async function rulesOf(engine: Engine, subject: Subject, pool: string): Promise<JsonObject[]> {
-  const replica = await engine.replicas.find(pool);
-  return replica ? ((await engine.explaining.effective(pool, subject)).rules as unknown as JsonObject[]) : [];
+/** What holds for the caller; nothing in a pool that isn't there. */
+async function policyOf(engine: Engine, subject: Subject, pool: string) {
+  if (!(await engine.replicas.find(pool))) return { rules: [], restrictions: [] };
+  const { rules, restrictions } = await engine.explaining.effective(pool, subject);
+  return { rules: rules as unknown as JsonObject[], restrictions: restrictions as unknown as JsonObject[][] };
 }
 
 /** Where an error comes from, without what it carries: a failed query's error carries the query's data. */
@@ -340,6 +341,7 @@ async function newApp(
     gate,
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
+    isRevoked: (subject) => access.revocations.covers(subject),
     known: (request) => authentication.known(request),
     checkNumber: (login, seq) => access.proofs.checkNumber(login, seq),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
@@ -352,8 +354,10 @@ async function newApp(
     },
     failed: (error, requestId) => logger.error({ error: traceOf(error), requestId }, 'a request failed'),
   };
-  const instance = newFastify(options, addresses, new Origins(config.STARGUS_CORS_ORIGINS));
+  const instance = newFastify(options, addresses);
+  // First, so that pages may read also what the gate refuses.
   await allowOrigins(instance, config.STARGUS_CORS_ORIGINS);
+  guard(instance, options, new Origins(config.STARGUS_CORS_ORIGINS));
   boundConnections(
     instance.server,
     addresses,
@@ -388,7 +392,7 @@ async function newApp(
   return { app, instance };
 }
 
-function newFastify(options: MountOptions, addresses: Addresses, origins: Origins): FastifyInstance {
+function newFastify(options: MountOptions, addresses: Addresses): FastifyInstance {
   const prefix = randomBytes(4).toString('hex');
   let requests = 0;
   const instance = fastify({
@@ -427,6 +431,11 @@ function newFastify(options: MountOptions, addresses: Addresses, origins: Origin
     options.arrivals.stop();
     done();
   });
+  return instance;
+}
+
+/** What every request meets before its route. */
+function guard(instance: FastifyInstance, options: MountOptions, origins: Origins): void {
   instance.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id);
     shield(request, reply);
@@ -435,5 +444,4 @@ function newFastify(options: MountOptions, addresses: Addresses, origins: Origin
     options.gate.refused(problem, undefined, request, undefined);
     sendProblem(request, reply, problem);
   });
-  return instance;
 }

@@ -4,7 +4,9 @@ import type { z } from 'zod';
 import { fault } from '../engine/access/grant.js';
 import { GuardedEnvelopes } from '../engine/access/guarded-envelopes.js';
 import { PublicUrl } from '../engine/access/public-url.js';
+import { Engine } from '../engine/engine.js';
 import { send } from './answers.js';
+import { Gate } from './gate.js';
 import * as schema from './identities.schema.js';
 import { proofOf } from './proof.js';
 import { type Call, Route } from './route.js';
@@ -17,6 +19,8 @@ export class EnvelopesController {
   constructor(
     @Inject(GuardedEnvelopes) private readonly envelopes: GuardedEnvelopes,
     @Inject(PublicUrl) private readonly publicUrl: PublicUrl,
+    @Inject(Engine) private readonly engine: Engine,
+    @Inject(Gate) private readonly gate: Gate,
   ) {}
 
   @Route({
@@ -93,7 +97,10 @@ export class EnvelopesController {
   async unlock(call: Call<unknown, z.output<typeof schema.unlockBody>>): Promise<void> {
     const name = call.params.account as string;
     const { way, proof } = call.body;
+    const subject = this.publicUrl.accountOf(name);
+    this.gate.nameAccount(call.request, subject);
     const envelope = await this.envelopes.unlock(name, way, proof);
+    this.engine.audit.note({ kind: 'unlock', subject, address: this.gate.addressOf(call.request), detail: way });
     const body = JSON.stringify({ account: this.publicUrl.accountOf(name), envelope });
     send(call, { status: 200, headers: NO_STORE, body });
   }

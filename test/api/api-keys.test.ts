@@ -1,7 +1,7 @@
 /** API keys: who may make them, what they may do, and that their secrets are told once. */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Account, AccountTable, asOperator, exchangeRequest, startLoginServer } from '../support/logins.js';
+import { Account, AccountTable, admitAll, asOperator, exchangeRequest, startLoginServer } from '../support/logins.js';
 import { expectProblem, Scenario } from '../support/scenario.js';
 import { databases, startServer } from '../support/server.js';
 
@@ -13,6 +13,7 @@ describe.each(databases)('API keys on $name', ({ name }) => {
   let scenario: Scenario;
   beforeAll(async () => {
     scenario = new Scenario(await startLoginServer(accounts, name));
+    await admitAll(scenario);
   });
   const create = (body: object, headers = asOperator) => scenario.calls(['POST /v1/auth/keys', body, headers]);
   const me = async (secret: string) => (await scenario.call('GET /v1/auth/me', undefined, bearer(secret))).body;
@@ -128,6 +129,9 @@ describe.each(databases)('API keys on $name', ({ name }) => {
     ['an unknown member', { name: 'x', scopes: ['all'] }, 400, '/scopes'],
     ['no life', { name: 'x', expiresInMs: 0 }, 400, '/expiresInMs'],
     ['a subject that is no account', { name: 'x', subject: 'operator' }, 422, '/subject'],
+    ['a subject that isn’t normal', { name: 'x', subject: 'https://a.example/../x?y' }, 422, '/subject'],
+    ['a subject at http', { name: 'x', subject: 'http://a.example/x' }, 422, '/subject'],
+    ['a subject of 201 bytes', { name: 'x', subject: `https://a.example/${'x'.repeat(183)}` }, 422, '/subject'],
     ['no details', { name: 'x', authorizationDetails: [] }, 422, '/authorizationDetails'],
     [
       'an unknown action',

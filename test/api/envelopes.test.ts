@@ -8,7 +8,9 @@ import { databases, type Server, startServer } from '../support/server.js';
 
 const OPERATOR_KEY = 'operator-key-of-these-tests-0000';
 const operator = { authorization: `Bearer ${OPERATOR_KEY}` };
-const env = { STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: OPERATOR_KEY };
+const closed = { STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: OPERATOR_KEY };
+/** What guesses cost at an account is told here; how often an address may ask at all, elsewhere. */
+const env = { ...closed, STARGUS_RATE_UNLOCK: '0' };
 const PASSPHRASE = 'six random words or more';
 const RECOVERY = 'ABCD-EFGH-JKMN';
 const WRONG = 'A'.repeat(43);

@@ -30,14 +30,14 @@ export async function login(
   scenario: Scenario,
   account: string,
   key: TestKey,
-  { claims = {}, body = {} }: { claims?: Members; body?: object } = {},
+  { claims = {}, body = {}, headers = {} }: { claims?: Members; body?: object; headers?: Headers } = {},
 ): Promise<{ accessToken: string; refreshToken: string }> {
-  const { nonce, audience } = (await scenario.calls(['POST /v1/auth/challenges', {}])).body;
+  const { nonce, audience } = (await scenario.calls(['POST /v1/auth/challenges', {}, headers])).body;
   const iat = Math.floor(Date.now() / 1000);
   const own = { iss: account, sub: account, aud: audience, nonce, jti: randomUUID(), iat, exp: iat + 30 };
   const assertion = await jws(key, { typ: 'stargus-login+jwt' }, { ...own, ...claims });
   const grantType = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
-  return (await scenario.calls(['POST /v1/auth/token', { grantType, assertion, ...body }])).body;
+  return (await scenario.calls(['POST /v1/auth/token', { grantType, assertion, ...body }, headers])).body;
 }
 
 /** The account of a name. */

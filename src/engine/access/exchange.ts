@@ -109,11 +109,12 @@ export class Exchange {
     return { checked, source };
   }
 
-  /** Revokes a delegation's last link, and with it all that was made of it. */
-  async revokeDelegation(chain: string): Promise<void> {
+  /** Revokes a delegation's last link, and with it all that was made of it. Answers whose it was. */
+  async revokeDelegation(chain: string): Promise<string> {
     const { checked } = await this.delegation(chain);
     const keepMs = checked.expiresAt - this.now() + limits.revocationMs;
     await this.revocations.revoke([idOfLink(partsOf(chain).links.at(-1) as string)], keepMs);
+    return checked.subject;
   }
 
   async #sourceOf({ subjectToken, subjectTokenType }: ExchangeRequest): Promise<Source> {

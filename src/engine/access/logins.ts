@@ -106,11 +106,11 @@ export class Logins {
     return { ...(await this.#issue(login)), refreshToken: next };
   }
 
-  /** Revokes the login of a refresh token; answers whether it was one. */
-  async revoke(refreshToken: string): Promise<boolean> {
+  /** Revokes the login of a refresh token; answers whose it was, undefined where it is none. */
+  async revoke(refreshToken: string): Promise<string | undefined> {
     const login = await this.store.loginOf(digestOf(refreshToken));
     if (login) await this.revocations.revoke([login.id]);
-    return login !== undefined;
+    return login?.subject;
   }
 
   /** Revokes all logins of an account. */
