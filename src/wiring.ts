@@ -99,7 +99,8 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
   }));
   const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
   const engine = newEngine(config, store, metrics, logger);
-  const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
+  const identityStore = new SqlIdentityStore(database);
+  const identities = newIdentities(config, identityStore, publicUrl, logger);
   const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
     secret: config.STARGUS_SECRET,
@@ -141,7 +142,8 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
   );
   try {
     await access.open();
-    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') await printOperatorKey(access);
+    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '')
+      await printOperatorKey(access, identityStore, logger);
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
   } catch (error) {
     await access.close();
@@ -179,13 +181,19 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
 }
 
 /** The first start makes the operator's key and shows it, past the logger, whose lines are kept. Later starts have nothing to show. */
-async function printOperatorKey(access: Access): Promise<void> {
-  const key = await access.apiKeys.createOperator();
-  if (key === undefined) return;
+async function printOperatorKey(access: Access, store: SqlIdentityStore, logger: Logger): Promise<void> {
+  const made = await access.apiKeys.createOperator();
+  if (made === undefined) return;
+  const accounts = await store.countAccounts();
+  if (accounts + made.others > 0)
+    logger.warn(
+      { accounts, apiKeys: made.others },
+      'accounts and API keys that were made before authentication was required are good from now on; docs/OPERATING.md says where to look through them',
+    );
   process.stdout.write(`
 The operator's API key, shown this once:
 
-  ${key}
+  ${made.secret}
 
 Keep it well: whoever has it may do everything. It is sent as \`Authorization: Bearer <key>\`.
 

@@ -171,10 +171,12 @@ export class SqlLogins implements LoginStore {
     });
   }
 
-  countApiKeys(owner: string): Promise<number> {
-    return this.database.read(async (session) =>
-      Number((await session.all('SELECT COUNT(*) AS n FROM api_key WHERE owner = ?', [owner]))[0]?.n),
-    );
+  countApiKeys(owner?: string): Promise<number> {
+    return this.database.read(async (session) => {
+      const ofOwner = owner === undefined ? '' : ' WHERE owner = ?';
+      const rows = await session.all(`SELECT COUNT(*) AS n FROM api_key${ofOwner}`, owner === undefined ? [] : [owner]);
+      return Number(rows[0]?.n);
+    });
   }
 
   apiKeysOf(subject: string, limit: number): Promise<StoredApiKey[]> {

@@ -1,7 +1,15 @@
 /** API keys: who may make them, what they may do, and that their secrets are told once. */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Account, AccountTable, admitAll, asOperator, exchangeRequest, startLoginServer } from '../support/logins.js';
+import {
+  Account,
+  AccountTable,
+  admitAll,
+  asOperator,
+  exchangeRequest,
+  newKey,
+  startLoginServer,
+} from '../support/logins.js';
 import { expectProblem, Scenario } from '../support/scenario.js';
 import { databases, startServer } from '../support/server.js';
 
@@ -159,6 +167,36 @@ describe.each(databases)('API keys on $name', ({ name }) => {
     expect(names.sort()).toEqual(['k0', 'k1', 'k2', 'k3', 'k4']);
     const wrong = await scenario.call('GET /v1/auth/keys?pageToken=%27', undefined, headers);
     expectProblem(wrong, 400, 'invalidCursor');
+  });
+
+  it('the first start that requires authentication says how many keys and accounts were there before', async () => {
+    const open = await startServer({ database: name });
+    const before = new Scenario(open);
+    const { kid, jwk } = newKey();
+    await before.calls(['POST /v1/auth/keys', { name: 'a' }], ['POST /v1/auth/keys', { name: 'b' }]);
+    await before.calls([`PUT /v1/identities/ann/keys/${kid}`, { jwk }]);
+    await open.stop();
+    const start = async (npm_lifecycle_event?: string) => {
+      const env = { STARGUS_AUTH: 'required', npm_lifecycle_event };
+      const server = await startServer({ database: name, databaseUrl: open.databaseUrl, env });
+      await expect.poll(() => server.output()).toContain('"msg":"listening"');
+      await server.stop();
+      return server.output();
+    };
+    const [first, second] = [await start('start'), await start()];
+    expect(first).toMatch(/"accounts":1,"apiKeys":2,.*made before authentication was required/);
+    expect(second).not.toContain('made before authentication');
+    // The words for who starts it by hand are of what works: with the key, and then others.
+    const lines = first.split('\n').filter((line) => line.includes('curl'));
+    expect(lines).toHaveLength(2);
+    for (const line of lines) expect(line).toContain('"authorization: Bearer $KEY"');
+    for (const words of [
+      'docs/POLICY.md',
+      'stargus -- identity',
+      'STARGUS_PUBLIC_URL is not set',
+      'STARGUS_SECRET is not set',
+    ])
+      expect(first).toContain(words);
   });
 
   it('the first start that requires authentication prints the operator’s key, later ones don’t', async () => {

@@ -113,8 +113,9 @@ export class Access {
 
   /** An account has lost its last key: nothing that it ever had lets anybody in. May be repeated. */
   async endAccount(account: string): Promise<void> {
-    await this.apiKeys.endAccount(account);
+    // In this order: who is making a key meanwhile looks afterwards whether the login is over.
     await this.logins.endAccount(account);
+    await this.apiKeys.endAccount(account);
   }
 
   /** Follows keys of the server that are old, and deletes what is over. */

@@ -109,12 +109,12 @@ export class ApiKeys {
     };
   }
 
-  /** Makes the operator's key if there is none. Its secret is answered once, on one node. */
-  async createOperator(): Promise<string | undefined> {
+  /** Makes the operator's key if there is none. Its secret is answered once, on one node; `others` is how many keys there were. */
+  async createOperator(): Promise<{ secret: string; others: number } | undefined> {
     const secret = newKey();
     const key = { id: OPERATOR, digest: digestOf(secret), name: OPERATOR, owner: OPERATOR, subject: OPERATOR };
     const isNew = await this.store.addApiKey({ ...key, grants: undefined }, undefined);
-    return isNew ? secret : undefined;
+    return isNew ? { secret, others: (await this.store.countApiKeys()) - 1 } : undefined;
   }
 
   async #find(secret: string): Promise<StoredApiKey | undefined> {

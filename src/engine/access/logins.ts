@@ -50,7 +50,6 @@ export class Logins {
     // Last, so that nobody's nonce is used up by what was no login.
     if (!(await this.challenges.take(checked.nonce)))
       throw refusal('The nonce was used, is over or was not given out here: ask for a new challenge.');
-    await this.keys.settle(checked.account, checked.kid);
     const refreshToken = newRefreshToken();
     const id = randomUUID();
     const channel = channelKey && Channel.create(id);
@@ -69,7 +68,7 @@ export class Logins {
       limits.refreshTokenMs,
     );
     // The account may have lost the key meanwhile, and with it its logins; this one must not be left over.
-    if (!(await this.keys.keyOf(checked.account, checked.kid))) {
+    if (!(await this.keys.settle(checked.account, checked.kid))) {
       await this.revocations.revoke([id]);
       throw refusal('The account has no such key.');
     }
