@@ -41,18 +41,10 @@ async function run(config: import('./platform/config.js').Config): Promise<void>
   const { serve } = await import('./wiring.js');
   const { hidePassword } = await import('./platform/config.js');
   const server = await serve(config);
-  const items = `${server.url}/v1/pools/demo/collections/rooms`;
-  const token = config.STARGUS_AUTH === 'open' ? '' : ' -H "Authorization: Bearer $KEY"';
   if (process.stdout.isTTY || process.env.npm_lifecycle_event === 'start') {
     console.log(`
 Stargus is listening on ${server.url} (database: ${hidePassword(config.STARGUS_DATABASE_URL)}).
-${config.STARGUS_AUTH === 'open' ? 'STARGUS_AUTH=open: every program on this machine may read and write everything.' : 'STARGUS_AUTH=required: every call needs a token or a key, below in $KEY.'}
-
-Watch a collection in one terminal:
-  curl -N ${items}/attach${token}
-and set a value in another:
-  curl -X PUT ${items}/items/kitchen${token} -H 'content-type: application/json' -d '{"attributes":{"light":"on"}}'
-
+${config.STARGUS_AUTH === 'open' ? firstSteps(server.url) : firstStepsWithKey(server.url)}
 The API for reading: ${server.url}/docs
 `);
   }
@@ -81,6 +73,34 @@ The API for reading: ${server.url}/docs
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+}
+
+/** What to try first at a server that is open. */
+function firstSteps(url: string): string {
+  const items = `${url}/v1/pools/demo/collections/rooms`;
+  return `STARGUS_AUTH=open: every program on this machine may read and write everything.
+
+Watch a collection in one terminal:
+  curl -N ${items}/attach
+and set a value in another:
+  curl -X PUT ${items}/items/kitchen -H 'content-type: application/json' -d '{"attributes":{"light":"on"}}'
+`;
+}
+
+/** The same where who asks must say so. */
+function firstStepsWithKey(url: string): string {
+  const items = `${url}/v1/pools/demo/collections/rooms`;
+  return `STARGUS_AUTH=required: the operator may do everything, others what a policy lets them.
+
+With the operator’s key (printed at the first start, or STARGUS_OPERATOR_KEY):
+  KEY=<the operator’s key>
+watch a collection in one terminal:
+  curl -N ${items}/attach -H "authorization: Bearer $KEY"
+and set a value in another:
+  curl -X PUT ${items}/items/kitchen -H "authorization: Bearer $KEY" -H 'content-type: application/json' -d '{"attributes":{"light":"on"}}'
+
+Next: accounts for others (npm run -s stargus -- identity --help), and what they may do (docs/POLICY.md).
+`;
 }
 
 async function migrate(url: string, direction: string | undefined): Promise<void> {

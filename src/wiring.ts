@@ -101,14 +101,16 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
   }));
   const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
   const engine = newEngine(config, store, metrics, logger);
-  const identities = newIdentities(config, new SqlIdentityStore(database), publicUrl, logger);
+  const identityStore = new SqlIdentityStore(database);
+  const identities = newIdentities(config, identityStore, publicUrl, logger);
   const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
     secret: config.STARGUS_SECRET,
     now: () => Date.now(),
     warn: (message, details) => logger.warn(details, message),
   });
-  access.rulesOf = (subject, pool) => rulesOf(engine, subject, pool);
+  access.policyOf = (subject, pool) => policyOf(engine, subject, pool);
+  identities.onEnded((account) => access.endAccount(account));
   access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
   const authentication = new Authentication(access.authenticator, publicUrl, {
     required: config.STARGUS_AUTH === 'required',
@@ -142,7 +144,8 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
   );
   try {
     await access.open();
-    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '') await printOperatorKey(access);
+    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '')
+      await printOperatorKey(access, identityStore, logger);
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
   } catch (error) {
     await access.close();
@@ -180,13 +183,19 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
 }
 
 /** The first start makes the operator's key and shows it, past the logger, whose lines are kept. Later starts have nothing to show. */
-async function printOperatorKey(access: Access): Promise<void> {
-  const key = await access.apiKeys.createOperator();
-  if (key === undefined) return;
+async function printOperatorKey(access: Access, store: SqlIdentityStore, logger: Logger): Promise<void> {
+  const made = await access.apiKeys.createOperator();
+  if (made === undefined) return;
+  const accounts = await store.countAccounts();
+  if (accounts + made.others > 0)
+    logger.warn(
+      { accounts, apiKeys: made.others },
+      'accounts and API keys that were made before authentication was required are good from now on; docs/OPERATING.md says where to look through them',
+    );
   process.stdout.write(`
 The operator's API key, shown this once:
 
-  ${key}
+  ${made.secret}
 
 Keep it well: whoever has it may do everything. It is sent as \`Authorization: Bearer <key>\`.
 
@@ -200,12 +209,14 @@ function stateOf(engine: Engine, pool: string, subject: Subject) {
   return isKnown ? replica : undefined;
 }
 
-/** The caller's rules; none in a pool that isn't there, or where they may do nothing. */
-async function rulesOf(engine: Engine, subject: Subject, pool: string): Promise<JsonObject[]> {
+/** What holds for the caller; nothing in a pool that isn't there, or where they may do nothing. */
+async function policyOf(engine: Engine, subject: Subject, pool: string) {
   try {
-    return (await engine.explaining.effective(pool, subject)).rules as unknown as JsonObject[];
+    const { rules, restrictions } = await engine.explaining.effective(pool, subject);
+    return { rules: rules as unknown as JsonObject[], restrictions: restrictions as unknown as JsonObject[][] };
   } catch (error) {
-    if (error instanceof Problem && (error.code === 'notFound' || error.code === 'forbidden')) return [];
+    if (error instanceof Problem && (error.code === 'notFound' || error.code === 'forbidden'))
+      return { rules: [], restrictions: [] };
     throw error;
   }
 }
@@ -247,7 +258,7 @@ function newIdentities(
   store: SqlIdentityStore,
   publicUrl: PublicUrl,
   logger: Logger,
-): { keys: KeySource; providers: Provider[] } {
+): { keys: KeySource; providers: Provider[]; onEnded(listener: (account: string) => Promise<void>): void } {
   const isPrivateAllowed = config.STARGUS_IDENTITY_PRIVATE;
   const reader = new RemoteDocuments({
     isPrivateAllowed,
@@ -268,7 +279,11 @@ function newIdentities(
     { provide: ForeignAccounts, useValue: foreign },
     { provide: GuardedEnvelopes, useValue: new GuardedEnvelopes(store, hosted, publicUrl) },
   ];
-  return { keys: new Identities(hosted, foreign, publicUrl), providers };
+  const onEnded = (listener: (account: string) => Promise<void>) => {
+    hosted.ended = listener;
+    foreign.ended = listener;
+  };
+  return { keys: new Identities(hosted, foreign, publicUrl), providers, onEnded };
 }
 
 function gaugesOf(engine: Engine) {
@@ -348,6 +363,7 @@ async function newApp(
     gate,
     admit: (request) => authentication.checkHost(request),
     authenticate: (request) => authentication.authenticate(request),
+    isRevoked: (subject) => access.revocations.covers(subject),
     known: (request) => authentication.known(request),
     checkNumber: (login, seq) => access.proofs.checkNumber(login, seq),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
@@ -360,8 +376,10 @@ async function newApp(
     },
     failed: (error, requestId) => logger.error({ error: traceOf(error), requestId }, 'a request failed'),
   };
-  const instance = newFastify(options, addresses, new Origins(config.STARGUS_CORS_ORIGINS));
+  const instance = newFastify(options, addresses);
+  // First, so that pages may read also what the gate refuses.
   await allowOrigins(instance, config.STARGUS_CORS_ORIGINS);
+  guard(instance, options, new Origins(config.STARGUS_CORS_ORIGINS));
   boundConnections(
     instance.server,
     addresses,
@@ -396,7 +414,7 @@ async function newApp(
   return { app, instance };
 }
 
-function newFastify(options: MountOptions, addresses: Addresses, origins: Origins): FastifyInstance {
+function newFastify(options: MountOptions, addresses: Addresses): FastifyInstance {
   const prefix = randomBytes(4).toString('hex');
   let requests = 0;
   const instance = fastify({
@@ -435,6 +453,11 @@ function newFastify(options: MountOptions, addresses: Addresses, origins: Origin
     options.arrivals.stop();
     done();
   });
+  return instance;
+}
+
+/** What every request meets before its route. */
+function guard(instance: FastifyInstance, options: MountOptions, origins: Origins): void {
   instance.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id);
     shield(request, reply);
@@ -443,5 +466,4 @@ function newFastify(options: MountOptions, addresses: Addresses, origins: Origin
     options.gate.refused(problem, undefined, request, undefined);
     sendProblem(request, reply, problem);
   });
-  return instance;
 }

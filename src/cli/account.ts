@@ -1,6 +1,6 @@
 /** The account that a command is about, as it was typed: where it is, and who hosts it. */
-import { AccountFault, parseAccountUrl } from '../engine/access/account-url.js';
-import { CommandFault, type Given, type Option } from './command.js';
+import { AccountFault, isLoopbackName, parseAccountUrl } from '../engine/access/account-url.js';
+import { CommandFault, type Given, type Option, PROGRAM } from './command.js';
 import { keyPathOf } from './key-file.js';
 
 export const ACCOUNT: Option = {
@@ -60,5 +60,18 @@ export function originOf(text: string, option: string): string {
       `${option} must be a URL without a path, such as https://stargus.example; it is ${text}.`,
       2,
     );
+  if (url.protocol === 'http:' && !isLoopbackName(url.hostname))
+    throw new CommandFault(
+      `${option} must begin with https://; plain http is for servers on this computer only. It is ${text}.`,
+      2,
+    );
   return url.origin;
+}
+
+/** Refuses where the server that hosts the account is another one than the account says: nothing would fit together. */
+export function checkHost({ url, origin, name }: Account, audience: unknown): void {
+  if (audience === origin) return;
+  throw new CommandFault(
+    `This server is ${String(audience)}; the account is ${url}, which is one of ${origin}. Use the account ${String(audience)}/id/${name}, and make its key with \`${PROGRAM} identity create\`.`,
+  );
 }

@@ -11,6 +11,9 @@ export class CommandFault extends Error {
   }
 }
 
+/** How the command line was called, for words that say what to type next. */
+export const PROGRAM = process.env.npm_lifecycle_event === 'stargus' ? 'npm run -s stargus --' : 'stargus';
+
 export interface Option {
   /** What stands for the value; absent for one that is given or not. */
   readonly value?: string;
@@ -42,11 +45,11 @@ export function readArguments(name: string, { options }: Command, args: readonly
   try {
     values = parseArgs({ args: [...args], options: spec, strict: true, allowPositionals: false }).values;
   } catch (error) {
-    throw new CommandFault(`${(error as Error).message} \`stargus identity ${name} --help\` lists the options.`, 2);
+    throw new CommandFault(`${(error as Error).message} \`${PROGRAM} identity ${name} --help\` lists the options.`, 2);
   }
   const missing = Object.entries(options).find(([option, { required }]) => required && values[option] === undefined);
   if (missing)
-    throw new CommandFault(`--${missing[0]} is needed. \`stargus identity ${name} --help\` lists the options.`, 2);
+    throw new CommandFault(`--${missing[0]} is needed. \`${PROGRAM} identity ${name} --help\` lists the options.`, 2);
   return {
     text: (option) => values[option] as string | undefined,
     needed: (option) => values[option] as string,

@@ -1,6 +1,6 @@
 /** `stargus identity create`: a new key for an account, its envelope, and the files of a static site. */
 import { ACCOUNT, type Account, accountOf, FORCE, JSON_OUTPUT, KEY } from './account.js';
-import { type Command, CommandFault, type Given } from './command.js';
+import { type Command, CommandFault, type Given, PROGRAM } from './command.js';
 import { newKey, refuseExisting, writeKeyFile } from './key-file.js';
 import { keepWaiting, recoveryWords, sealKey } from './sealing.js';
 import { StaticSite } from './static-site.js';
@@ -64,7 +64,7 @@ don’t want that.`;
   }
   const key = given.text('key') === undefined ? '' : ` --key ${account.keyFile}`;
   return `
-Next: \`stargus identity enroll --account ${account.url}${key}\` with the operator’s key; or send the operator the public key:
+Next: \`${PROGRAM} identity enroll --account ${account.url}${key}\` with the operator’s key; or send the operator the public key:
 ${JSON.stringify(jwk)}
 `;
 }

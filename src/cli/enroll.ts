@@ -2,12 +2,22 @@
 import { signProof } from '../engine/access/key-proof.js';
 import type { AccountKey } from '../engine/access/keys.js';
 import { KeyFault, parsePublicKey } from '../engine/access/public-key.js';
-import { ACCOUNT, type Account, accountOf, hostedName, JSON_OUTPUT, KEY, SERVER, serverOf } from './account.js';
-import { type Command, CommandFault, type Given } from './command.js';
+import {
+  ACCOUNT,
+  type Account,
+  accountOf,
+  checkHost,
+  hostedName,
+  JSON_OUTPUT,
+  KEY,
+  SERVER,
+  serverOf,
+} from './account.js';
+import { type Command, CommandFault, type Given, PROGRAM } from './command.js';
 import { type OwnKey, readKeyFile, readText } from './key-file.js';
 import { guard, waiting } from './sealing.js';
 import { operatorKey } from './secrets.js';
-import { call } from './server.js';
+import { askChallenge, call } from './server.js';
 
 export const enroll: Command = {
   summary: 'bring an account’s key to the server that hosts it',
@@ -28,6 +38,7 @@ the account has. Once the key is there, the envelope that \`create\` made is put
     const jwkFile = given.text('jwk');
     const own = jwkFile === undefined ? readKeyFile(account.keyFile, account.url) : undefined;
     const key = own?.publicKey ?? readPublicKey(jwkFile as string);
+    checkHost(account, (await askChallenge(server)).audience);
     const isNew = await enrollKey(given, server, account, name, key);
     const sealed = own && waiting(account.keyFile);
     if (own && sealed) await guard(server, account, name, sealed, own);
@@ -38,7 +49,7 @@ the account has. Once the key is there, the envelope that \`create\` made is put
       process.stdout.write(`${account.url} ${isNew ? 'has the key' : 'had the key already:'} ${key.kid}\n`);
       if (sealed)
         process.stdout.write(
-          `The envelope is under guard: \`stargus identity unlock --account ${account.url}\` opens it at any computer.\n`,
+          `The envelope is under guard: \`${PROGRAM} identity unlock --account ${account.url}\` opens it at any computer.\n`,
         );
     }
   },

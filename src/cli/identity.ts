@@ -1,5 +1,5 @@
 /** `stargus identity …`: makes the keys of an account, brings them to servers, and logs in with them. */
-import { type Command, CommandFault, helpOf, readArguments } from './command.js';
+import { type Command, CommandFault, helpOf, PROGRAM, readArguments } from './command.js';
 import { create } from './create.js';
 import { enroll } from './enroll.js';
 import { login } from './login.js';
@@ -14,7 +14,16 @@ ${Object.entries(commands)
   .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
   .join('\n')}
 
-\`stargus identity <command> --help\` lists the options of a command. Secrets are asked for on the terminal, or taken from
+An account at a server on this computer, from nothing to a token (STARGUS_AUTH=required npm start; it prints the operator’s key):
+
+  ${PROGRAM} identity create --account http://127.0.0.1:8080/id/alice
+  ${PROGRAM} identity enroll --account http://127.0.0.1:8080/id/alice
+  TOKEN=$(${PROGRAM} identity login --account http://127.0.0.1:8080/id/alice)
+
+The address is the one that the server prints, to the letter: localhost is another one. Where \`stargus\` isn’t on the PATH, type
+\`npm run -s stargus -- identity …\` in its folder. What the account may do then, the operator says by a policy: docs/POLICY.md.
+
+\`${PROGRAM} identity <command> --help\` lists the options of a command. Secrets are asked for on the terminal, or taken from
 STARGUS_PASSPHRASE, STARGUS_RECOVERY_CODE and STARGUS_OPERATOR_KEY, or a secret from the first line of standard input.
 docs/IDENTITIES.md says what accounts, envelopes and proofs are.
 `;
@@ -27,7 +36,7 @@ export async function runIdentity([name, ...args]: readonly string[]): Promise<n
   }
   try {
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-    if (!command) throw new CommandFault(`There is no command ${name}; \`stargus identity --help\` lists them.`, 2);
+    if (!command) throw new CommandFault(`There is no command ${name}; \`${PROGRAM} identity --help\` lists them.`, 2);
     if (args.includes('--help') || args.includes('-h')) {
       process.stdout.write(helpOf(name, command));
       return 0;

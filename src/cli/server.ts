@@ -39,6 +39,14 @@ export async function call(
   throw new CommandFault(`${what} was refused by ${origin} with ${response.status}. ${detail}`);
 }
 
+/** What an assertion must hold; and it tells which server this is. */
+export async function askChallenge(server: string): Promise<{ nonce: string; audience: string }> {
+  const challenge = await call('Asking for a challenge', server, 'POST /v1/auth/challenges', { body: {} });
+  const { nonce, audience } = challenge ?? {};
+  if (typeof nonce !== 'string' || typeof audience !== 'string') throw new CommandFault(`${server} gave no challenge.`);
+  return { nonce, audience };
+}
+
 function parse(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);

@@ -119,6 +119,8 @@ export const limits = {
   /** For so long a node takes an API key as good without looking again. */
   apiKeyCacheMs: 60_000,
   apiKeysPerOwnerMax: 100,
+  /** Keys and logins of an account that ended which are taken at once. */
+  accountEndBatch: 100,
   apiKeyNameLengthMax: 128,
   /** The key that signs tokens is followed by another after this time. */
   signingKeyMs: 90 * 24 * 3600 * 1000,

@@ -5,11 +5,14 @@ import { Access } from '../engine/access/access.js';
 import type { Restriction } from '../engine/access/grant.js';
 import type { StoredApiKey } from '../engine/access/login-store.js';
 import { detailsOf, narrowed, parseRestriction } from '../engine/access/restriction.js';
+import type { AuditKind } from '../engine/audit/audit-notes.js';
+import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import type { Json } from '../engine/state/json.js';
 import { sendSecret } from './auth.controller.js';
 import * as schema from './auth.schema.js';
+import { Gate } from './gate.js';
 import { type Call, Route } from './route.js';
 
 const KEYS = '/v1/auth/keys';
@@ -17,7 +20,11 @@ const KEY = `${KEYS}/:apiKey`;
 
 @Controller()
 export class ApiKeysController {
-  constructor(@Inject(Access) private readonly access: Access) {}
+  constructor(
+    @Inject(Access) private readonly access: Access,
+    @Inject(Engine) private readonly engine: Engine,
+    @Inject(Gate) private readonly gate: Gate,
+  ) {}
 
   @Route({
     method: 'POST',
@@ -36,6 +43,7 @@ export class ApiKeysController {
     // For its length: it is all that the key is narrowed to.
     narrowed([], restriction, '/authorizationDetails');
     const made = await this.access.apiKeys.create(call.subject, { name, subject, restriction, lifeMs: expiresInMs });
+    this.#note(call, 'apiKeyMade', made.subject, made.id);
     const body = { apiKey: made.id, name, subject: made.subject, secret: made.secret, expiresInMs };
     sendSecret(call, 201, body, { location: `${KEYS}/${made.id}` });
   }
@@ -84,7 +92,13 @@ export class ApiKeysController {
   })
   async remove(call: Call): Promise<void> {
     const apiKey = call.params.apiKey as string;
-    sendSecret(call, 200, { apiKey, existed: await this.access.apiKeys.delete(call.subject, apiKey) });
+    const deleted = await this.access.apiKeys.delete(call.subject, apiKey);
+    if (deleted !== undefined) this.#note(call, 'apiKeyDeleted', deleted, apiKey);
+    sendSecret(call, 200, { apiKey, existed: deleted !== undefined });
+  }
+
+  #note({ request }: Call<unknown, unknown>, kind: AuditKind, subject: string, detail: string): void {
+    this.engine.audit.note({ kind, subject, address: this.gate.addressOf(request), detail });
   }
 }
 

@@ -5,6 +5,7 @@
 import type { FastifyRequest } from 'fastify';
 import { Strategy } from 'passport-strategy';
 import type { Authenticator } from '../engine/access/authenticator.js';
+import { ProofProblem } from '../engine/access/proofs.js';
 import { Problem } from '../engine/errors.js';
 import type { Subject } from '../engine/subject.js';
 
@@ -47,7 +48,7 @@ export class DpopStrategy extends SubjectStrategy {
   protected async identify(request: FastifyRequest): Promise<Subject> {
     const { method, url: target } = request;
     const { dpop: proof } = request.headers;
-    if (typeof proof !== 'string') throw new Problem('unauthenticated', 'The proof is missing: send it in DPoP.');
+    if (typeof proof !== 'string') throw new ProofProblem('The proof is missing: send it in DPoP.');
     return this.authenticator.proven(credentialsOf(request, 'dpop') ?? '', proof, { method, target });
   }
 }

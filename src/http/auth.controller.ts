@@ -3,8 +3,10 @@ import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { Access } from '../engine/access/access.js';
 import { type IssuedToken, subjectOf } from '../engine/access/access-tokens.js';
+import { accountNamedIn } from '../engine/access/assertion.js';
 import { channelKeyOf } from '../engine/access/channel.js';
 import { detailsOf, parseRestriction } from '../engine/access/restriction.js';
+import type { AuditKind } from '../engine/audit/audit-notes.js';
 import { Engine } from '../engine/engine.js';
 import { type ErrorPlace, Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
@@ -14,6 +16,7 @@ import { send } from './answers.js';
 import { Authentication } from './auth.guard.js';
 import * as schema from './auth.schema.js';
 import { credentialsOf, setCookie } from './auth-strategies.js';
+import { Gate } from './gate.js';
 import { type Call, Route } from './route.js';
 
 type TokenRequest = z.output<typeof schema.tokenBody>;
@@ -31,6 +34,10 @@ const GRANTS: Readonly<Record<string, { needed: (keyof TokenRequest)[]; possible
   },
 };
 
+/** What a proxy says of those before it. */
+const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-port'];
+const NO_POLICY = { rules: [], restrictions: [] };
+
 /** What a browser keeps of one cookie is 4096 bytes, with its name and attributes. */
 const COOKIE_TOKEN_LENGTH_MAX = 3900;
 
@@ -40,6 +47,7 @@ export class AuthController {
     @Inject(Access) private readonly access: Access,
     @Inject(Authentication) private readonly authentication: Authentication,
     @Inject(Engine) private readonly engine: Engine,
+    @Inject(Gate) private readonly gate: Gate,
   ) {}
 
   @Route({
@@ -54,6 +62,8 @@ export class AuthController {
     answers: { 200: { description: 'A nonce, for one assertion.', schema: schema.challenge } },
   })
   async challenge(call: Call): Promise<void> {
+    if (!this.access.url.isConfigured && FORWARDED.some((name) => call.request.headers[name] !== undefined))
+      throw unnamed();
     const nonce = await this.access.challenges.issue();
     sendSecret(call, 200, { nonce, audience: this.access.url.href, expiresInMs: limits.nonceMs });
   }
@@ -86,8 +96,12 @@ export class AuthController {
     const { logins, exchange } = this.access;
     switch (body.grantType) {
       case schema.JWT_BEARER: {
-        const issued = await logins.begin(body.assertion as string, restriction, prover, encryptionKeyOf(body));
-        this.engine.audit.note({ kind: 'login', subject: issued.verified.subject, address: request.ip });
+        const assertion = body.assertion as string;
+        // Whether or not it is the account's: a refusal tells who was meant.
+        const named = accountNamedIn(assertion);
+        if (named !== undefined) this.gate.nameAccount(request, named);
+        const issued = await logins.begin(assertion, restriction, prover, encryptionKeyOf(body));
+        this.#note(call, 'login', issued.verified.subject);
         return this.#answer(call, issued, issued.sessionKey);
       }
       case schema.REFRESH:
@@ -125,7 +139,9 @@ export class AuthController {
     answers: { 200: { description: 'The token is good for nothing now.', schema: schema.revocation } },
   })
   async revoke(call: Call<unknown, z.output<typeof schema.revokeBody>>): Promise<void> {
-    sendSecret(call, 200, { revoked: await this.access.revoke(call.body.token) });
+    const subject = await this.access.revoke(call.body.token);
+    if (subject !== undefined) this.#note(call, 'revoked', subject);
+    sendSecret(call, 200, { revoked: subject !== undefined });
   }
 
   @Route({
@@ -203,22 +219,35 @@ export class AuthController {
   ): Promise<void> {
     const { pool } = call.body;
     const subject = subjectOf(verified, verified.thumbprint !== undefined);
-    const rules = pool === undefined ? [] : await this.access.rulesOf(subject, pool);
+    // Of an encrypted login nothing is told in the open: it asks, sealed, for its effective policy.
+    const isTold = pool !== undefined && verified.channel === undefined;
+    const { rules, restrictions } = isTold ? await this.access.policyOf(subject, pool) : NO_POLICY;
     sendSecret(call, 200, {
       accessToken: token,
       tokenType: verified.thumbprint === undefined ? 'Bearer' : 'DPoP',
       expiresInMs: verified.expiresAt - Date.now(),
       refreshToken,
       authorizationDetails: detailsOf(verified.restrictions.at(-1) ?? []),
-      rules: rules.map((rule) => ({ rule })),
-      sessionKey,
+      ...{ rules, restrictions, sessionKey },
     });
+  }
+
+  #note({ request }: Call<unknown, unknown>, kind: AuditKind, subject: string): void {
+    this.engine.audit.note({ kind, subject, address: this.gate.addressOf(request) });
   }
 }
 
 /** Answers what no cache may keep. */
 export function sendSecret(call: Call, status: number, body: object, headers: Record<string, string> = {}): void {
   send(call, { status, headers: { 'cache-control': 'no-store', ...headers }, body: JSON.stringify(body) });
+}
+
+/** Behind a proxy the address that is listened on is that of many servers: an assertion for it would be good at each of them. */
+function unnamed(): Problem {
+  return new Problem(
+    'conflict',
+    'Nobody can log in through a proxy before this server knows its own URL: set STARGUS_PUBLIC_URL to the one under which others know it.',
+  );
 }
 
 function checkGrant(body: TokenRequest): void {

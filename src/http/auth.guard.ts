@@ -8,7 +8,8 @@
  */
 import type { FastifyRequest } from 'fastify';
 import { isApiKey } from '../engine/access/api-keys.js';
-import type { Authenticator } from '../engine/access/authenticator.js';
+import { type Authenticator, BoundTokenProblem } from '../engine/access/authenticator.js';
+import { ProofProblem } from '../engine/access/proofs.js';
 import type { PublicUrl } from '../engine/access/public-url.js';
 import { Problem } from '../engine/errors.js';
 import { anonymous, type Subject } from '../engine/subject.js';
@@ -21,6 +22,7 @@ import {
   DpopStrategy,
   OperatorStrategy,
 } from './auth-strategies.js';
+import { isOpened } from './sealing.js';
 
 export interface AuthenticationOptions {
   readonly required: boolean;
@@ -84,10 +86,16 @@ export class Authentication {
     });
   }
 
-  /** Who asks, as far as that is known without waiting; undefined for who may not, and for who isn't known yet. */
+  /**
+   * Who asks, as far as that is known without waiting; undefined for who may not, for who isn't known yet, and for an encrypted login
+   * before its request was opened.
+   */
   known(request: FastifyRequest): Subject | undefined {
-    const found = (request as WithSubject)[SUBJECT];
-    if (found) return found;
+    const found = (request as WithSubject)[SUBJECT] ?? this.#remembered(request);
+    return found?.channel && !isOpened(request) ? undefined : found;
+  }
+
+  #remembered(request: FastifyRequest): Subject | undefined {
     try {
       this.checkHost(request);
       const token = this.#tokenOf(request);
@@ -182,7 +190,7 @@ export class Authentication {
       const strategy = Object.create(this.#strategies[scheme]) as Strategies[Scheme];
       strategy.success = resolve;
       strategy.fail = (problem: unknown) =>
-        reject(unauthenticated((problem as Problem).detail, `${challenge}, error="invalid_token"`));
+        reject(unauthenticated((problem as Problem).detail, told(problem, challenge)));
       strategy.error = reject;
       strategy.authenticate(request);
     });
@@ -191,6 +199,12 @@ export class Authentication {
 
 /** Host headers that are remembered; others are judged each time. */
 const HOSTS_MAX = 100;
+
+/** What a client is to do about a refusal (RFC 6750, 3; RFC 9449, 7.1). */
+function told(problem: unknown, challenge: string): string {
+  if (problem instanceof ProofProblem) return `${DPOP_CHALLENGE}, error="invalid_dpop_proof"`;
+  return `${problem instanceof BoundTokenProblem ? DPOP_CHALLENGE : challenge}, error="invalid_token"`;
+}
 
 function unauthenticated(detail: string, challenge: string): Problem {
   return new Problem('unauthenticated', detail, { headers: { 'www-authenticate': challenge } });

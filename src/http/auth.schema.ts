@@ -2,8 +2,9 @@
 import { z } from 'zod';
 import { ACCESS_TOKEN_TYPE, DELEGATION_TYPE } from '../engine/access/exchange.js';
 import { ACTIONS } from '../engine/access/grant.js';
-import { THUMBPRINT } from '../engine/access/jwk.js';
+import { THUMBPRINT } from '../engine/access/public-key.js';
 import { limits } from '../engine/limits.js';
+import { caslRestrictions, caslRule } from './policy.schema.js';
 import { integerParameter, jsonObject, textParameter } from './schemas.js';
 
 const names = (description: string) => z.array(z.string()).meta({ description });
@@ -32,7 +33,7 @@ const detail = z
   .meta({ id: 'AuthorizationDetail', description: 'An entry of `authorization_details` (RFC 9396).' });
 
 const details = z.array(detail).meta({
-  description: 'What the token is narrowed to: what any of the entries allows. Empty: to nothing.',
+  description: 'What the token is narrowed to: what any of the entries allows. Empty: it isn’t narrowed.',
 });
 const wantedDetails = z.array(detail).optional().meta({
   description: 'What the token is to be narrowed to: what any of the entries allows. All that can be had when absent.',
@@ -104,9 +105,11 @@ export const token = z
     expiresInMs: ms('The token is over then.'),
     refreshToken: z.string().optional().meta({ description: 'For the next pair of tokens, once.' }),
     authorizationDetails: details,
-    rules: z.array(z.object({ rule: jsonObject })).meta({
-      description: 'The rules that hold for the caller in the pool that the request names, in CASL’s format.',
+    rules: z.array(caslRule).meta({
+      description:
+        'What `GET …/policy/effective` says of the pool that the request names. Empty without one, and for an encrypted login, which asks there.',
     }),
+    restrictions: caslRestrictions,
     sessionKey: z.string().optional().meta({
       description:
         'With `encryption`: the key of the login as a JWK, in a JWE (ECDH-ES) that only `encryptionKey` opens.',

@@ -4,7 +4,9 @@ import type { z } from 'zod';
 import { fault } from '../engine/access/grant.js';
 import { GuardedEnvelopes } from '../engine/access/guarded-envelopes.js';
 import { PublicUrl } from '../engine/access/public-url.js';
+import { Engine } from '../engine/engine.js';
 import { send } from './answers.js';
+import { Gate } from './gate.js';
 import * as schema from './identities.schema.js';
 import { proofOf } from './proof.js';
 import { type Call, Route } from './route.js';
@@ -17,6 +19,8 @@ export class EnvelopesController {
   constructor(
     @Inject(GuardedEnvelopes) private readonly envelopes: GuardedEnvelopes,
     @Inject(PublicUrl) private readonly publicUrl: PublicUrl,
+    @Inject(Engine) private readonly engine: Engine,
+    @Inject(Gate) private readonly gate: Gate,
   ) {}
 
   @Route({
@@ -26,7 +30,7 @@ export class EnvelopesController {
     tag: 'identities',
     summary: 'Put the account’s private key under guard, in an envelope',
     description:
-      'Replaces the one before. By a proof, `putEnvelope`, signed by a key of the account, by the account’s own token, or by the operator. The server never sees what opens the envelope.',
+      'Replaces the one before. By a proof, `putEnvelope`, signed by a key of the account, or by the operator; no token of the account is enough. The server never sees what opens the envelope.',
     body: { schema: schema.envelopeBody, bytesMax: 64 * 1024 },
     proves: true,
     answers: { 200: { description: 'It is under guard.', schema: schema.guardedEnvelope } },
@@ -65,7 +69,7 @@ export class EnvelopesController {
     operationId: 'deleteEnvelope',
     tag: 'identities',
     summary: 'Take the envelope from guard',
-    description: 'By a proof, `deleteEnvelope`, in Stargus-Proof, by the account’s own token, or by the operator.',
+    description: 'By a proof, `deleteEnvelope`, in Stargus-Proof, or by the operator.',
     proves: true,
     headers: ['Stargus-Proof'],
     answers: { 200: { description: 'No envelope of the account is under guard now.', schema: schema.deletedEnvelope } },
@@ -93,7 +97,10 @@ export class EnvelopesController {
   async unlock(call: Call<unknown, z.output<typeof schema.unlockBody>>): Promise<void> {
     const name = call.params.account as string;
     const { way, proof } = call.body;
+    const subject = this.publicUrl.accountOf(name);
+    this.gate.nameAccount(call.request, subject);
     const envelope = await this.envelopes.unlock(name, way, proof);
+    this.engine.audit.note({ kind: 'unlock', subject, address: this.gate.addressOf(call.request), detail: way });
     const body = JSON.stringify({ account: this.publicUrl.accountOf(name), envelope });
     send(call, { status: 200, headers: NO_STORE, body });
   }

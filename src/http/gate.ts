@@ -9,6 +9,7 @@ import { limits } from '../engine/limits.js';
 import type { Subject } from '../engine/subject.js';
 import type { Rate } from '../platform/config.js';
 import type { Addresses } from './address.js';
+import { COOKIE } from './auth-strategies.js';
 import { Limit, type Standing } from './limit.js';
 import type { RouteSpec } from './route.js';
 
@@ -48,6 +49,9 @@ export interface RouteBounds {
 /** A failed attempt with something that might have been right weighs as much as so many other refusals. */
 export const ATTEMPT_WEIGHT = 10;
 
+/** What tells whether the server is there. */
+const PROBES = new Set(['/healthz', '/readyz']);
+
 const ACCOUNT = Symbol('account');
 const STANDINGS = Symbol('standings');
 type WithNotes = FastifyRequest & { [ACCOUNT]?: string; [STANDINGS]?: { policy: string; standing: string } };
@@ -75,7 +79,8 @@ export class Gate {
     const { offenders, addresses } = this.options;
     if (request.raw.rawHeaders.length > 2 * limits.headersMax)
       return new Problem('tooLarge', `A request has at most ${limits.headersMax} headers.`);
-    if (!offenders.hasBlocked) return undefined;
+    // A block must not look like a server that is down.
+    if (!offenders.hasBlocked || PROBES.has(request.routeOptions.url ?? '')) return undefined;
     const { key, isUnlimited } = addresses.of(request);
     if (isUnlimited) return undefined;
     const blockedMs = offenders.blockedMs(key, Date.now());
@@ -91,10 +96,18 @@ export class Gate {
     (request as WithNotes)[ACCOUNT] = account;
   }
 
-  /** What bounds a route of this kind. Those of public routes are of addresses only. */
+  /** Whence a request comes, as it is written wherever somebody is told of. */
+  addressOf(request: FastifyRequest): string {
+    return this.options.addresses.of(request).key;
+  }
+
+  /**
+   * What bounds a route of this kind. Those of public routes are of addresses only, but for attempts at an account: were what
+   * anybody may read bounded for the account, anybody could keep its owner out.
+   */
   boundsOf(spec: RouteSpec, kind: RateKind): RouteBounds {
     const { ofAddress, ofSubject } = this.#limits[kind];
-    const hasSubject = spec.public ? spec.path.includes('/:account') : true;
+    const hasSubject = spec.public ? spec.rate === 'unlock' && spec.method !== 'GET' : true;
     return { ofAddress, ofSubject: hasSubject ? ofSubject : undefined };
   }
 
@@ -116,15 +129,16 @@ export class Gate {
     return this.#take(limit, limit.name === 'unlock' ? (account ?? subject.id) : subject.id, request, reply);
   }
 
-  /** A request was refused. Told of those that are refused because of who asks. */
+  /**
+   * A request was refused. Told of those that are refused because of who asks. Only who tried something weighs on an address: not
+   * who has sent nothing to be known by, nor a page from elsewhere, which makes its visitor's browser ask.
+   */
   refused(problem: Problem, spec: RouteSpec | undefined, request: FastifyRequest, subject: Subject | undefined): void {
     if (problem.code !== 'unauthenticated' && problem.code !== 'forbidden') return;
     const { offenders, addresses } = this.options;
-    const { authorization, cookie } = request.headers;
-    const isAttempt =
-      spec?.rate !== undefined || (problem.code === 'unauthenticated' && (authorization ?? cookie) !== undefined);
     const { key, isUnlimited } = addresses.of(request);
-    const isBlocked = !isUnlimited && offenders.refuse(key, isAttempt ? ATTEMPT_WEIGHT : 1, Date.now());
+    const weight = isUnlimited ? 0 : weightOf(problem, spec, request);
+    const isBlocked = weight > 0 && offenders.refuse(key, weight, Date.now());
     this.#tell(spec?.rate ?? problem.code, request, spec, subject, isBlocked);
   }
 
@@ -171,9 +185,10 @@ export class Gate {
     const { pool, account } = (request.params ?? {}) as { pool?: string; account?: string };
     this.options.refused({
       kind,
-      address: this.options.addresses.of(request).key,
+      address: this.addressOf(request),
       pool,
-      subject: subject?.id ?? (request as WithNotes)[ACCOUNT] ?? (spec?.rate ? account : undefined),
+      // Who only named an account is nobody.
+      subject: (request as WithNotes)[ACCOUNT] ?? subject?.id ?? (spec?.rate ? account : undefined),
       operation: spec?.operationId,
       isBlocked,
     });
@@ -183,4 +198,12 @@ export class Gate {
     this.#hasForwarded = true;
     if (!this.options.addresses.trustsAny) this.options.forwarded();
   }
+}
+
+function weightOf({ code }: Problem, spec: RouteSpec | undefined, { headers }: FastifyRequest): number {
+  if (headers['sec-fetch-site'] === 'cross-site') return 0;
+  if (spec?.rate !== undefined) return ATTEMPT_WEIGHT;
+  if (code === 'forbidden') return 1;
+  if (headers.authorization !== undefined || headers.cookie?.includes(COOKIE)) return ATTEMPT_WEIGHT;
+  return spec?.proves ? 1 : 0;
 }

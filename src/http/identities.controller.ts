@@ -6,7 +6,11 @@ import { didOf } from '../engine/access/account-url.js';
 import { HostedAccounts, noAccount } from '../engine/access/hosted-accounts.js';
 import type { StoredKey } from '../engine/access/identity-store.js';
 import { PublicUrl } from '../engine/access/public-url.js';
+import type { AuditKind } from '../engine/audit/audit-notes.js';
+import { Engine } from '../engine/engine.js';
+import { nobody } from '../engine/subject.js';
 import { send } from './answers.js';
+import { Gate } from './gate.js';
 import * as schema from './identities.schema.js';
 import { proofOf } from './proof.js';
 import { type Call, Route } from './route.js';
@@ -21,6 +25,8 @@ export class IdentitiesController {
   constructor(
     @Inject(HostedAccounts) private readonly accounts: HostedAccounts,
     @Inject(PublicUrl) private readonly publicUrl: PublicUrl,
+    @Inject(Engine) private readonly engine: Engine,
+    @Inject(Gate) private readonly gate: Gate,
   ) {}
 
   @Route({
@@ -109,6 +115,7 @@ export class IdentitiesController {
     const { account: name, kid } = call.params as { account: string; kid: string };
     const { jwk, proof } = call.body;
     const { key, isNew } = await this.accounts.addKey(name, kid, jwk, { subject: call.subject, proof });
+    if (isNew) this.#note(call, 'enrolled', name, kid);
     const headers: Record<string, string> = isNew ? { location: `/v1/identities/${name}` } : {};
     const body = JSON.stringify({ account: this.publicUrl.accountOf(name), ...shownKey(key) });
     send(call, { status: isNew ? 201 : 200, headers, body });
@@ -129,8 +136,15 @@ export class IdentitiesController {
   async remove(call: Call): Promise<void> {
     const { account: name, kid } = call.params as { account: string; kid: string };
     const { existed } = await this.accounts.deleteKey(name, kid, { subject: call.subject, proof: proofOf(call) });
+    if (existed) this.#note(call, 'revoked', name, kid);
     const body = JSON.stringify({ account: this.publicUrl.accountOf(name), kid, existed });
     send(call, { status: 200, headers: {}, body });
+  }
+
+  #note({ request, subject }: Call<unknown, unknown>, kind: AuditKind, name: string, kid: string): void {
+    const by = subject === nobody ? 'proof' : subject.id;
+    const address = this.gate.addressOf(request);
+    this.engine.audit.note({ kind, subject: this.publicUrl.accountOf(name), address, detail: `${kid} by ${by}` });
   }
 
   /** Sends what anybody may read and keep for some minutes. */

@@ -30,6 +30,8 @@ export interface MountOptions {
   authenticate(request: FastifyRequest): Subject | Promise<Subject>;
   /** Who asks, as far as that is known at once; undefined for who may not ask. */
   known(request: FastifyRequest): Subject | undefined;
+  /** Whether what the subject has shown was revoked since. */
+  isRevoked(subject: Subject): boolean;
   /** Refuses the number of a sealed request that was used before under its login. */
   checkNumber(login: string, seq: number): Promise<void>;
   /** A request that only reads names its session: renews it, or refuses. */
@@ -77,13 +79,14 @@ function bind(
     try {
       options.admit(request);
       const asker = askerOf(request, spec, options);
-      subject = asker instanceof Promise ? await asker : asker;
+      const who = asker instanceof Promise ? await asker : asker;
+      let mediaType = mediaTypeOf(request);
+      // The token alone of an encrypted login is good for nothing: whose it is isn't known before the request was opened.
+      if (who.channel) mediaType = await openSealed(who.channel, request, reply, spec, mediaType, options.checkNumber);
+      subject = who;
       if (use) noteUser(request, subject, use);
       const counting = ofSubject && gate.takeSubject(ofSubject, request, reply, subject);
       if (counting instanceof Promise) await counting;
-      let mediaType = mediaTypeOf(request);
-      if (subject.channel)
-        mediaType = await openSealed(subject.channel, request, reply, spec, mediaType, options.checkNumber);
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
       const params = request.params as Record<string, string>;
@@ -92,7 +95,8 @@ function bind(
       // A write renews it inside its commit.
       if (writer?.session && isRead(spec)) await options.touch(params.pool as string, writer.session, subject);
       isTaken = true;
-      const call: Call = { request, reply, params, query, body, mediaType, subject, writer };
+      const { isRevoked } = options;
+      const call: Call = { request, reply, params, query, body, mediaType, subject, writer, isRevoked };
       if (use?.isStream) await telling(options.uses, call, async () => controller[property]?.(call));
       else await controller[property]?.(call);
     } catch (error) {

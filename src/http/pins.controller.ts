@@ -4,8 +4,11 @@ import type { z } from 'zod';
 import { ForeignAccounts } from '../engine/access/foreign-accounts.js';
 import type { StoredPin } from '../engine/access/identity-store.js';
 import { checkOperator } from '../engine/access/operator-only.js';
+import type { AuditKind } from '../engine/audit/audit-notes.js';
+import { Engine } from '../engine/engine.js';
 import { limits } from '../engine/limits.js';
 import { send } from './answers.js';
+import { Gate } from './gate.js';
 import * as schema from './identities.schema.js';
 import { nameToken, readPageToken } from './page-token.js';
 import { type Call, Route } from './route.js';
@@ -15,7 +18,11 @@ const NO_STORE = { 'cache-control': 'no-store' };
 
 @Controller()
 export class PinsController {
-  constructor(@Inject(ForeignAccounts) private readonly accounts: ForeignAccounts) {}
+  constructor(
+    @Inject(ForeignAccounts) private readonly accounts: ForeignAccounts,
+    @Inject(Engine) private readonly engine: Engine,
+    @Inject(Gate) private readonly gate: Gate,
+  ) {}
 
   @Route({
     method: 'GET',
@@ -57,6 +64,7 @@ export class PinsController {
   async approve(call: Call<unknown, z.output<typeof schema.pinBody>>): Promise<void> {
     checkOperator(call.subject, 'Approving keys');
     const { pin, isNew } = await this.accounts.approve(call.body.account, call.body.kid);
+    if (isNew) this.#note(call, 'approved', pin.account, pin.kid);
     const location = `${PINS_PATH}?account=${encodeURIComponent(pin.account)}`;
     const headers: Record<string, string> = isNew ? { location, ...NO_STORE } : NO_STORE;
     send(call, { status: isNew ? 201 : 200, headers, body: JSON.stringify(shownPin(pin)) });
@@ -77,7 +85,13 @@ export class PinsController {
     checkOperator(call.subject, 'Taking pins away');
     const { account, kid } = call.query;
     const { existed } = await this.accounts.unpin(account, kid);
+    if (existed) this.#note(call, 'revoked', account, kid);
     send(call, { status: 200, headers: NO_STORE, body: JSON.stringify({ account, kid, existed }) });
+  }
+
+  #note({ request, subject }: Call<unknown, unknown>, kind: AuditKind, account: string, kid: string): void {
+    const address = this.gate.addressOf(request);
+    this.engine.audit.note({ kind, subject: account, address, detail: `${kid} by ${subject.id}` });
   }
 }
 

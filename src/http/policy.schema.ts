@@ -39,7 +39,7 @@ export const previewBody = z
   })
   .meta({ id: 'PolicyPreviewRequest' });
 
-const caslRule = z
+export const caslRule = z
   .object({
     action: z.array(z.string()),
     subject: z.array(z.string()).meta({ description: 'Collections; `all` for all.' }),
@@ -49,6 +49,10 @@ const caslRule = z
     reason: z.string().optional().meta({ description: 'The policy and the rule in it.' }),
   })
   .meta({ id: 'PolicyRule', description: 'A rule as CASL takes it: the last one that is about something decides.' });
+
+export const caslRestrictions = z
+  .array(z.array(caslRule).meta({ type: 'array' }))
+  .meta({ description: 'What each link of a weaker token leaves: all of them must allow as well.' });
 
 const decided = {
   allow: z.boolean(),
@@ -60,9 +64,7 @@ export const effectivePolicy = z
   .object({
     subject: z.string(),
     rules: z.array(caslRule),
-    restrictions: z
-      .array(z.array(caslRule).meta({ type: 'array' }))
-      .meta({ description: 'What each link of a weaker token leaves: all of them must allow as well.' }),
+    restrictions: caslRestrictions,
     revision,
     cursor,
   })

@@ -78,6 +78,8 @@ export interface Call<Query = unknown, Body = unknown> {
   readonly subject: Subject;
   /** What the request says of its session. */
   readonly writer: Writer | undefined;
+  /** Whether what a subject has shown was revoked since: for who is answered after a while. */
+  readonly isRevoked: (subject: Subject) => boolean;
 }
 
 export type Handler = (call: Call<never, never>) => unknown;

@@ -54,6 +54,11 @@ export async function openSealed(
   return opened.mediaType;
 }
 
+/** Whether the request was sealed under the key of its login, and has been opened. */
+export function isOpened(request: FastifyRequest): boolean {
+  return (request as WithSealing)[SEALING] !== undefined;
+}
+
 /** For the stream that the request opens: seals the data of each of its frames. Undefined where it isn't sealed. */
 export function frameSealer(request: FastifyRequest): ((frames: string) => string) | undefined {
   const sealing = (request as WithSealing)[SEALING];

@@ -4,6 +4,7 @@
  */
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Problem } from '../engine/errors.js';
 import type { StartRequest } from '../engine/watch/start.js';
 import type { Sink } from '../engine/watch/stream.js';
 import type { Opening } from '../engine/watch/watching.js';
@@ -22,10 +23,12 @@ export function startOf({ request }: Pick<Call, 'request'>, since: string | unde
 
 /** Answers the request with the stream, and settles when that has ended. */
 export async function serveStream(
-  { request, reply }: Pick<Call, 'request' | 'reply'>,
+  { request, reply, subject, isRevoked }: Pick<Call, 'request' | 'reply' | 'subject' | 'isRevoked'>,
   opening: Opening,
 ): Promise<void> {
   if (request.raw.socket.destroyed) return void reply.hijack();
+  // What is open is ended by a revocation; one that came while it was being opened has passed it by.
+  if (isRevoked(subject)) throw new Problem('unauthenticated', 'The token was revoked.');
   const { epoch, revision } = opening.replica;
   const sink = new SseSink(request, reply, poolHeaders(epoch, revision));
   await opening.begin(sink, (listener) => void reply.raw.once('close', listener));

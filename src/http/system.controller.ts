@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
+import type { Subject } from '../engine/subject.js';
 import { send } from './answers.js';
 import { type Call, Route } from './route.js';
 import { jsonObject } from './schemas.js';
@@ -132,9 +133,15 @@ export class SystemController {
     operationId: 'getMetrics',
     tag: 'system',
     summary: 'Read the metrics in Prometheus’s format',
+    description: 'For the operator, and for API keys that the operator made for no account and narrowed to nothing.',
     answers: { 200: { description: 'Metrics.', contentType: 'text/plain' } },
   })
-  async metrics({ reply }: Call): Promise<void> {
+  async metrics({ reply, subject }: Call): Promise<void> {
+    if (!mayReadMetrics(subject))
+      throw new Problem(
+        'forbidden',
+        'Metrics are for the operator, and for API keys of the operator’s that act as no account and aren’t narrowed.',
+      );
     const { contentType, text } = await this.facts.metrics();
     reply.header('content-type', contentType).header('cache-control', 'no-store').send(text);
   }
@@ -151,4 +158,9 @@ export class SystemController {
   contract(call: Call): void {
     send(call, { status: 200, headers: { 'cache-control': 'no-cache' }, body: this.facts.contract() });
   }
+}
+
+/** They tell of everybody: how many write and watch, how many are refused. Only the operator makes keys that are subjects of their own. */
+function mayReadMetrics({ id, isUnbound, restrictions }: Subject): boolean {
+  return restrictions.length === 0 && (isUnbound || id.startsWith('apikey:'));
 }

@@ -31,10 +31,25 @@ describe('STARGUS_PUBLIC_URL', () => {
     expect(() => readConfig({ STARGUS_PUBLIC_URL: url })).toThrow(/STARGUS_PUBLIC_URL.*must be https/);
   });
 
-  it('is missed where others reach the server', () => {
-    const others = { STARGUS_HOST: '0.0.0.0', STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: 'x'.repeat(24) };
-    expect(readConfig(others).warnings).toEqual([expect.stringMatching(/^STARGUS_PUBLIC_URL is not set/)]);
-    expect(readConfig({ ...others, STARGUS_PUBLIC_URL: 'https://stargus.example' }).warnings).toEqual([]);
+  it('is missed where accounts are needed, and so is the secret', () => {
+    const closed = { STARGUS_AUTH: 'required' };
+    const url = expect.stringMatching(/^STARGUS_PUBLIC_URL is not set/);
+    const secret = expect.stringMatching(/^STARGUS_SECRET is not set/);
+    for (const STARGUS_HOST of ['0.0.0.0', '127.0.0.1'])
+      expect(readConfig({ ...closed, STARGUS_HOST }).warnings).toEqual([url, secret]);
+    const named = { ...closed, STARGUS_PUBLIC_URL: 'https://stargus.example' };
+    expect(readConfig(named).warnings).toEqual([secret]);
+    expect(readConfig({ ...named, STARGUS_SECRET: 'x'.repeat(24) }).warnings).toEqual([]);
     expect(readConfig({}).warnings).toEqual([]);
   });
+});
+
+describe('the operator’s key', () => {
+  it.each(['with blanks in it, many of them', 'ümlauts-in-a-key-of-24-bytes', `${'x'.repeat(24)}\n`, 'too-short'])(
+    'may not be %j, which no bearer token is',
+    (key) => {
+      expect(() => readConfig({ STARGUS_OPERATOR_KEY: key })).toThrow(/STARGUS_OPERATOR_KEY=…/);
+      expect(() => readConfig({ STARGUS_OPERATOR_KEY: key })).not.toThrow(key);
+    },
+  );
 });

@@ -23,6 +23,12 @@ const duration = z
 
 const secret = z.string().refine((text) => text === '' || text.length >= 24, 'must have at least 24 characters');
 
+/** A secret that is sent as a bearer token: what `Authorization` can carry, and nothing else. */
+const bearerSecret = secret.refine(
+  (text) => /^[\x21-\x7e]*$/.test(text),
+  'must be of visible ASCII characters without blanks, for it is sent as a bearer token',
+);
+
 const yesNo = z.enum(['0', '1']).transform((text) => text === '1');
 
 /** So many in such a time, `600/1m`; `0` is no bound; `auto` is decided by STARGUS_AUTH. */
@@ -88,7 +94,7 @@ export const variables = {
   STARGUS_OPERATOR_KEY: variable(
     'A key of the operator’s, sent as a bearer token, beside the one that is printed at the first start with STARGUS_AUTH=required.',
     '',
-    secret,
+    bearerSecret,
   ),
   STARGUS_SECRET: variable(
     'What the keys that sign tokens are encrypted under in the database; the same on every node.',
@@ -200,9 +206,14 @@ export function readConfig(environment: Record<string, string | undefined>): { c
   const warnings = Object.keys(environment)
     .filter((name) => name.startsWith('STARGUS_') && !name.startsWith('STARGUS_TEST_') && !known.has(name))
     .map((name) => `${name} is not a variable of this version; \`stargus --help\` lists them.`);
-  if (config.STARGUS_PUBLIC_URL === '' && !isLoopback(config.STARGUS_HOST))
+  const isClosed = config.STARGUS_AUTH === 'required';
+  if (config.STARGUS_PUBLIC_URL === '' && (isClosed || !isLoopback(config.STARGUS_HOST)))
     warnings.push(
-      'STARGUS_PUBLIC_URL is not set: accounts and logins are for the address that the server listens on, over plain http. Set it to the https URL under which others know this server.',
+      'STARGUS_PUBLIC_URL is not set: accounts and logins are for the address that the server listens on, over plain http, and none can log in through a proxy. Set it to the https URL under which others know this server.',
+    );
+  if (isClosed && config.STARGUS_SECRET === '')
+    warnings.push(
+      'STARGUS_SECRET is not set: the keys that sign tokens lie open in the database, and whoever reads it or a backup of it can be anybody.',
     );
   return { config, warnings };
 }

@@ -3,7 +3,7 @@
  * within one origin, a bounded size and one bounded time. The address that is judged is the one that is connected to: the check
  * sits in the look-up of the connection itself, so a name that leads elsewhere a moment later leads nowhere.
  */
-import { type LookupAddress, lookup as systemLookup } from 'node:dns';
+import { promises as dns, type LookupAddress } from 'node:dns';
 import http from 'node:http';
 import https from 'node:https';
 import { isIP, type LookupFunction, type Socket } from 'node:net';
@@ -19,8 +19,10 @@ export interface RemoteOptions {
   readonly redirectsMax: number;
   /** Certificates of authorities, PEM, instead of those that Node trusts. */
   readonly ca?: string | undefined;
-  /** All addresses of a host name; the system's resolver when absent. */
-  readonly resolve?: ((host: string) => Promise<LookupAddress[]>) | undefined;
+  /** Name servers, `host:port`, instead of those that the machine is configured with. */
+  readonly nameServers?: readonly string[] | undefined;
+  /** All addresses of a host name, asked for no longer than the signal lets. By name servers when absent; see `resolverFor`. */
+  readonly resolve?: ((host: string, signal: AbortSignal) => Promise<LookupAddress[]>) | undefined;
 }
 
 interface Answer {
@@ -30,7 +32,11 @@ interface Answer {
 }
 
 export class RemoteDocuments {
-  constructor(private readonly options: RemoteOptions) {}
+  readonly #resolver: NonNullable<RemoteOptions['resolve']>;
+
+  constructor(private readonly options: RemoteOptions) {
+    this.#resolver = options.resolve ?? resolverFor(options);
+  }
 
   /**
    * The text of the document.
@@ -67,7 +73,7 @@ export class RemoteDocuments {
       method: 'GET',
       // An agent of its own: no connection is shared, and no proxy that the environment names comes between.
       agent: new client.Agent({ keepAlive: false }),
-      lookup: this.#lookup,
+      lookup: this.#lookup(signal),
       headers: { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': 'stargus' },
       maxHeaderSize: 16 * 1024,
       signal,
@@ -112,24 +118,26 @@ export class RemoteDocuments {
   }
 
   /** What node:net looks a host up with. Every address of the answer must be allowed, not only the one that is tried first. */
-  readonly #lookup: LookupFunction = (host, options, done) => {
-    this.#resolve(host).then(
-      (all) => {
-        const family = options.family === 'IPv4' ? 4 : options.family === 'IPv6' ? 6 : (options.family ?? 0);
-        const addresses = family === 0 ? all : all.filter((each) => each.family === family);
-        const [first] = addresses;
-        if (!first) return done(new RemoteFault('has a host name that leads nowhere.'), '', 0);
-        if (options.all) done(null, addresses);
-        else done(null, first.address, first.family);
-      },
-      (error) => done(error as Error, '', 0),
-    );
-  };
+  #lookup(signal: AbortSignal): LookupFunction {
+    return (host, options, done) => {
+      this.#resolve(host, signal).then(
+        (all) => {
+          const family = options.family === 'IPv4' ? 4 : options.family === 'IPv6' ? 6 : (options.family ?? 0);
+          const addresses = family === 0 ? all : all.filter((each) => each.family === family);
+          const [first] = addresses;
+          if (!first) return done(new RemoteFault('has a host name that leads nowhere.'), '', 0);
+          if (options.all) done(null, addresses);
+          else done(null, first.address, first.family);
+        },
+        (error) => done(error as Error, '', 0),
+      );
+    };
+  }
 
-  async #resolve(host: string): Promise<LookupAddress[]> {
+  async #resolve(host: string, signal: AbortSignal): Promise<LookupAddress[]> {
     let addresses: LookupAddress[];
     try {
-      addresses = await (this.options.resolve ?? resolveBySystem)(host);
+      addresses = await this.#resolver(host, signal);
     } catch {
       throw new RemoteFault('has a host name that leads nowhere.');
     }
@@ -172,10 +180,36 @@ export function kindOf(address: string): string {
   return range === 'unicast' && ((v6.parts[0] as number) & 0xe000) !== 0x2000 ? 'unassigned' : range;
 }
 
-function resolveBySystem(host: string): Promise<LookupAddress[]> {
-  return new Promise((resolve, reject) => {
-    systemLookup(host, { all: true }, (error, addresses) => (error ? reject(error) : resolve(addresses)));
-  });
+/**
+ * How host names are looked up. The system's own look-up can't be cancelled, and all that a process does wait for its few threads: names
+ * whose servers never answer would keep everybody out. So public names are asked for from the name servers directly. In a closed network
+ * names may be known to the machine alone (its hosts file); there the system is asked, whose names are nobody else's.
+ */
+function resolverFor({
+  isPrivateAllowed,
+  timeoutMs,
+  nameServers,
+}: RemoteOptions): NonNullable<RemoteOptions['resolve']> {
+  if (isPrivateAllowed) return (host) => dns.lookup(host, { all: true });
+  return async (host, signal) => {
+    // RFC 6761, 6.3: it isn't asked for, and is this machine.
+    if (host === 'localhost' || host.endsWith('.localhost')) return [{ address: '127.0.0.1', family: 4 }];
+    const resolver = new dns.Resolver({ timeout: timeoutMs, tries: 1 });
+    if (nameServers) resolver.setServers(nameServers);
+    const cancel = () => resolver.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      const [v4, v6] = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
+      const found = [
+        ...(v4.status === 'fulfilled' ? v4.value.map((address) => ({ address, family: 4 })) : []),
+        ...(v6.status === 'fulfilled' ? v6.value.map((address) => ({ address, family: 6 })) : []),
+      ];
+      if (found.length === 0) throw new Error(`${host} has no address.`);
+      return found;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  };
 }
 
 function isLocal(host: string): boolean {

@@ -32,6 +32,12 @@ export class SqlIdentityStore implements IdentityStore {
     return this.database.read((session) => readKeys(session, account));
   }
 
+  countAccounts(): Promise<number> {
+    return this.database.read(async (session) =>
+      Number((await session.all('SELECT COUNT(*) AS n FROM identity_account', []))[0]?.n),
+    );
+  }
+
   envelope(name: string): Promise<StoredEnvelope | undefined> {
     return this.database.read(async (session) => {
       const sql = 'SELECT envelope, verifiers, sealed_at FROM identity_envelope WHERE account = ?';

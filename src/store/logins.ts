@@ -114,6 +114,14 @@ export class SqlLogins implements LoginStore {
     });
   }
 
+  loginsOf(subject: string, limit: number): Promise<string[]> {
+    return this.database.read(async (session) => {
+      // No index serves it: accounts end seldom.
+      const rows = await session.all('SELECT id FROM login WHERE subject = ? LIMIT ?', [subject, limit]);
+      return rows.map((row) => row.id as string);
+    });
+  }
+
   async revoke(ids: readonly string[], keepMs: number): Promise<void> {
     await this.#write(async (session) => revokeAll(session, ids, await clockOf(session), keepMs));
   }
@@ -163,10 +171,19 @@ export class SqlLogins implements LoginStore {
     });
   }
 
-  countApiKeys(owner: string): Promise<number> {
-    return this.database.read(async (session) =>
-      Number((await session.all('SELECT COUNT(*) AS n FROM api_key WHERE owner = ?', [owner]))[0]?.n),
-    );
+  countApiKeys(owner?: string): Promise<number> {
+    return this.database.read(async (session) => {
+      const ofOwner = owner === undefined ? '' : ' WHERE owner = ?';
+      const rows = await session.all(`SELECT COUNT(*) AS n FROM api_key${ofOwner}`, owner === undefined ? [] : [owner]);
+      return Number(rows[0]?.n);
+    });
+  }
+
+  apiKeysOf(subject: string, limit: number): Promise<StoredApiKey[]> {
+    return this.database.read(async (session) => {
+      const sql = `SELECT ${API_KEY} FROM api_key WHERE owner = ? OR subject = ? LIMIT ?`;
+      return (await session.all(sql, [subject, subject, limit])).map(toApiKey);
+    });
   }
 
   deleteApiKey(id: string, revocation: string, keepMs: number): Promise<boolean> {

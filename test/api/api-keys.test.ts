@@ -1,7 +1,15 @@
 /** API keys: who may make them, what they may do, and that their secrets are told once. */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Account, AccountTable, asOperator, exchangeRequest, startLoginServer } from '../support/logins.js';
+import {
+  Account,
+  AccountTable,
+  admitAll,
+  asOperator,
+  exchangeRequest,
+  newKey,
+  startLoginServer,
+} from '../support/logins.js';
 import { expectProblem, Scenario } from '../support/scenario.js';
 import { databases, startServer } from '../support/server.js';
 
@@ -13,6 +21,7 @@ describe.each(databases)('API keys on $name', ({ name }) => {
   let scenario: Scenario;
   beforeAll(async () => {
     scenario = new Scenario(await startLoginServer(accounts, name));
+    await admitAll(scenario);
   });
   const create = (body: object, headers = asOperator) => scenario.calls(['POST /v1/auth/keys', body, headers]);
   const me = async (secret: string) => (await scenario.call('GET /v1/auth/me', undefined, bearer(secret))).body;
@@ -128,6 +137,9 @@ describe.each(databases)('API keys on $name', ({ name }) => {
     ['an unknown member', { name: 'x', scopes: ['all'] }, 400, '/scopes'],
     ['no life', { name: 'x', expiresInMs: 0 }, 400, '/expiresInMs'],
     ['a subject that is no account', { name: 'x', subject: 'operator' }, 422, '/subject'],
+    ['a subject that isn’t normal', { name: 'x', subject: 'https://a.example/../x?y' }, 422, '/subject'],
+    ['a subject at http', { name: 'x', subject: 'http://a.example/x' }, 422, '/subject'],
+    ['a subject of 201 bytes', { name: 'x', subject: `https://a.example/${'x'.repeat(183)}` }, 422, '/subject'],
     ['no details', { name: 'x', authorizationDetails: [] }, 422, '/authorizationDetails'],
     [
       'an unknown action',
@@ -155,6 +167,36 @@ describe.each(databases)('API keys on $name', ({ name }) => {
     expect(names.sort()).toEqual(['k0', 'k1', 'k2', 'k3', 'k4']);
     const wrong = await scenario.call('GET /v1/auth/keys?pageToken=%27', undefined, headers);
     expectProblem(wrong, 400, 'invalidCursor');
+  });
+
+  it('the first start that requires authentication says how many keys and accounts were there before', async () => {
+    const open = await startServer({ database: name });
+    const before = new Scenario(open);
+    const { kid, jwk } = newKey();
+    await before.calls(['POST /v1/auth/keys', { name: 'a' }], ['POST /v1/auth/keys', { name: 'b' }]);
+    await before.calls([`PUT /v1/identities/ann/keys/${kid}`, { jwk }]);
+    await open.stop();
+    const start = async (npm_lifecycle_event?: string) => {
+      const env = { STARGUS_AUTH: 'required', npm_lifecycle_event };
+      const server = await startServer({ database: name, databaseUrl: open.databaseUrl, env });
+      await expect.poll(() => server.output()).toContain('"msg":"listening"');
+      await server.stop();
+      return server.output();
+    };
+    const [first, second] = [await start('start'), await start()];
+    expect(first).toMatch(/"accounts":1,"apiKeys":2,.*made before authentication was required/);
+    expect(second).not.toContain('made before authentication');
+    // The words for who starts it by hand are of what works: with the key, and then others.
+    const lines = first.split('\n').filter((line) => line.includes('curl'));
+    expect(lines).toHaveLength(2);
+    for (const line of lines) expect(line).toContain('"authorization: Bearer $KEY"');
+    for (const words of [
+      'docs/POLICY.md',
+      'stargus -- identity',
+      'STARGUS_PUBLIC_URL is not set',
+      'STARGUS_SECRET is not set',
+    ])
+      expect(first).toContain(words);
   });
 
   it('the first start that requires authentication prints the operator’s key, later ones don’t', async () => {

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   Account,
   AccountTable,
+  admitAll,
   exchangeRequest,
   newKey,
   proofOf,
@@ -11,7 +12,9 @@ import {
   seconds,
   signed,
   startLoginServer,
+  tokenRequest,
 } from '../support/logins.js';
+import { head, sendRaw } from '../support/raw.js';
 import { expectProblem, type Headers, Scenario } from '../support/scenario.js';
 import { databases } from '../support/server.js';
 
@@ -28,6 +31,7 @@ describe.each(databases)('proofs of possession on $name', ({ name }) => {
   let refreshToken: string;
   beforeAll(async () => {
     scenario = new Scenario(await startLoginServer(accounts, name));
+    await admitAll(scenario);
     account = new Account(accounts);
     const headers = { dpop: proofOf(key, scenario.server, TOKEN) };
     ({ accessToken: token, refreshToken } = (await account.login(scenario, { headers })).body);
@@ -54,6 +58,36 @@ describe.each(databases)('proofs of possession on $name', ({ name }) => {
     const headers = { dpop: proofOf(other, scenario.server, TOKEN) };
     const wrong = await account.login(scenario, { claims: { cnf: { jkt: key.kid } }, headers });
     expectProblem(wrong, 401, 'unauthenticated');
+  });
+
+  it('refusals say what is wanted, in the words of RFC 9449', async () => {
+    const challenge = async (headers: Headers) =>
+      (await scenario.call(ME, undefined, headers)).headers['www-authenticate'];
+    expect(await challenge({ authorization: `Bearer ${token}` })).toMatch(/^DPoP algs="[^"]+", error="invalid_token"$/);
+    expect(await challenge({ authorization: 'DPoP made.up.token', dpop: prove(ME) })).toMatch(
+      /^DPoP .*error="invalid_token"$/,
+    );
+    const wrong = [withProof('nonsense'), withProof(prove('PUT /v1/auth/me')), withProof(prove(ME, {}, other))];
+    for (const headers of [...wrong, { authorization: `DPoP ${token}` }])
+      expect(await challenge(headers)).toMatch(/^DPoP algs="[^"]+", error="invalid_dpop_proof"$/);
+    expect(await challenge({ authorization: 'Bearer nonsense' })).toBe('Bearer realm="stargus", error="invalid_token"');
+  });
+
+  it('a request in the absolute form is judged as any other', async () => {
+    const { host } = new URL(scenario.server.url);
+    for (const [proof, status] of [
+      ['nonsense', 401],
+      [proofOf(key, scenario.server, 'POST /v1/auth/revoke'), 401],
+      [proofOf(key, scenario.server, TOKEN), 200],
+    ] as const) {
+      const body = JSON.stringify(tokenRequest(await account.assertion(scenario)));
+      const headers = { dpop: proof, 'content-type': 'application/json', 'content-length': body.length };
+      const answer = await sendRaw(
+        scenario.server,
+        `${head(scenario.server, `POST http://${host}/v1/auth/token`, headers)}${body}`,
+      );
+      expect(answer.status, answer.text).toBe(status);
+    }
   });
 
   it('a bound token is worth nothing as a bearer, and an unbound one nothing as DPoP', async () => {

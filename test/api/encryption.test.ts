@@ -1,9 +1,12 @@
 /** Logins whose requests, answers and events are encrypted between client and server. The client's side is jose's, not the server's own. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CompactEncrypt, calculateJwkThumbprint, compactDecrypt, exportJWK, generateKeyPair, type JWK } from 'jose';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   Account,
   AccountTable,
+  admitAll,
   asOperator,
   exchangeRequest,
   refreshRequest,
@@ -115,6 +118,7 @@ describe.each(databases)('an encrypted login on $name', ({ name }) => {
   let client: Client;
   beforeAll(async () => {
     scenario = new Scenario(await startLoginServer(accounts, name));
+    await admitAll(scenario);
     account = new Account(accounts);
     client = await Client.login(scenario, account);
   });
@@ -213,6 +217,39 @@ describe.each(databases)('an encrypted login on $name', ({ name }) => {
     const sealed = await client.seal(`PUT ${put}`, { attributes: {} });
     const foreign = await scenario.call(`PUT ${put}`, sealed, { ...asOperator, 'content-type': JOSE });
     expectProblem(foreign, 415, 'unsupportedMediaType');
+  });
+
+  it('the token alone tells no rules, renews no session, and is nobody’s', async () => {
+    const { publicKey } = await generateKeyPair('ECDH-ES', { extractable: true });
+    const encryptionKey = await exportJWK(publicKey);
+    const login = await account.login(scenario, {
+      claims: { epk: await calculateJwkThumbprint(encryptionKey) },
+      body: { encryption: true, encryptionKey, pool: scenario.pool },
+    });
+    expect(login.body).toMatchObject({ rules: [], restrictions: [] });
+    const token = login.body.accessToken;
+    const exchanged = await scenario.calls(['POST /v1/auth/token', exchangeRequest(token, { pool: scenario.pool })]);
+    expect(exchanged.body).toMatchObject({ rules: [], restrictions: [] });
+    const sealed = await client.call(scenario, 'GET P/policy/effective');
+    expect(sealed.body.rules.length).toBeGreaterThan(0);
+
+    const begun = await client.call(scenario, 'POST P/sessions', { ttlMs: 2000 });
+    const { session, epoch } = begun.body;
+    const headers = { ...bearer(client.token), 'stargus-session': `${session};epoch=${epoch}` };
+    const ended = async () =>
+      (await scenario.call(`GET P/collections/_clients/items/${session}`, undefined, asOperator)).status === 404;
+    const deadline = Date.now() + 10_000;
+    // Refused at each of the places at which a request can be: who it is from was looked up only to renew its session.
+    const lines = ['GET C/items/a', 'GET C/items/a?nonsense=1', 'PUT C/items/a', 'POST P/batch'];
+    while (!(await ended()) && Date.now() < deadline) {
+      for (const line of lines) {
+        const refused = await scenario.call(line, line.startsWith('GET') ? undefined : '{', headers);
+        expect(refused.status).toBeGreaterThanOrEqual(400);
+        expect(refused.headers).not.toHaveProperty('stargus-revision');
+      }
+      await sleep(100);
+    }
+    expect(await ended()).toBe(true);
   });
 
   it('a request counts once, whoever sends it again', async () => {
@@ -353,6 +390,7 @@ it('an encrypted login goes by every node, and a request counts once on all of t
   const env = { STARGUS_PUBLIC_URL: 'https://stargus.example', STARGUS_SECRET: 'secret-of-the-nodes-0123456789' };
   const start = async () => new Scenario(await startLoginServer(accounts, 'mariadb', { databaseUrl, env }), 'shared');
   const nodes = [await start(), await start()] as const;
+  await admitAll(nodes[0]);
   const client = await Client.login(nodes[0], new Account(accounts));
   await client.call(nodes[1], 'PUT C/items/a', { attributes: { secret: SECRET } });
   expect((await client.call(nodes[0], 'GET C/items/a')).body.attributes).toEqual({ secret: SECRET });

@@ -2,12 +2,15 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { derive, open, parseDerivation, type Sealed, seal, type Way } from '../../src/engine/access/envelope.js';
 import { digestOf, newKey, proof, type TestKey } from '../support/keys.js';
+import { login } from '../support/people.js';
 import { expectProblem, pointersOf, Scenario } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
 const OPERATOR_KEY = 'operator-key-of-these-tests-0000';
 const operator = { authorization: `Bearer ${OPERATOR_KEY}` };
-const env = { STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: OPERATOR_KEY };
+const closed = { STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: OPERATOR_KEY };
+/** What guesses cost at an account is told here; how often an address may ask at all, elsewhere. */
+const env = { ...closed, STARGUS_RATE_UNLOCK: '0' };
 const PASSPHRASE = 'six random words or more';
 const RECOVERY = 'ABCD-EFGH-JKMN';
 const WRONG = 'A'.repeat(43);
@@ -181,6 +184,14 @@ describe.each(databases)('guarded envelopes on $name', ({ name: database }) => {
       const about = digestOf(sealed.text, sealed.verifiers);
       const deed = { account: urlOf(name), audience: server.url, act: 'putEnvelope', about };
       expectProblem(await scenario.call(`PUT ${pathOf(name)}`, body), 401, 'unauthenticated');
+      // Nor from who has a token or an API key of its owner's: those can be stolen, and come and go.
+      const { accessToken } = await login(scenario, urlOf(name), key);
+      const headers = { authorization: `Bearer ${accessToken}` };
+      const { secret } = (await scenario.calls(['POST /v1/auth/keys', { name: 'k' }, headers])).body;
+      for (const authorization of [headers.authorization, `Bearer ${secret}`]) {
+        expectProblem(await scenario.call(`PUT ${pathOf(name)}`, body, { authorization }), 403, 'forbidden');
+        expectProblem(await scenario.call(`DELETE ${pathOf(name)}`, undefined, { authorization }), 403, 'forbidden');
+      }
       for (const bad of [
         await proof(other.key, deed),
         await proof(key, { ...deed, act: 'addKey' }),

@@ -7,6 +7,13 @@ import { databases, type Server, startServer } from '../support/server.js';
 const OPERATOR_KEY = 'an operator’s key for tests'.replace('’', '-').padEnd(32, 'x').replaceAll(' ', '-');
 const operator: Headers = { authorization: `Bearer ${OPERATOR_KEY}` };
 
+/** RFC 8032's curve, little-endian. */
+const ORDER_8 = 'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a';
+/** p + 1, which is another way to write 1. */
+const NOT_CANONICAL = `ee${'ff'.repeat(30)}7f`;
+/** The same number with bits behind its last byte that mean nothing. */
+const loose = (text: string) => `${text.slice(0, -1)}${text.endsWith('w') ? 'x' : 'B'}`;
+
 describe.each(databases)('hosted accounts on $name', ({ name: database }) => {
   let server: Server;
   let scenario: Scenario;
@@ -133,6 +140,15 @@ describe.each(databases)('hosted accounts on $name', ({ name: database }) => {
       ['of RSA with 1024 bits', (_jwk, other) => ({ ...other, n: bitsOf(String(other.n), 128) }), '/jwk/n'],
       ['of RSA with 2047 bits', (_jwk, other) => ({ ...other, n: halved(String(other.n)) }), '/jwk/n'],
       ['of RSA with 8192 bits', (_jwk, other) => ({ ...other, n: bitsOf(String(other.n).repeat(4), 1024) }), '/jwk/n'],
+      ['of RSA whose n has loose bits', (_jwk, other) => ({ ...other, n: loose(String(other.n)) }), '/jwk/n'],
+      ['of Ed25519 that is the neutral element', (jwk) => ({ ...jwk, x: `AQ${'A'.repeat(41)}` }), '/jwk/x'],
+      ['of Ed25519 with y = 0', (jwk) => ({ ...jwk, x: 'A'.repeat(43) }), '/jwk/x'],
+      ['of Ed25519 of order 8', (jwk) => ({ ...jwk, x: Buffer.from(ORDER_8, 'hex').toString('base64url') }), '/jwk/x'],
+      [
+        'of Ed25519 that isn’t canonical',
+        (jwk) => ({ ...jwk, x: Buffer.from(NOT_CANONICAL, 'hex').toString('base64url') }),
+        '/jwk/x',
+      ],
       ['under the name of another', (_jwk, _rsa, other) => other, '/jwk'],
     ];
     it.each(cases)('%s', async (_says, alter, pointer) => {
@@ -160,6 +176,22 @@ describe.each(databases)('hosted accounts on $name', ({ name: database }) => {
       const answer = await scenario.call(`PUT /v1/identities/${name}/keys/${kid}`, { jwk }, operator);
       expect([400, 404]).toContain(answer.status);
       expect((await scenario.call(`GET /id/${name}`)).status).toBeGreaterThanOrEqual(400);
+    });
+
+    it('of an account whose URL is longer than a subject may be', async () => {
+      const url = `https://${'a'.repeat(60)}.example`;
+      const far = new Scenario(
+        await startServer({
+          database,
+          env: { STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: OPERATOR_KEY, STARGUS_PUBLIC_URL: url },
+        }),
+      );
+      const { kid, jwk } = await ed;
+      const nameOf = (bytes: number) => 'n'.repeat(bytes - url.length - '/id/'.length);
+      const put = (name: string) => far.call(`PUT /v1/identities/${name}/keys/${kid}`, { jwk }, operator);
+      expectProblem(await put(nameOf(201)), 400, 'invalidName');
+      expect((await put(nameOf(200))).status).toBe(201);
+      await far.server.stop();
     });
 
     it('beyond the twentieth', async () => {

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   Account,
   AccountTable,
+  admitAll,
   asOperator,
   newKey,
   proofOf,
@@ -27,6 +28,7 @@ describe('nodes on one MariaDB', () => {
     const start = async () => new Scenario(await startLoginServer(accounts, 'mariadb', { databaseUrl, env }), 'shared');
     // At once, so that both find that there is no key yet.
     nodes = await Promise.all([start(), start()]);
+    await admitAll(nodes[0]);
   });
 
   it('sign by one key, and know one another’s tokens', async () => {

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   Account,
   AccountTable,
+  admitAll,
   asOperator,
   exchangeRequest,
   newKey,
@@ -25,6 +26,7 @@ describe.each(databases)('what is open under a token on $name', ({ name }) => {
   let scenario: Scenario;
   beforeAll(async () => {
     scenario = new Scenario(await startLoginServer(accounts, name));
+    await admitAll(scenario);
     await scenario.calls(['PUT C/items/a', { attributes: { x: 1 } }, asOperator]);
   });
   const login = async () => (await new Account(accounts).login(scenario)).body.accessToken as string;

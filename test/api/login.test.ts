@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   Account,
   AccountTable,
+  admitAll,
   asOperator,
   base64,
   JWT_BEARER,
@@ -28,6 +29,7 @@ describe.each(databases)('logging in on $name', ({ name }) => {
   let scenario: Scenario;
   beforeAll(async () => {
     scenario = new Scenario(await startLoginServer(accounts, name));
+    await admitAll(scenario);
   });
   const me = (token: string): Promise<Answer> => scenario.call('GET /v1/auth/me', undefined, bearer(token));
 
@@ -74,6 +76,44 @@ describe.each(databases)('logging in on $name', ({ name }) => {
     const empty = await account.login(scenario, { body: { authorizationDetails: [] } });
     expectProblem(empty, 422, 'invalid');
     expect(empty.body.errors[0].pointer).toBe('/authorizationDetails');
+  });
+
+  it('is refused what no header would carry, before a login begins', async () => {
+    const attributes = Array.from({ length: 50 }, (_, i) => `attribute-${i}-${'x'.repeat(60)}`);
+    const details = [0, 1].map(() => ({ type: 'stargus', actions: ['read'], collections: ['a*'], attributes }));
+    const account = new Account(accounts);
+    const answer = await account.login(scenario, { body: { authorizationDetails: details } });
+    expectProblem(answer, 422, 'invalid');
+    expect(answer.body.errors[0].pointer).toBe('/authorizationDetails');
+  });
+
+  it('the answer has what GET …/policy/effective says of the pool', async () => {
+    const account = new Account(accounts);
+    const details = [{ type: 'stargus', actions: ['read'], collections: ['a*'] }];
+    for (const authorizationDetails of [undefined, details]) {
+      const { body } = await account.login(scenario, { body: { pool: scenario.pool, authorizationDetails } });
+      const effective = await scenario.calls(['GET P/policy/effective', undefined, bearer(body.accessToken)]);
+      const { rules, restrictions } = effective.body;
+      expect(rules[0]).toMatchObject({ action: expect.any(Array), subject: expect.any(Array) });
+      expect(restrictions).toHaveLength(authorizationDetails ? 1 : 0);
+      expect({ rules: body.rules, restrictions: body.restrictions }).toEqual({ rules, restrictions });
+      expect(body.authorizationDetails).toEqual(authorizationDetails ?? []);
+      const elsewhere = await account.login(scenario, { body: { pool: 'nowhere' } });
+      expect(elsewhere.body).toMatchObject({ rules: [], restrictions: [] });
+    }
+  });
+
+  it('through a proxy nobody logs in at a server that doesn’t know its URL', async () => {
+    for (const header of ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto']) {
+      const answer = await scenario.call('POST /v1/auth/challenges', {}, { [header]: 'for=1.1.1.1' });
+      expectProblem(answer, 409, 'conflict');
+      expect(answer.body.detail).toContain('STARGUS_PUBLIC_URL');
+    }
+    const env = { STARGUS_PUBLIC_URL: 'https://stargus.example' };
+    const known = new Scenario(await startLoginServer(accounts, name, { env }));
+    const { body } = await known.calls(['POST /v1/auth/challenges', {}, { 'x-forwarded-for': '1.1.1.1' }]);
+    expect(body.audience).toBe('https://stargus.example');
+    await known.server.stop();
   });
 
   it('a refresh token is good for once, and its return ends the login', async () => {

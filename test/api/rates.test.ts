@@ -1,5 +1,8 @@
 /** How often who may do what, and who is turned away at the door: rate limits, blocked addresses, and where both are told. */
 import { describe, expect, it } from 'vitest';
+import { derive, parseDerivation, seal } from '../../src/engine/access/envelope.js';
+import { newKey } from '../support/keys.js';
+import { login } from '../support/people.js';
 import { type Answer, expectProblem, type Headers, Scenario } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
@@ -88,6 +91,22 @@ describe('rate limits', () => {
     await server.stop();
   });
 
+  it('what anybody may read of an account keeps its owner from nothing', async () => {
+    const server = await startServer({ database: 'sqlite', env: CLOSED });
+    const scenario = new Scenario(server);
+    const ways = await times(30, () => scenario.call('GET /v1/identities/ann/envelope'));
+    expect(new Set(statusesOf(ways))).toEqual(new Set([200]));
+    const guess = { way: 'passphrase', proof: 'A'.repeat(43) };
+    const unlock = () => scenario.call('POST /v1/identities/ann/envelope/unlock', guess);
+    expectProblem(await unlock(), 401, 'unauthenticated');
+    // Those who try are bounded, for the account.
+    expect(statusesOf(await times(12, unlock))).toContain(429);
+    // Documents are read by everybody at once, and not as one.
+    const documents = await times(3, () => scenario.call('GET /id/ann'));
+    expect(documents.map(({ headers }) => headers['ratelimit-policy'])).toEqual(Array(3).fill(undefined));
+    await server.stop();
+  });
+
   it('the time over, all is allowed anew', async () => {
     const server = await startServer({ database: 'sqlite', env: { ...PROXIED, STARGUS_RATE_WRITES: '2/1s' } });
     const scenario = new Scenario(server);
@@ -160,7 +179,7 @@ describe.each(databases)('blocked addresses on $name', ({ name }) => {
     // Also with what is right, for what is public, for what isn't there, and before the body has come.
     for (const [line, body] of [
       ['GET C/items/a'],
-      ['GET /healthz'],
+      ['GET /v1'],
       ['GET /nowhere'],
       ['PUT C/items/a', '{'],
       ['OPTIONS C'],
@@ -169,20 +188,23 @@ describe.each(databases)('blocked addresses on $name', ({ name }) => {
       expectProblem(refused, 429, 'tooManyRequests');
       expect(Number(refused.headers['retry-after']), line).toBeGreaterThan(3500);
     }
+    // Whether the server is there is told all the same.
+    for (const line of ['GET /healthz', 'GET /readyz'])
+      expect((await scenario.call(line, undefined, as('203.0.113.1'))).status).toBe(200);
     expect((await scenario.call('GET C/items/a', undefined, as('203.0.113.2', BEARER))).status).toBe(200);
-    // What only forgot its token may do so more often.
-    const tokenless = await times(29, () => scenario.call('GET C/items/a', undefined, as('203.0.113.3')));
+    // Who only forgot the token may do so as often as they like.
+    const tokenless = await times(40, () => scenario.call('GET C/items/a', undefined, as('203.0.113.3')));
     expect(new Set(statusesOf(tokenless))).toEqual(new Set([401]));
     expect((await scenario.call('GET C/items/a', undefined, as('203.0.113.3', BEARER))).status).toBe(200);
 
     expect(await metric(server, 'stargus_blocked_addresses')).toBe(1);
-    expect(await metric(server, 'stargus_refusals_total{kind="unauthenticated"}')).toBe(32);
+    expect(await metric(server, 'stargus_refusals_total{kind="unauthenticated"}')).toBe(43);
     expect(await metric(server, 'stargus_refusals_total{kind="blocked"}')).toBe(5);
     const usage = await scenario.calls(['GET P/collections/_usage/items', undefined, BEARER]);
     const used = usage.body.items.map(({ attributes }: { attributes: object }) => attributes);
     expect(used).toMatchObject([
       { subject: 'address:203.0.113.1', requests: 0, refusals: 3, blocks: 1 },
-      { subject: 'address:203.0.113.3', requests: 0, refusals: 29, blocks: 0 },
+      { subject: 'address:203.0.113.3', requests: 0, refusals: 40, blocks: 0 },
       { subject: 'operator', refusals: 0, blocks: 0 },
     ]);
     const audit = await scenario.calls(['GET P/collections/_audit/items', undefined, BEARER]);
@@ -194,7 +216,7 @@ describe.each(databases)('blocked addresses on $name', ({ name }) => {
       expect(firstAt <= lastAt).toBe(true);
       counts[`${kind} ${address}`] = (counts[`${kind} ${address}`] ?? 0) + count;
     }
-    expect(counts).toEqual({ 'refused 203.0.113.1': 3, 'blocked 203.0.113.1': 1, 'refused 203.0.113.3': 29 });
+    expect(counts).toEqual({ 'refused 203.0.113.1': 3, 'blocked 203.0.113.1': 1, 'refused 203.0.113.3': 40 });
     // It is the system's, and told like everything else.
     const { commits } = (await scenario.calls(['GET P/changes?since=start&collection=_audit', undefined, BEARER])).body;
     expect(commits).toMatchObject([{ subject: 'system', changes: expect.any(Array) }]);
@@ -203,6 +225,32 @@ describe.each(databases)('blocked addresses on $name', ({ name }) => {
       400,
       'invalidName',
     );
+    await server.stop();
+  });
+
+  it('are none for what a page from elsewhere makes a visitor’s browser ask', async () => {
+    const server = await startServer({
+      database: name,
+      env: { ...CLOSED, ...PROXIED, STARGUS_BLOCK_AFTER: '1', STARGUS_CORS_ORIGINS: 'https://app.example' },
+    });
+    const scenario = new Scenario(server);
+    const page = (more: Headers) => as('203.0.113.1', { origin: 'https://evil.example', ...more });
+    const asked: [line: string, headers: Headers][] = [
+      ['GET C/items/a', page({ 'sec-fetch-site': 'cross-site' })],
+      ['PUT C/items/a', page({ 'sec-fetch-site': 'cross-site' })],
+      ['GET C/items/a', page({ 'sec-fetch-site': 'cross-site', authorization: 'Bearer wrong' })],
+      // Without the header of newer browsers, and with a cookie that isn't ours.
+      ['GET C/items/a', page({ cookie: 'other=1' })],
+    ];
+    for (const [line, headers] of asked)
+      for (const answer of await times(12, () => scenario.call(line, undefined, headers)))
+        expect([401, 403]).toContain(answer.status);
+    // The same that is no page's doing is blocked at once; and a page that may read answers may read that one.
+    const own = as('203.0.113.1', { origin: 'https://app.example', authorization: 'Bearer wrong' });
+    expectProblem(await scenario.call('GET C/items/a', undefined, own), 401, 'unauthenticated');
+    const blocked = await scenario.call('GET C/items/a', undefined, own);
+    expectProblem(blocked, 429, 'tooManyRequests');
+    expect(blocked.headers['access-control-allow-origin']).toBe('https://app.example');
     await server.stop();
   });
 
@@ -246,6 +294,50 @@ describe.each(databases)('the audit on $name', ({ name }) => {
     for (const line of ['PUT /v1/pools/_server/collections/x/items/y', `PUT ${A}/y`])
       expectProblem(await again.call(line, { attributes: {} }, BEARER), 400, 'invalidName');
     await second.stop();
+  });
+
+  it('has who logged in, unlocked, came and went, and whom a refused login named', async () => {
+    const server = await startServer({
+      database: name,
+      env: { ...CLOSED, ...PROXIED, STARGUS_PUBLIC_URL: 'https://a.example' },
+    });
+    const scenario = new Scenario(server);
+    const address = '2001:db8:1:2::7';
+    const operator = as(address, BEARER);
+    const [key, second] = [await newKey(), await newKey()];
+    const account = 'https://a.example/id/ann';
+    const K = '/v1/identities/ann/keys';
+    for (const { kid, jwk } of [key, second]) await scenario.calls([`PUT ${K}/${kid}`, { jwk }, operator]);
+    await scenario.calls([`PUT ${K}/${key.kid}`, { jwk: key.jwk }, operator]);
+    const secrets = { passphrase: 'six random words or more' };
+    const { text, verifiers } = await seal(account, { kty: 'OKP', d: 'x' }, secrets);
+    const ways = [{ way: 'passphrase', verifier: verifiers.passphrase }];
+    await scenario.calls(['PUT /v1/identities/ann/envelope', { envelope: text, ways }, operator]);
+    const { body: told } = await scenario.calls(['GET /v1/identities/ann/envelope', undefined, as(address)]);
+    const { kdf } = told.ways.find((each: { way: string }) => each.way === 'passphrase');
+    const { proof } = await derive(account, 'passphrase', secrets.passphrase, parseDerivation(kdf));
+    const U = 'POST /v1/identities/ann/envelope/unlock';
+    await scenario.calls([U, { way: 'passphrase', proof }, as(address)]);
+    await scenario.call(U, { way: 'passphrase', proof: 'A'.repeat(43) }, as(address));
+    const { accessToken } = await login(scenario, account, key, { headers: as(address) });
+    await expect(login(scenario, account, { ...second, kid: key.kid }, { headers: as(address) })).rejects.toThrow(
+      '401',
+    );
+    await scenario.calls(['POST /v1/auth/revoke', { token: accessToken }, as(address)]);
+    const made = await scenario.calls(['POST /v1/auth/keys', { name: 'k', subject: account }, operator]);
+    await scenario.calls([`DELETE /v1/auth/keys/${made.body.apiKey}`, undefined, operator]);
+    await scenario.calls([`DELETE ${K}/${second.kid}`, undefined, operator]);
+    const A = 'GET /v1/pools/_server/collections/_audit/items?limit=1000';
+    const counts: Record<string, number> = {};
+    for (const { attributes } of (await scenario.calls([A, undefined, BEARER])).body.items) {
+      expect(attributes).toMatchObject({ subject: account, address: '2001:db8:1:2::/64' });
+      counts[attributes.kind] = (counts[attributes.kind] ?? 0) + attributes.count;
+    }
+    expect(counts).toEqual({
+      ...{ enrolled: 2, unlock: 1, unlockRefused: 1, login: 1, loginRefused: 1 },
+      ...{ revoked: 2, apiKeyMade: 1, apiKeyDeleted: 1 },
+    });
+    await server.stop();
   });
 
   it('names only some of those who are refused, and forgets what is old', async () => {

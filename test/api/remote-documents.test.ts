@@ -1,5 +1,8 @@
 /** Reading documents from places that strangers name: what is read, and all the ways in which one could be led elsewhere. */
+import { createSocket } from 'node:dgram';
 import type { LookupAddress } from 'node:dns';
+import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -42,6 +45,49 @@ describe('a document', () => {
     expect(await reader().read(url('/b'))).toBeUndefined();
     site.pages.set('/gone', (_request, response) => response.writeHead(410).end('x'));
     expect(await reader().read(url('/gone'))).toBeUndefined();
+  });
+
+  it('is looked for at name servers that may never answer, which holds up nothing else', async () => {
+    const silent = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const nameServers = [`127.0.0.1:${silent.address().port}`];
+    const strict = reader({ isPrivateAllowed: false, resolve: undefined, nameServers, timeoutMs: 1500 });
+    const asked = new Set<string>();
+    silent.on('message', (question) => asked.add(question.toString('latin1')));
+    let settled = 0;
+    const dead = Array.from({ length: 30 }, (_, i) =>
+      strict
+        .read(`https://dead-${i}.example/`)
+        .finally(() => settled++)
+        .then(String, String),
+    );
+    // The machine's own look-ups have few threads, which none of these takes.
+    await lookup('localhost');
+    expect(settled).toBe(0);
+    expect(new Set(await Promise.all(dead)).size).toBeLessThanOrEqual(2);
+    // Each for both kinds of address, once.
+    expect(asked.size).toBe(60);
+    silent.close();
+  });
+
+  it('is found at the address that a name server tells, unless that is none to go to', async () => {
+    const server = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(server, 'listening');
+    server.on('message', (question, from) => {
+      const isA = question.readUInt16BE(question.length - 4) === 1 || question.includes(Buffer.from([0, 0, 1, 0, 1]));
+      const head = Buffer.from(question.subarray(0, 12));
+      head.writeUInt16BE(0x8180, 2);
+      head.writeUInt16BE(isA ? 1 : 0, 6);
+      head.writeUInt16BE(0, 10);
+      const end = question.indexOf(0, 12) + 5;
+      const record = Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 127, 0, 0, 1]);
+      server.send(Buffer.concat([head, question.subarray(12, end), ...(isA ? [record] : [])]), from.port, from.address);
+    });
+    const nameServers = [`127.0.0.1:${server.address().port}`];
+    const strict = reader({ isPrivateAllowed: false, resolve: undefined, nameServers });
+    await expect(strict.read(url('/a'))).rejects.toThrow(/not public \(loopback\)/);
+    await expect(strict.read(`https://localhost:${site.port}/a`)).rejects.toThrow(/not public \(loopback\)/);
+    server.close();
   });
 
   it('is found over redirects within its origin', async () => {

@@ -1,6 +1,7 @@
 /** What operators and tools ask: version and limits, health, readiness, metrics, the contract and its pages; and who may ask. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { errorTable } from '../../src/engine/errors.js';
+import { asOperator, People, startStrictServer } from '../support/people.js';
 import { expectProblem, type Headers, Scenario } from '../support/scenario.js';
 import { databases, type Server, startServer } from '../support/server.js';
 
@@ -51,6 +52,20 @@ describe.each(databases)('the system on $name', ({ name }) => {
     const before = await counted();
     await scenario.fill({ a: {}, b: {} });
     expect(await counted()).toBeGreaterThan(before);
+  });
+
+  it('metrics are the operator’s, and for programs that the operator lets have them', async () => {
+    const locked = new Scenario(await startStrictServer(name));
+    const people = new People(locked);
+    const key = async (more: object) => {
+      const { body } = await locked.calls(['POST /v1/auth/keys', { name: 'k', ...more }, asOperator]);
+      return { authorization: `Bearer ${body.secret}` };
+    };
+    const narrow = [{ type: 'stargus', actions: ['read'], collections: ['*'] }];
+    for (const headers of [await people.as('ann'), await key({ authorizationDetails: narrow })])
+      expectProblem(await locked.call('GET /metrics', undefined, headers), 403, 'forbidden');
+    for (const headers of [asOperator, await key({})])
+      expect((await locked.call('GET /metrics', undefined, headers)).text).toContain('stargus_');
   });
 
   it('the contract is OpenAPI and names every call of these tests', async () => {

@@ -99,6 +99,47 @@ const kidsOf = async (account: string) =>
   );
 
 describe('an account at a server', () => {
+  it('that has another name than the server says is not enrolled by halves', async () => {
+    const home = new Computer();
+    const { port } = new URL(server.url);
+    const account = `http://localhost:${port}/id/newcomer`;
+    await home.json(`create --account ${account}`, passphrase);
+    for (const command of ['enroll', 'login']) {
+      const { code, err } = await home.run(`${command} --account ${account}`, operator);
+      expect(code).toBe(1);
+      expect(err).toContain(`This server is ${server.url}; the account is ${account}`);
+      expect(err).toContain(`${server.url}/id/newcomer`);
+    }
+    expect(await kidsOf(`${server.url}/id/newcomer`)).toEqual([]);
+  });
+
+  it('is reached over plain http on this computer only', async () => {
+    const home = new Computer();
+    const account = newAccount();
+    await home.json(`create --account ${account}`, passphrase);
+    for (const [command, url] of [
+      ['enroll', 'http://stargus.example'],
+      ['login', 'http://192.0.2.1:8080'],
+    ]) {
+      const { code, err } = await home.run(`${command} --account ${account} --server ${url}`, operator);
+      expect([code, err]).toEqual([2, expect.stringContaining('must begin with https://')]);
+    }
+  });
+
+  it('logs in with words for a person beside the token, and the way there is in the help', async () => {
+    const home = new Computer();
+    const account = newAccount();
+    await home.json(`create --account ${account}`, passphrase);
+    await home.json(`enroll --account ${account}`, operator);
+    const { out, err } = await home.run(`login --account ${account}`);
+    expect(out).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+    expect(err).toContain('docs/POLICY.md');
+    const help = (await home.run('--help')).out;
+    for (const command of ['create', 'enroll', 'login'])
+      expect(help).toContain(`identity ${command} --account http://127.0.0.1:8080/id/alice`);
+    expect(help).toContain('npm run -s stargus -- identity');
+  });
+
   it.each(['EdDSA', 'ES256', 'PS256'])('is made with %s, enrolled, and unlocked at other computers', async (alg) => {
     const account = newAccount();
     const home = new Computer();
@@ -341,7 +382,7 @@ describe('logging in', () => {
       },
     });
     const { code, out, err } = await home.run(`login --account ${account} --server ${at}`);
-    expect({ code, out, err }).toEqual({ code: 0, out: 'token\n', err: '' });
+    expect({ code, out, err }).toEqual({ code: 0, out: 'token\n', err: expect.stringContaining('docs/POLICY.md') });
     expect(await home.json(`login --account ${account} --server ${at}`)).toEqual(answer);
     const [{ grantType, assertion } = {}] = sent;
     expect(grantType).toBe('urn:ietf:params:oauth:grant-type:jwt-bearer');

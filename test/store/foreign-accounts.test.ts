@@ -63,8 +63,13 @@ describe.each(databases)('foreign accounts on $name', ({ name: databaseName }) =
   const pinsOf = async (of = account) =>
     (await node().pins({ after: undefined, limit: 100, account: of })).map(({ kid, source }) => [kid, source]).sort();
   const sorted = (...pins: [TestKey, string][]) => pins.map(([key, source]) => [key.kid, source]).sort();
-  /** What a node that has read nothing yet says of the key. */
-  const asked = (key: TestKey, at = node()) => at.keyOf(account, key.kid);
+  /** What a node that has read nothing yet says of the key, to who has shown that they hold it. */
+  const asked = async (key: TestKey, at = node()) => {
+    const judged = await at.keyOf(account, key.kid);
+    const kept = await at.settle(account, key.kid);
+    expect(kept).toEqual(judged);
+    return kept;
+  };
   const refused = (key: TestKey, message: RegExp, at = node()) =>
     expect(asked(key, at)).rejects.toMatchObject({ code: 'unauthenticated', detail: expect.stringMatching(message) });
   const CHANGED = /publishes keys that this server has not seen before .*rotation.*operator/;
@@ -76,6 +81,21 @@ describe.each(databases)('foreign accounts on $name', ({ name: databaseName }) =
     for (const key of [a, c]) expect(await asked(key)).toMatchObject({ kid: key.kid });
     expect(await asked(evil)).toBeUndefined();
     expect(site.asked.filter((each) => each === `${path}/jwks.json`)).toHaveLength(4);
+  });
+
+  it('are not pinned by who only names one of their keys, nor do their pins change so', async () => {
+    publish([a]);
+    expect(await node().keyOf(account, a.kid)).toMatchObject({ kid: a.kid });
+    expect(await pinsOf()).toEqual([]);
+    await asked(a);
+    publish([a, b], [await rotation(a, account, b.jwk)]);
+    expect(await node().keyOf(account, b.kid)).toMatchObject({ kid: b.kid });
+    publish([b], [await rotation(a, account, b.jwk)]);
+    expect(await node().keyOf(account, b.kid)).toMatchObject({ kid: b.kid });
+    expect(await node().keyOf(account, a.kid)).toBeUndefined();
+    expect(await pinsOf()).toEqual(sorted([a, 'first']));
+    await asked(b);
+    expect(await pinsOf()).toEqual(sorted([b, 'rotation']));
   });
 
   it('are told by a DID document where there is no JWK set', async () => {

@@ -75,22 +75,23 @@ describe.each(databases)('identities on $name', ({ name: databaseName }) => {
     expect((await hosted.keys(name)).map(({ source }) => source)).toEqual(['operator', 'operator']);
   });
 
-  it('take an envelope by their own token, unless it is for less', async () => {
+  it('take no envelope by a token, were it their own', async () => {
     const name = await enrolled();
     const sealed: Sealed = await seal(`${ORIGIN}/id/${name}`, { d: 'x' }, { passphrase: 'x' });
     const put = (subject: Subject) => envelopes.put(name, sealed, { subject, proof: undefined });
     const remove = (subject: Subject) => envelopes.delete(name, { subject, proof: undefined });
     for (const [, subject, code] of [
       ...subjects(name),
+      ['its own', own(name), 'forbidden'] as const,
       ['narrowed', { ...own(name), restrictions: NARROWED }, 'forbidden'] as const,
     ]) {
       await expect(put(subject)).rejects.toMatchObject({ code });
       await expect(remove(subject)).rejects.toMatchObject({ code });
     }
     expect(await store.envelope(name)).toBeUndefined();
-    await put(own(name));
+    await put(operator);
     expect((await store.envelope(name))?.text).toBe(sealed.text);
-    expect(await remove(own(name))).toEqual({ existed: true });
+    expect(await remove(operator)).toEqual({ existed: true });
   });
 
   it('are as they were after a transaction that failed', async () => {

@@ -6,6 +6,7 @@ import { constants, createHash, generateKeyPairSync, type KeyObject, randomUUID,
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll } from 'vitest';
+import { ACTIONS } from '../../src/engine/access/grant.js';
 import type { AccountKey, KeySource, PublicJwk } from '../../src/engine/access/keys.js';
 import type { Answer, Headers, Scenario } from './scenario.js';
 import { createDatabase, type DatabaseName, type Server } from './server.js';
@@ -72,6 +73,10 @@ export class AccountTable implements KeySource {
   async keyOf(account: string, kid: string): Promise<AccountKey | undefined> {
     return this.#keys.get(`${account} ${kid}`);
   }
+
+  settle(account: string, kid: string): Promise<AccountKey | undefined> {
+    return this.keyOf(account, kid);
+  }
 }
 
 export const OPERATOR_KEY = 'operator-key-of-the-tests-0123456789';
@@ -104,6 +109,12 @@ export async function startLoginServer(
   stops.add(stop);
   const kill = async () => void (await stop());
   return { url: running.url, pid: process.pid, databaseUrl: url, stop, kill, output: () => '' };
+}
+
+/** Lets everybody do everything in the scenario's pool: for tests of who one is, not of what one may. */
+export async function admitAll(scenario: Scenario): Promise<void> {
+  const rules = [{ effect: 'allow', actions: [...ACTIONS], who: { anyone: true }, collections: ['*'] }];
+  await scenario.calls(['PUT P/collections/_policies/items/all', { attributes: { rules } }, asOperator]);
 }
 
 const stops = new Set<() => Promise<unknown>>();

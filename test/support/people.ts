@@ -2,6 +2,8 @@
  * People whom policy binds, for tests: a server that requires authentication, and for each name an API key that acts as an account,
  * made by the operator. How one logs in otherwise is tested elsewhere.
  */
+import { randomUUID } from 'node:crypto';
+import { jws, type Members, type TestKey } from './keys.js';
 import type { Answer, Headers, Scenario } from './scenario.js';
 import { type DatabaseName, type Server, startServer } from './server.js';
 
@@ -21,6 +23,21 @@ export function startStrictServer(database: DatabaseName, env: Record<string, st
       ...env,
     },
   });
+}
+
+/** Logs an account in by one of its keys, and answers what was answered. */
+export async function login(
+  scenario: Scenario,
+  account: string,
+  key: TestKey,
+  { claims = {}, body = {}, headers = {} }: { claims?: Members; body?: object; headers?: Headers } = {},
+): Promise<{ accessToken: string; refreshToken: string }> {
+  const { nonce, audience } = (await scenario.calls(['POST /v1/auth/challenges', {}, headers])).body;
+  const iat = Math.floor(Date.now() / 1000);
+  const own = { iss: account, sub: account, aud: audience, nonce, jti: randomUUID(), iat, exp: iat + 30 };
+  const assertion = await jws(key, { typ: 'stargus-login+jwt' }, { ...own, ...claims });
+  const grantType = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+  return (await scenario.calls(['POST /v1/auth/token', { grantType, assertion, ...body }, headers])).body;
 }
 
 /** The account of a name. */

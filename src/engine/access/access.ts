@@ -41,8 +41,9 @@ export class Access {
   readonly logins: Logins;
   readonly exchange: Exchange;
   readonly authenticator: Authenticator;
-  /** The rules that hold for a subject in a pool, in CASL's format. */
-  rulesOf: (subject: Subject, pool: string) => Promise<JsonObject[]> = async () => [];
+  /** What holds for a subject in a pool, in CASL's format: its rules, and what each restriction of its token leaves. */
+  policyOf: (subject: Subject, pool: string) => Promise<{ rules: JsonObject[]; restrictions: JsonObject[][] }> =
+    async () => ({ rules: [], restrictions: [] });
   readonly #tokens: AccessTokens;
 
   constructor(
@@ -92,23 +93,29 @@ export class Access {
 
   /**
    * Revokes what the token stands for: of a refresh token or an access token its login, of a weaker token that token and what was
-   * made of it, of a delegation its last link, an API key itself. Who has it may do so. Answers false where it was good for nothing.
+   * made of it, of a delegation its last link, an API key itself. Who has it may do so. Answers whose it was; undefined where it was
+   * good for nothing.
    */
-  async revoke(token: string): Promise<boolean> {
+  async revoke(token: string): Promise<string | undefined> {
     try {
       if (isRefreshToken(token)) return await this.logins.revoke(token);
       if (isApiKey(token)) return await this.apiKeys.revoke(token);
-      if (isDelegation(token)) await this.exchange.revokeDelegation(token);
-      else {
-        const { login } = await this.#tokens.verify(token);
-        await this.revocations.revoke([login]);
-      }
-      return true;
+      if (isDelegation(token)) return await this.exchange.revokeDelegation(token);
+      const { login, subject } = await this.#tokens.verify(token);
+      await this.revocations.revoke([login]);
+      return subject;
     } catch (error) {
       // What isn't right is good for nothing; a database that doesn't answer is another matter.
-      if (error instanceof Problem && error.status < 500) return false;
+      if (error instanceof Problem && error.status < 500) return undefined;
       throw error;
     }
+  }
+
+  /** An account has lost its last key: nothing that it ever had lets anybody in. May be repeated. */
+  async endAccount(account: string): Promise<void> {
+    // In this order: who is making a key meanwhile looks afterwards whether the login is over.
+    await this.logins.endAccount(account);
+    await this.apiKeys.endAccount(account);
   }
 
   /** Follows keys of the server that are old, and deletes what is over. */

@@ -11,7 +11,8 @@ import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Subject } from '../subject.js';
 import { hostOf } from './access-tokens.js';
-import type { Restriction } from './grant.js';
+import { AccountFault, parseAccountUrl } from './account-url.js';
+import { fault, type Restriction } from './grant.js';
 import { refusal } from './jws.js';
 import type { LoginStore, StoredApiKey } from './login-store.js';
 import { checkUnrestricted, operator } from './operator.js';
@@ -46,7 +47,13 @@ export class ApiKeys {
     const subject = subjectFor(asker, request.subject) ?? `apikey:${id}`;
     const secret = newKey();
     const grants = restriction && JSON.stringify(restriction);
-    await this.store.addApiKey({ id, digest: digestOf(secret), name, owner: asker.id, subject, grants }, lifeMs);
+    const key = { id, digest: digestOf(secret), name, owner: asker.id, subject, grants };
+    await this.store.addApiKey(key, lifeMs);
+    // The login may have ended meanwhile, with its account and all keys of that; this one must not be left over.
+    if (asker.login !== undefined && (await this.store.anyRevoked([asker.login]))) {
+      await this.store.deleteApiKey(id, `apikey:${id}`, limits.revocationMs);
+      throw refusal('The token was revoked.');
+    }
     return { id, subject, secret };
   }
 
@@ -64,17 +71,26 @@ export class ApiKeys {
     return found;
   }
 
-  /** Deletes a key that who asks may see; what is open under it ends. Answers whether there was one. */
-  async delete(asker: Subject, id: string): Promise<boolean> {
+  /** Deletes a key that who asks may see; what is open under it ends. Answers whose it was, undefined where there was none. */
+  async delete(asker: Subject, id: string): Promise<string | undefined> {
     checkMayHaveKeys(asker);
     const found = await this.store.apiKeyById(id, asker.isUnbound ? undefined : asker.id);
-    return found !== undefined && this.#delete(found.key);
+    return found && (await this.#delete(found.key)) ? found.key.subject : undefined;
   }
 
-  /** Deletes the key with this secret; answers whether there was one. */
-  async revoke(secret: string): Promise<boolean> {
+  /** Deletes the key with this secret; answers whose it was, undefined where there was none. */
+  async revoke(secret: string): Promise<string | undefined> {
     const found = await this.#find(secret);
-    return found !== undefined && this.#delete(found);
+    return found && (await this.#delete(found)) ? found.subject : undefined;
+  }
+
+  /** Deletes all keys that an account made or that act as it. */
+  async endAccount(account: string): Promise<void> {
+    for (;;) {
+      const keys = await this.store.apiKeysOf(account, limits.accountEndBatch);
+      for (const key of keys) await this.#delete(key);
+      if (keys.length < limits.accountEndBatch) return;
+    }
   }
 
   /** Who the key is; refuses one that isn't known. */
@@ -93,12 +109,12 @@ export class ApiKeys {
     };
   }
 
-  /** Makes the operator's key if there is none. Its secret is answered once, on one node. */
-  async createOperator(): Promise<string | undefined> {
+  /** Makes the operator's key if there is none. Its secret is answered once, on one node; `others` is how many keys there were. */
+  async createOperator(): Promise<{ secret: string; others: number } | undefined> {
     const secret = newKey();
     const key = { id: OPERATOR, digest: digestOf(secret), name: OPERATOR, owner: OPERATOR, subject: OPERATOR };
     const isNew = await this.store.addApiKey({ ...key, grants: undefined }, undefined);
-    return isNew ? secret : undefined;
+    return isNew ? { secret, others: (await this.store.countApiKeys()) - 1 } : undefined;
   }
 
   async #find(secret: string): Promise<StoredApiKey | undefined> {
@@ -131,17 +147,21 @@ function checkMayHaveKeys(asker: Subject): void {
 
 function subjectFor(asker: Subject, wanted: string | undefined): string | undefined {
   if (asker.isUnbound) {
-    if (wanted !== undefined && hostOf(wanted) === undefined) {
-      const detail = 'must be the URL of an account.';
-      throw new Problem('invalid', `/subject ${detail}`, {
-        errors: [{ pointer: '/subject', code: 'invalid', detail }],
-      });
-    }
+    if (wanted !== undefined) checkAccountUrl(wanted);
     return wanted;
   }
   if (wanted !== undefined && wanted !== asker.id)
     throw new Problem('forbidden', 'An account can have keys that act as itself, and none that act as others.');
   return asker.id;
+}
+
+/** Two URLs that mean one account must not be two subjects; and http is for accounts of this machine's own servers. */
+function checkAccountUrl(text: string): void {
+  try {
+    parseAccountUrl(text, true);
+  } catch (error) {
+    throw error instanceof AccountFault ? fault('/subject', error.message) : error;
+  }
 }
 
 function newKey(): string {

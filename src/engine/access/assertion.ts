@@ -26,6 +26,17 @@ export interface CheckedAssertion {
   readonly channelThumbprint: string | undefined;
 }
 
+/** The account that an assertion names, whether or not it is right; undefined where it names none. For telling of refusals only. */
+export function accountNamedIn(text: string): string | undefined {
+  if (text.length > PURPOSE.lengthMax) return undefined;
+  try {
+    const { iss } = JSON.parse(Buffer.from(text.split('.')[1] ?? '', 'base64url').toString()) as { iss?: unknown };
+    return typeof iss === 'string' && iss !== '' ? iss.slice(0, limits.accountUrlLengthMax) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Checks all that can be told from the assertion and its account's key. `audience` is this server's URL, `now` in ms since 1970. */
 export async function checkAssertion(
   text: string,

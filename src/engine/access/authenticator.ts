@@ -3,6 +3,7 @@
  * without; what was revoked since is looked up each time, in memory. Tokens are remembered by their digests.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Subject } from '../subject.js';
 import { type AccessTokens, subjectOf } from './access-tokens.js';
@@ -10,9 +11,16 @@ import { type ApiKeys, isApiKey } from './api-keys.js';
 import type { Channel } from './channel.js';
 import { refusal } from './jws.js';
 import { operator } from './operator.js';
-import type { Proofs, ProvenRequest } from './proofs.js';
+import { ProofProblem, type Proofs, type ProvenRequest } from './proofs.js';
 import type { Revocations } from './revocations.js';
 import { digestOf } from './secrets.js';
+
+/** Refuses with `unauthenticated` a token that needs a proof and came without. */
+export class BoundTokenProblem extends Problem {
+  constructor(detail: string) {
+    super('unauthenticated', detail);
+  }
+}
 
 interface Remembered {
   readonly subject: Subject;
@@ -70,7 +78,7 @@ export class Authenticator {
   async bearer(token: string): Promise<Subject> {
     const { subject, thumbprint } = await this.#accessToken(token);
     if (thumbprint !== undefined)
-      throw refusal('The token is bound to a key: send it as DPoP, with a proof for each request.');
+      throw new BoundTokenProblem('The token is bound to a key: send it as DPoP, with a proof for each request.');
     return subject;
   }
 
@@ -80,7 +88,7 @@ export class Authenticator {
     const { subject, thumbprint } = await this.#accessToken(token);
     if (thumbprint === undefined) throw refusal('The token is bound to no key: send it as a bearer token.');
     if ((await this.proofs.check(proof, { ...request, token })) !== thumbprint)
-      throw refusal('The proof is signed by another key than the token is bound to.');
+      throw new ProofProblem('The proof is signed by another key than the token is bound to.');
     return subject;
   }
 

@@ -35,6 +35,8 @@ export interface CheckedDelegation {
   readonly restrictions: readonly Restriction[];
   /** When the shortest link is over, in ms since 1970. */
   readonly expiresAt: number;
+  /** The account's key that signed the first link; undefined where that follows a token. */
+  readonly signer: string | undefined;
   /** Names of the links, under which they are revoked; the last one's last. */
   readonly ids: readonly string[];
 }
@@ -67,12 +69,13 @@ export async function checkDelegation(
     thumbprint: root?.thumbprint ?? '',
     restrictions: root?.restrictions ?? [],
     expiresAt: root?.expiresAt ?? Number.POSITIVE_INFINITY,
+    signer: undefined,
     ids: [],
   };
   let previous = root?.text;
   for (const [i, link] of links.entries()) {
     const name = `Link ${i} of the delegation`;
-    const { claims, subject } = await checkLink(link, name, previous === undefined ? undefined : holder, keys);
+    const { claims, subject, signer } = await checkLink(link, name, previous === undefined ? undefined : holder, keys);
     if (claims.aud !== audience) throw refusal(`${name} must have ${audience} as aud, and nothing else.`);
     if (previous !== undefined && claims.prev !== digestOf(previous))
       throw refusal(`${name} must have as prev the digest of what it follows.`);
@@ -88,6 +91,7 @@ export async function checkDelegation(
       thumbprint,
       restrictions: narrowed(holder.restrictions, wanted, place),
       expiresAt: exp,
+      signer: holder.signer ?? signer,
       ids: [...holder.ids, idOfLink(link)],
     };
     previous = link;
@@ -101,7 +105,7 @@ async function checkLink(
   name: string,
   before: { readonly subject: string | undefined; readonly thumbprint: string } | undefined,
   keys: KeySource,
-): Promise<{ claims: JsonObject; subject: string }> {
+): Promise<{ claims: JsonObject; subject: string; signer?: string }> {
   const signed = readSigned(link, { name, typ: TYP, header: [before ? 'jwk' : 'kid'], lengthMax: LENGTH_MAX });
   const { claims, header } = signed;
   const unknown = Object.keys(claims).find((claim) => !CLAIMS.includes(claim));
@@ -122,7 +126,7 @@ async function checkLink(
   const key = await keys.keyOf(subject, header.kid as string);
   if (!key || key.kid !== header.kid) throw refusal('The account has no such key.');
   await checkSigned(signed, key, name);
-  return { claims, subject };
+  return { claims, subject, signer: key.kid };
 }
 
 /** Whether the text is a chain, rather than an access token. */

@@ -37,6 +37,8 @@ export interface ExchangeRequest {
 interface Source extends Omit<TokenGrant, 'login' | 'authenticatedAt'> {
   readonly authenticatedAt: number | undefined;
   readonly expiresAt: number;
+  /** The account's key that signed it, where it began with that. */
+  readonly signer?: string | undefined;
 }
 
 export class Exchange {
@@ -58,6 +60,7 @@ export class Exchange {
     if (source.lineage.length > 2 * limits.delegationDepthMax)
       throw fault('/subjectToken', 'has been handed on too often.');
     const restrictions = narrowed(source.restrictions, request.restriction, '/authorizationDetails');
+    if (source.signer !== undefined) await this.keys.settle(source.subject, source.signer);
     return this.tokens.issue(
       {
         subject: source.subject,
@@ -101,15 +104,17 @@ export class Exchange {
       publisher: root?.publisher,
       assistants: root?.assistants ?? [],
       channel: root?.channel,
+      signer: checked.signer,
     };
     return { checked, source };
   }
 
-  /** Revokes a delegation's last link, and with it all that was made of it. */
-  async revokeDelegation(chain: string): Promise<void> {
+  /** Revokes a delegation's last link, and with it all that was made of it. Answers whose it was. */
+  async revokeDelegation(chain: string): Promise<string> {
     const { checked } = await this.delegation(chain);
     const keepMs = checked.expiresAt - this.now() + limits.revocationMs;
     await this.revocations.revoke([idOfLink(partsOf(chain).links.at(-1) as string)], keepMs);
+    return checked.subject;
   }
 
   async #sourceOf({ subjectToken, subjectTokenType }: ExchangeRequest): Promise<Source> {

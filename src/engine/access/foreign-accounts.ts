@@ -1,8 +1,8 @@
 /**
- * Accounts elsewhere: their keys are read from the account's URL, and **pinned** when they are met first. From then on only
+ * Accounts elsewhere: their keys are read from the account's URL, and **pinned** when one of them has logged in first. From then on only
  * what is pinned lets anybody in, so that whoever comes to command the name or the site of an account doesn't command the
  * account here. A new key is pinned when a rotation says so, signed by a key that was pinned, or when the operator says so. A
- * key that is no longer published is out of use at once, and loses its pin as soon as another one is there to take its place:
+ * key that is no longer published is out of use at once, and loses its pin as soon as another one has logged in in its place:
  * an old key must not bring in new ones for ever.
  *
  * Documents are remembered for some minutes by each node; pins are the database's, the same for all.
@@ -38,6 +38,8 @@ export interface ForeignOptions {
 }
 
 export class ForeignAccounts {
+  /** Hears that an account has lost its last pin. */
+  ended: (account: string) => Promise<void> = async () => {};
   readonly #remembered = new Map<string, Remembered>();
   readonly #reading = new Map<string, Promise<Reading>>();
 
@@ -53,12 +55,27 @@ export class ForeignAccounts {
     this.#check(account, (message) => unauthenticated(account, message));
     const document = await this.#document(account, kid);
     const key = document.keys.find((published) => published.kid === kid);
+    if (!key) return undefined;
+    const pins = await this.store.keys({ account, isHosted: false });
+    if (pins.length === 0 || pins.some((pin) => pin.kid === kid)) return key;
+    if ((await successors(account, document, pins)).some((next) => next.kid === kid)) return key;
+    throw this.#notPinned(account, kid);
+  }
+
+  /** See `KeySource`. */
+  async settle(account: string, kid: string): Promise<AccountKey | undefined> {
+    this.#check(account, (message) => unauthenticated(account, message));
+    const document = await this.#document(account, kid);
+    const key = document.keys.find((published) => published.kid === kid);
     // Also for a key that isn't published any more: that is how its pin is lost.
     const pins = await this.#pin(account, document, key !== undefined);
-    if (!key) return undefined;
-    if (pins.some((pin) => pin.kid === kid)) return key;
+    if (!key || pins.some((pin) => pin.kid === kid)) return key;
+    throw this.#notPinned(account, kid);
+  }
+
+  #notPinned(account: string, kid: string): Problem {
     this.options.warn('an account publishes a key that is not pinned', { account, kid });
-    throw unauthenticated(
+    return unauthenticated(
       account,
       `publishes keys that this server has not seen before (${kid}), and no key that it knows has signed the change. ` +
         'Publish a rotation signed by a former key, or let the operator of this server approve the new key.',
@@ -89,13 +106,17 @@ export class ForeignAccounts {
     });
   }
 
-  /** Takes a pin away. Without any, the account is as one that was never met. */
+  /** Takes a pin away. Without any, the account is as one that was never met, and nothing that it had lets anybody in. */
   async unpin(account: string, kid: string): Promise<{ existed: boolean }> {
     this.#check(account, (message) => fault('?account', message));
-    return this.#transact(account, async (tx) => {
+    const { existed, left } = await this.#transact(account, async (tx) => {
       await tx.deleteKey(kid);
-      return { existed: tx.keys.some((pin) => pin.kid === kid) };
+      const left = tx.keys.filter((pin) => pin.kid !== kid).length;
+      return { existed: left < tx.keys.length, left };
     });
+    // Also where it was gone already: somebody may repeat what failed halfway.
+    if (left === 0) await this.ended(account);
+    return { existed };
   }
 
   #check(account: string, refusal: (message: string) => Problem): void {

@@ -22,6 +22,9 @@ export interface Claim {
 }
 
 export class HostedAccounts {
+  /** Hears that an account, by its URL, has lost its last key. */
+  ended: (account: string) => Promise<void> = async () => {};
+
   constructor(
     private readonly store: IdentityStore,
     private readonly publicUrl: PublicUrl,
@@ -35,6 +38,12 @@ export class HostedAccounts {
   /** Adds a key. `isNew` is false when the account has it already. */
   async addKey(name: string, kid: string, jwk: unknown, claim: Claim): Promise<{ key: StoredKey; isNew: boolean }> {
     checkOwnName('account', name);
+    const url = this.publicUrl.accountOf(name);
+    if (Buffer.byteLength(url) > limits.subjectBytesMax)
+      throw new Problem(
+        'invalidName',
+        `The account would be ${url}, which is longer than the ${limits.subjectBytesMax} bytes of a subject.`,
+      );
     const key = parseJwk(jwk);
     if (key.kid !== kid)
       throw fault('/jwk', `is the key ${key.kid}, not that of the path: a key’s kid is its RFC 7638 thumbprint.`);
@@ -50,24 +59,27 @@ export class HostedAccounts {
     });
   }
 
-  /** Takes a key out. The last one only the operator can: the account ends with it. */
+  /** Takes a key out. The last one only the operator can: the account ends with it, and all that it had. */
   async deleteKey(name: string, kid: string, claim: Claim): Promise<{ existed: boolean }> {
     checkOwnName('account', name);
     if (!THUMBPRINT.test(kid)) throw new Problem('invalidName', 'A kid is an RFC 7638 thumbprint, 43 characters.');
-    return this.#transact(name, async (tx) => {
+    const { existed, left } = await this.#transact(name, async (tx) => {
       await this.#authorize(tx, name, { act: 'deleteKey', about: kid }, claim);
-      if (!tx.keys.some((known) => known.kid === kid)) return { existed: false };
+      if (!tx.keys.some((known) => known.kid === kid)) return { existed: false, left: tx.keys.length };
       if (tx.keys.length === 1 && !isOperator(claim.subject))
         throw new Problem(
           'conflict',
           'This is the last key, and the account would end with it: only the operator can do that.',
         );
       await tx.deleteKey(kid);
-      return { existed: true };
+      return { existed: true, left: tx.keys.length - 1 };
     });
+    // Also where it was gone already: somebody may repeat what failed halfway.
+    if (left === 0) await this.ended(this.publicUrl.accountOf(name));
+    return { existed };
   }
 
-  /** Work on an account that also its own token may do, for it gives nobody a key. */
+  /** Work on an account that whoever holds one of its keys may do, and the operator. */
   asOwner<T>(
     name: string,
     deed: Omit<Deed, 'account' | 'audience'>,
@@ -76,15 +88,10 @@ export class HostedAccounts {
   ): Promise<T> {
     checkOwnName('account', name);
     return this.#transact(name, async (tx) => {
-      if (claim.proof !== undefined || !this.#isOwn(name, claim.subject)) await this.#authorize(tx, name, deed, claim);
+      await this.#authorize(tx, name, deed, claim);
       if (tx.keys.length === 0) throw noAccount(name);
       return work(tx);
     });
-  }
-
-  /** A token of the account itself that isn't narrowed. */
-  #isOwn(name: string, { id, restrictions }: Subject): boolean {
-    return id === this.publicUrl.accountOf(name) && restrictions.length === 0;
   }
 
   async #authorize(

@@ -13,10 +13,22 @@ export class Identities implements KeySource {
     private readonly publicUrl: PublicUrl,
   ) {}
 
-  async keyOf(account: string, kid: string): Promise<AccountKey | undefined> {
+  keyOf(account: string, kid: string): Promise<AccountKey | undefined> {
+    return this.#find(account, kid, () => this.foreign.keyOf(account, kid));
+  }
+
+  settle(account: string, kid: string): Promise<AccountKey | undefined> {
+    return this.#find(account, kid, () => this.foreign.settle(account, kid));
+  }
+
+  async #find(
+    account: string,
+    kid: string,
+    elsewhere: () => Promise<AccountKey | undefined>,
+  ): Promise<AccountKey | undefined> {
     if (!THUMBPRINT.test(kid)) return undefined;
     const name = this.publicUrl.nameOf(account);
-    if (name === undefined) return this.foreign.keyOf(account, kid);
+    if (name === undefined) return elsewhere();
     if (!isOwnName(name)) return undefined;
     return (await this.hosted.keys(name)).find((key) => key.kid === kid);
   }

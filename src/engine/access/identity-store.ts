@@ -36,6 +36,8 @@ export interface StoredEnvelope {
 export interface IdentityStore {
   /** The keys of an account, oldest first; none where there is no such account. */
   keys(account: AccountRef): Promise<StoredKey[]>;
+  /** How many accounts are known: hosted here and foreign. */
+  countAccounts(): Promise<number>;
   envelope(name: string): Promise<StoredEnvelope | undefined>;
   /** The keys of foreign accounts in the order of account and kid, those after the place given; `account` narrows to one. */
   pins(request: { after: PinPlace | undefined; limit: number; account?: string | undefined }): Promise<StoredPin[]>;

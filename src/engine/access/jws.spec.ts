@@ -211,7 +211,7 @@ describe('keys', () => {
       crv: 'Ed25519',
       x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
       kid: 'x',
-      alg: 'none',
+      alg: 'EdDSA',
     });
     expect(Object.keys(key?.jwk ?? {}).sort()).toEqual(['crv', 'kty', 'x']);
     expect(await thumbprintOf(key?.jwk as PublicJwk)).toBe('kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k');

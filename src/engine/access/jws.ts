@@ -7,8 +7,9 @@ import { compactVerify, importJWK, type JWK } from 'jose';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { isObject, type Json, type JsonObject } from '../state/json.js';
-import { publicKeyOf, THUMBPRINT } from './jwk.js';
+import { publicKeyOf } from './jwk.js';
 import type { PublicJwk, SigningAlgorithm } from './keys.js';
+import { THUMBPRINT } from './public-key.js';
 
 /** What is signed, before anybody has looked at the signature. */
 export interface SignedText {

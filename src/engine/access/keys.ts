@@ -23,4 +23,9 @@ export interface KeySource {
    * can't be read or is no longer what was pinned, and says why.
    */
   keyOf(account: string, kid: string): Promise<AccountKey | undefined>;
+  /**
+   * The same once somebody has shown that they hold the key: what the account's document says of its keys is kept from now on. Only
+   * this writes, so that nobody brings keys in, or takes them out, for an account that isn't theirs.
+   */
+  settle(account: string, kid: string): Promise<AccountKey | undefined>;
 }

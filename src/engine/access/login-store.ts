@@ -75,6 +75,8 @@ export interface LoginStore {
     lifeMs: number,
     revocationMs: number,
   ): Promise<'rotated' | 'reused' | 'over'>;
+  /** At most so many logins of a subject, by their ids. */
+  loginsOf(subject: string, limit: number): Promise<string[]>;
   /** Notes that what was made under these ids is void, and forgets logins of that name. Remembered for `keepMs`. */
   revoke(ids: readonly string[], keepMs: number): Promise<void>;
   /** What was revoked since then, that moment included; and the present time. */
@@ -90,7 +92,10 @@ export interface LoginStore {
   apiKeys(owner: string | undefined, after: string, limit: number): Promise<{ keys: StoredApiKey[]; now: number }>;
   /** The key with this id, unless it is over; only of this owner, where one is named. */
   apiKeyById(id: string, owner: string | undefined): Promise<{ key: StoredApiKey; now: number } | undefined>;
-  countApiKeys(owner: string): Promise<number>;
+  /** How many there are, of all owners where none is named. */
+  countApiKeys(owner?: string): Promise<number>;
+  /** At most so many keys that the subject made or that act as it. */
+  apiKeysOf(subject: string, limit: number): Promise<StoredApiKey[]>;
   /** Deletes a key, and revokes what is known under the name. Answers whether there was one. */
   deleteApiKey(id: string, revocation: string, keepMs: number): Promise<boolean>;
 

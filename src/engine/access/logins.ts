@@ -16,6 +16,7 @@ import { refusal } from './jws.js';
 import type { KeySource } from './keys.js';
 import type { LoginStore, StoredLogin } from './login-store.js';
 import type { PublicUrl } from './public-url.js';
+import { narrowed } from './restriction.js';
 import type { Revocations } from './revocations.js';
 import { digestOf, newSecret, type Seal } from './secrets.js';
 
@@ -38,6 +39,8 @@ export class Logins {
     prover: string | undefined,
     channelKey: JsonObject | undefined,
   ): Promise<IssuedToken & { sessionKey?: string | undefined }> {
+    // For its length: a token that no header holds would be good for nothing.
+    narrowed([], restriction, '/authorizationDetails');
     const checked = await checkAssertion(assertion, this.keys, this.url.href, this.now());
     if (checked.thumbprint !== undefined && prover !== undefined && checked.thumbprint !== prover)
       throw refusal('The assertion names another key in cnf than the one that signed the proof.');
@@ -64,6 +67,11 @@ export class Logins {
       digestOf(refreshToken),
       limits.refreshTokenMs,
     );
+    // The account may have lost the key meanwhile, and with it its logins; this one must not be left over.
+    if (!(await this.keys.settle(checked.account, checked.kid))) {
+      await this.revocations.revoke([id]);
+      throw refusal('The account has no such key.');
+    }
     return { ...(await this.#issue(login)), refreshToken, sessionKey };
   }
 
@@ -83,7 +91,7 @@ export class Logins {
     if (login.thumbprint !== undefined && login.thumbprint !== prover)
       throw refusal('The refresh token is bound to a key: send a proof of it (DPoP).');
     // A key source that can't answer refuses here, where the token is still good.
-    if (!(await this.keys.keyOf(login.subject, login.kid))) {
+    if (!(await this.keys.settle(login.subject, login.kid))) {
       await this.revocations.revoke([login.id]);
       throw refusal('The account no longer has the key of this login.');
     }
@@ -97,11 +105,20 @@ export class Logins {
     return { ...(await this.#issue(login)), refreshToken: next };
   }
 
-  /** Revokes the login of a refresh token; answers whether it was one. */
-  async revoke(refreshToken: string): Promise<boolean> {
+  /** Revokes the login of a refresh token; answers whose it was, undefined where it is none. */
+  async revoke(refreshToken: string): Promise<string | undefined> {
     const login = await this.store.loginOf(digestOf(refreshToken));
     if (login) await this.revocations.revoke([login.id]);
-    return login !== undefined;
+    return login?.subject;
+  }
+
+  /** Revokes all logins of an account. */
+  async endAccount(account: string): Promise<void> {
+    for (;;) {
+      const ids = await this.store.loginsOf(account, limits.accountEndBatch);
+      if (ids.length > 0) await this.revocations.revoke(ids);
+      if (ids.length < limits.accountEndBatch) return;
+    }
   }
 
   #issue(login: StoredLogin): Promise<IssuedToken> {

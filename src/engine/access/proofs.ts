@@ -13,10 +13,17 @@ import { digestOf } from './secrets.js';
 
 const PURPOSE = { name: 'The proof', typ: 'dpop+jwt', header: ['jwk'] as const, lengthMax: limits.proofLengthMax };
 
+/** Refuses with `unauthenticated` a proof that is none. */
+export class ProofProblem extends Problem {
+  constructor(detail: string) {
+    super('unauthenticated', detail);
+  }
+}
+
 /** The request that a proof is for. */
 export interface ProvenRequest {
   readonly method: string;
-  /** The path with its query, as it came. */
+  /** The path with its query, or the whole URL (RFC 9112, 3.2.2), as it came. */
   readonly target: string;
   /** The access token that it is sent with; undefined where tokens are asked for. */
   readonly token?: string | undefined;
@@ -38,15 +45,23 @@ export class Proofs {
     private readonly now: () => number,
   ) {}
 
-  /** The thumbprint of the key that signed the proof; refuses one that isn't for this request, or has been used. */
+  /** The thumbprint of the key that signed the proof; refuses with `ProofProblem` one that isn't for this request, or has been used. */
   async check(text: string, request: ProvenRequest): Promise<string> {
+    try {
+      return await this.#check(text, request);
+    } catch (error) {
+      throw error instanceof Problem && error.code === 'unauthenticated' ? new ProofProblem(error.detail) : error;
+    }
+  }
+
+  async #check(text: string, request: ProvenRequest): Promise<string> {
     const { name } = PURPOSE;
     const signed = readSigned(text, PURPOSE);
     const key = embeddedKey(signed, name);
     await checkSigned(signed, key, name);
     const { claims } = signed;
     if (claims.htm !== request.method) throw refusal(`${name} must have ${request.method} as htm.`);
-    const uri = `${this.url.href}${request.target.replace(/[?#].*$/s, '')}`;
+    const uri = `${this.url.href}${pathOf(request.target)}`;
     if (!sameUri(textClaim(claims, 'htu', name, limits.signedTextLengthMax), uri))
       throw refusal(`${name} must have ${uri} as htu.`);
     const jti = textClaim(claims, 'jti', name);
@@ -98,6 +113,11 @@ export class Proofs {
     }
     this.#noting = false;
   }
+}
+
+/** Of a target that names a host only the path counts: which server this is, it knows itself. */
+function pathOf(target: string): string {
+  return target.startsWith('/') ? target.replace(/[?#].*$/s, '') : (URL.parse(target)?.pathname ?? '/');
 }
 
 /** By scheme, host and path; a query and a fragment don't count (RFC 9449, 4.3). */

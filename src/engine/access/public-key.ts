@@ -34,7 +34,7 @@ const ED25519: Kind = { algorithm: 'EdDSA', algorithms: ['EdDSA', 'Ed25519'], me
 const P256: Kind = { algorithm: 'ES256', algorithms: ['ES256'], members: { x: 32, y: 32 } };
 
 /** Members that only a private or a symmetric key has (RFC 7518, 6). */
-const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
+const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
 /** Members that say something about a key and don't make it. */
 const ABOUT = ['kty', 'crv', 'kid', 'alg', 'use', 'key_ops', 'ext'];
 /** 65537, which all programs make. */
@@ -127,6 +127,25 @@ function checkNumbers(jwk: PublicJwk): void {
   } catch {
     throw new KeyFault('is no point of the curve.', jwk.kty === 'RSA' ? 'n' : 'x');
   }
+  if (jwk.kty === 'OKP' && isWeakPoint(jwk.x as string))
+    throw new KeyFault('is a point of small order, or not written canonically: no key pair has it.', 'x');
+}
+
+const P = 2n ** 255n - 19n;
+/** The y of the points whose order divides 8. */
+const SMALL_ORDER = new Set([
+  0n,
+  1n,
+  P - 1n,
+  0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n,
+  0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n,
+]);
+
+/** For a key of small order there are signatures that fit any text; and one that isn't written canonically has two names. */
+function isWeakPoint(x: string): boolean {
+  const bytes = Buffer.from(x, 'base64url').reverse();
+  const y = BigInt(`0x${bytes.toString('hex')}`) & (2n ** 255n - 1n);
+  return y >= P || SMALL_ORDER.has(y);
 }
 
 function bitsOf(bytes: Buffer): number {

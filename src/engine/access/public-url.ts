@@ -5,10 +5,13 @@
  */
 export class PublicUrl {
   #href: string | undefined;
+  /** Whether somebody has said how others reach the server. */
+  readonly isConfigured: boolean;
 
   /** `configured` is an origin without a slash at the end; empty for the address that is listened on. A port of 0 is not known yet. */
   constructor(configured: string, host: string, port: number) {
-    if (configured !== '') this.#href = configured;
+    this.isConfigured = configured !== '';
+    if (this.isConfigured) this.#href = configured;
     else if (port !== 0) this.listening(host, port);
   }
 

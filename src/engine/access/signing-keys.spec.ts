@@ -1,3 +1,4 @@
+import { compactVerify, importJWK, type JWK } from 'jose';
 import { expect, it } from 'vitest';
 import { limits } from '../limits.js';
 import type { LoginStore, StoredSigningKey } from './login-store.js';
@@ -82,4 +83,27 @@ it('unknown kids send a node to the database once a second at most', async () =>
 it('nothing private is published', async () => {
   const node = await new Keys().node();
   for (const key of node.published) expect(Object.keys(key).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x']);
+});
+
+it('a token is signed by the key that it names, also where that is followed meanwhile', async () => {
+  const keys = new Keys();
+  const node = await keys.node();
+  keys.now += limits.signingKeyMs + DAY;
+  const [first, , second] = await Promise.all([node.sign({}, 't'), node.sweep(), node.sign({}, 't')]);
+  for (const token of [first, second, await node.sign({}, 't')]) {
+    const key = await node.keyOf(kidOf(token));
+    await expect(compactVerify(token, await importJWK(key?.jwk as JWK, 'EdDSA'))).resolves.toBeTruthy();
+  }
+});
+
+it('a key that couldn’t be opened is tried again', async () => {
+  const keys = new Keys();
+  const node = await keys.node('the secret of the nodes');
+  const sealed = keys.rows[0] as StoredSigningKey;
+  keys.rows.push({ ...sealed, serial: sealed.serial + 1, kid: 'next', privateJwk: 'sealed:AAAA', createdAt: keys.now });
+  await node.sweep();
+  await expect(node.sign({}, 't')).rejects.toThrow();
+  keys.rows.splice(1, 1, { ...sealed, serial: sealed.serial + 2, kid: 'mended' });
+  await node.sweep();
+  expect(kidOf(await node.sign({}, 't'))).toBe('mended');
 });

@@ -16,9 +16,15 @@ const ALGORITHM = 'EdDSA';
 /** How often an unknown kid may send a node to the database. */
 const LOOK_MS = 1000;
 
+/** A key that signs, under its name: the two must not come apart when it is followed meanwhile. */
+interface Signer {
+  readonly key: webcrypto.CryptoKey;
+  readonly kid: string;
+}
+
 export class SigningKeys {
   #keys: readonly StoredSigningKey[] = [];
-  #signing: Promise<webcrypto.CryptoKey> | undefined;
+  #signing: Promise<Signer> | undefined;
   #lookedAt = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -46,8 +52,7 @@ export class SigningKeys {
   }
 
   async sign(claims: JsonObject, typ: string): Promise<string> {
-    const key = await this.#signer();
-    const { kid } = this.#keys.at(-1) as StoredSigningKey;
+    const { key, kid } = await this.#signer();
     return new SignJWT(claims).setProtectedHeader({ typ, alg: ALGORITHM, kid }).sign(key);
   }
 
@@ -89,18 +94,24 @@ export class SigningKeys {
     await this.#read();
   }
 
-  #signer(): Promise<webcrypto.CryptoKey> {
-    this.#signing ??= this.#open(this.#keys.at(-1) as StoredSigningKey);
-    return this.#signing;
+  /** The newest key. One that couldn't be opened is tried again. */
+  #signer(): Promise<Signer> {
+    if (this.#signing !== undefined) return this.#signing;
+    const signing = this.#open(this.#keys.at(-1) as StoredSigningKey).catch((error: unknown) => {
+      if (this.#signing === signing) this.#signing = undefined;
+      throw error;
+    });
+    this.#signing = signing;
+    return signing;
   }
 
-  async #open({ privateJwk }: StoredSigningKey): Promise<webcrypto.CryptoKey> {
+  async #open({ privateJwk, kid }: StoredSigningKey): Promise<Signer> {
     const text = this.seal.open(privateJwk);
     if (text === undefined) {
       throw new Error(
         'STARGUS_SECRET is not the one that the key in the database, which signs tokens, was encrypted under. Set that one; or delete the rows of the table signing_key, and new keys are made (all access tokens are void then).',
       );
     }
-    return (await importJWK(JSON.parse(text) as JWK, ALGORITHM)) as webcrypto.CryptoKey;
+    return { key: (await importJWK(JSON.parse(text) as JWK, ALGORITHM)) as webcrypto.CryptoKey, kid };
   }
 }

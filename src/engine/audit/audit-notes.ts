@@ -15,7 +15,9 @@ export type AuditKind =
   | 'blocked'
   | 'enrolled'
   | 'revoked'
-  | 'approved';
+  | 'approved'
+  | 'apiKeyMade'
+  | 'apiKeyDeleted';
 
 export interface AuditEvent {
   readonly kind: AuditKind;
