@@ -214,13 +214,15 @@ export class Hub implements Follower {
     const all = new Map<Watched, Change[]>();
     // To those who watch `_changes` the commit itself is an item; it is made only for them.
     const changes = this.#index.watches(CHANGES) ? [...commit.changes, additionOf(commit)] : commit.changes;
+    let looks = 0;
     for (const change of changes) {
-      this.#index.each(change, (watched, seen) => {
+      looks += this.#index.each(change, (watched, seen) => {
         const changes = all.get(watched);
         if (changes) changes.push(seen);
         else all.set(watched, [seen]);
       });
     }
+    if (looks > 0) this.telemetry.viewsEvaluated(looks);
     return all;
   }
 
