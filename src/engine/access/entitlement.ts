@@ -47,6 +47,8 @@ const UNBOUND: Decision = { allow: true, by: undefined, because: 'No policy bind
 
 export class Entitlement {
   readonly #lenses = new Map<string, Lens>();
+  /** Of each action on a collection the rules that are about it, layer by layer. */
+  readonly #rules = new Map<string, readonly Layer[]>();
   readonly #ids: { read?: string; watch?: string } = {};
 
   constructor(private readonly layers: readonly Layer[]) {}
@@ -73,15 +75,24 @@ export class Entitlement {
     let lens = this.#lenses.get(id);
     if (!lens) {
       lens = new Lens(
-        this.layers.map((layer) => {
-          const rules = about(layer, action, collection).map(({ rule }) => rule);
+        this.#about(action, collection).map((layer) => {
+          const rules = layer.map(({ rule }) => rule);
           return { allows: rules.filter(({ denies }) => !denies), denies: rules.filter(({ denies }) => denies) };
         }),
       );
-      this.#lenses.set(id, lens);
-      if (this.#lenses.size > LENSES_KEPT) this.#lenses.delete(this.#lenses.keys().next().value as string);
+      keep(this.#lenses, id, lens);
     }
     return lens;
+  }
+
+  #about(action: Action, collection: string): readonly Layer[] {
+    const id = `${action}/${collection}`;
+    let rules = this.#rules.get(id);
+    if (!rules) {
+      rules = this.layers.map((layer) => layer.filter(({ rule }) => isAbout(rule, action, collection)));
+      keep(this.#rules, id, rules);
+    }
+    return rules;
   }
 
   /** Equal for those who see the same of all collections. */
@@ -98,7 +109,7 @@ export class Entitlement {
 
   /** Whether some item of the collection could be allowed: what it asks doesn't depend on the items that there are. */
   mayEver(action: Action, collection: string): boolean {
-    return this.layers.every((layer) => about(layer, action, collection).some(({ rule }) => !rule.denies));
+    return this.#about(action, collection).every((rules) => rules.some(({ rule }) => !rule.denies));
   }
 
   /** The same for whatever collection. */
@@ -108,10 +119,8 @@ export class Entitlement {
 
   /** Whether the subject may do that to some item of the collection, whatever it is. */
   decideEver(action: Action, collection: string, names: readonly string[], key?: string): Decision {
-    return this.#decide((layer) => {
-      const rules = about(layer, action, collection).filter(
-        ({ rule }) => key === undefined || (rule.matchesKey?.(key) ?? true),
-      );
+    return decide(this.#about(action, collection), (layer) => {
+      const rules = layer.filter(({ rule }) => key === undefined || (rule.matchesKey?.(key) ?? true));
       const denying = rules.find(
         ({ rule: { denies, attributes, where, matchesKey, check } }) =>
           denies &&
@@ -134,12 +143,12 @@ export class Entitlement {
   /** Whether the subject may do that to the item. */
   decideWrite(write: ItemWrite): Decision {
     const action: Action = write.before === undefined ? 'create' : write.after === undefined ? 'delete' : 'write';
-    return this.#decide((layer) => decideInLayer(about(layer, action, write.collection), write));
+    return decide(this.#about(action, write.collection), (rules) => decideInLayer(rules, write));
   }
 
   /** Whether what is said of the collection, or without a name of the pool, is the subject's to change. */
   decideAdmin(collection?: string): Decision {
-    return this.#decide((layer) => {
+    return decide(this.layers, (layer) => {
       const rules = layer.filter(
         ({ rule: { grant } }) =>
           grant.actions.includes('admin') &&
@@ -153,7 +162,7 @@ export class Entitlement {
 
   /** Whether the subject may lock all of the part: a rule must cover it whole, and none deny some of it. */
   decideLock(part: LockedPart): Decision {
-    return this.#decide((layer) => {
+    return decide(this.layers, (layer) => {
       const rules = layer.filter(({ rule }) => rule.grant.actions.includes('lock'));
       const denying = rules.find(({ rule }) => rule.denies && mayTouch(rule, part));
       if (denying) return denied(denying);
@@ -175,8 +184,7 @@ export class Entitlement {
     state: ItemState | undefined,
     names: readonly string[],
   ): Decision {
-    return this.#decide((layer) => {
-      const rules = about(layer, action, collection);
+    return decide(this.#about(action, collection), (rules) => {
       // Of an item that isn't there, what could be allowed of one.
       const item = state && readable(key, state);
       const fits = ({ rule }: PlacedRule) => (item ? isOf(rule, item) : (rule.matchesKey?.(key) ?? true));
@@ -196,27 +204,30 @@ export class Entitlement {
         : refused(`no rule lets the subject ${action} the attribute ${JSON.stringify(missing)}`);
     });
   }
+}
 
-  #decide(decide: (layer: Layer) => Decision): Decision {
-    let last = UNBOUND;
-    for (const [i, layer] of this.layers.entries()) {
-      const decision = decide(layer);
-      if (!decision.allow) return decision;
-      if (i === 0) last = decision;
-    }
-    return last;
+/** Every layer must allow it. Who decided is of the first that refuses, or else of the policy. */
+function decide(layers: readonly Layer[], decideIn: (layer: Layer) => Decision): Decision {
+  let last = UNBOUND;
+  for (const [i, layer] of layers.entries()) {
+    const decision = decideIn(layer);
+    if (!decision.allow) return decision;
+    if (i === 0) last = decision;
   }
+  return last;
+}
+
+/** Remembers something of a collection. */
+function keep<T>(all: Map<string, T>, id: string, value: T): void {
+  all.set(id, value);
+  if (all.size > KEPT) all.delete(all.keys().next().value as string);
 }
 
 /** What nobody is bound by. */
 export const unboundEntitlement = new Entitlement([]);
 
 /** A pool has many collections, and a subject looks at few of them. */
-const LENSES_KEPT = 200;
-
-function about(layer: Layer, action: Action, collection: string): PlacedRule[] {
-  return layer.filter(({ rule }) => isAbout(rule, action, collection));
-}
+const KEPT = 200;
 
 /**
  * A rule is about a write where the item is as its `where` says before it, and as its `check` says after. Of a rule that allows

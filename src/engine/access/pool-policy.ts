@@ -47,16 +47,16 @@ export class PoolPolicy {
   }
 
   #with(changes: readonly Change[], stateOf: (change: Change) => ItemState | undefined): PoolPolicy {
+    // Every commit comes by here, and hardly any changes policies.
+    const others = changes.filter(({ collection }) => collection === POLICIES);
+    if (others.length === 0) return this;
     const states = new Map(this.#states);
-    let isOther = false;
-    for (const change of changes) {
-      if (change.collection !== POLICIES) continue;
-      isOther = true;
+    for (const change of others) {
       const state = stateOf(change);
       if (state) states.set(change.key, state);
       else states.delete(change.key);
     }
-    return isOther ? new PoolPolicy(this.pool, states) : this;
+    return new PoolPolicy(this.pool, states);
   }
 
   get size(): number {
