@@ -59,6 +59,13 @@ export class PoolPolicy {
     return new PoolPolicy(this.pool, states);
   }
 
+  /** Whether the items of `_policies` are these. A revision names one state of an item. */
+  isOf(states: ReadonlyMap<string, ItemState>): boolean {
+    if (states.size !== this.#states.size) return false;
+    for (const [name, { revision }] of states) if (this.#states.get(name)?.revision !== revision) return false;
+    return true;
+  }
+
   get size(): number {
     return this.#states.size;
   }
