@@ -1,4 +1,4 @@
-// GET, PUT, a query by an index and fan-out, without policy, with the operator's key (who is known and bound by nothing), under a role
+// GET, PUT, a query by an index, a list by key, and fan-out, without policy, with the operator's key (who is known and bound by nothing), under a role
 // rule (everything of the collections), and under an attribute rule (the subject's own items, six of eight attributes of them).
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -39,6 +39,12 @@ const operations = {
     flags: () => ({
       ...{ operation: 'custom', connections: 16, keys: groups / 2 },
       path: `${of('queried')}/items?where=${where}&limit=${matches}`,
+    }),
+  },
+  list: {
+    flags: () => ({
+      ...{ operation: 'custom', connections: 16, keys: keys - matches },
+      path: `${of('items')}/items?start={k}&limit=${matches}`,
     }),
   },
   'fan-out': {
