@@ -6,20 +6,21 @@ export function table(head, rows) {
   return `${[line(head), line(head.map((_, column) => (column ? '---:' : '---'))), ...rows.map(line)].join('\n')}\n`;
 }
 
-// Figures of the databases side by side, each with its goal where it has one. A row: {text, figure(target), digits?, atMost?}.
+// Figures of the databases side by side, each with its goal where it has one. A row: {text, figure(target), digits?, atMost?, atLeast?}.
 export function figuresMarkdown(measurements, rows) {
   const targets = [...new Set(measurements.map((m) => m.target))];
-  const cell = (target, { figure, digits = 0, atMost }) => {
+  const cell = (
+    target,
+    { figure, digits = 0, atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY },
+  ) => {
     const value = figure(target);
-    return `${number(value, digits)}${atMost !== undefined && value > atMost ? ' **falls short**' : ''}`;
+    return `${number(value, digits)}${value > atMost || value < atLeast ? ' **falls short**' : ''}`;
   };
+  const goal = ({ atMost, atLeast }) =>
+    atMost !== undefined ? `≤ ${atMost}` : atLeast !== undefined ? `≥ ${atLeast}` : '';
   return table(
     ['what', 'goal', ...targets.map((target) => databases[target] ?? target)],
-    rows.map((row) => [
-      row.text,
-      row.atMost === undefined ? '' : `≤ ${row.atMost}`,
-      ...targets.map((target) => cell(target, row)),
-    ]),
+    rows.map((row) => [row.text, goal(row), ...targets.map((target) => cell(target, row))]),
   );
 }
 

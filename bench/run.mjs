@@ -9,20 +9,24 @@ import { cacheDir } from './places.mjs';
 import { machineMarkdown } from './report.mjs';
 import { workloads } from './suites/compare.mjs';
 import { parts as lockParts } from './suites/locks.mjs';
+import { parts as policyParts } from './suites/policy.mjs';
 import { peerNames, targets } from './targets/all.mjs';
 import { installPeers } from './targets/peers.mjs';
 
-const suiteNames = ['compare', 'idle', 'nonmatching', 'fsync', 'queries', 'indexes', 'transfer', 'locks'];
+const suiteNames = ['compare', 'idle', 'nonmatching', 'fsync', 'queries', 'indexes', 'transfer', 'locks', 'policy'];
+const allParts = [...lockParts, ...policyParts];
 const help = `npm run bench -- [SUITE] [options]
   SUITE, --suite     ${suiteNames.join(', ')} (compare)
   --seconds N        measured for each workload (8)
   --rounds N         times that every target is measured (2)
   --only A,B         targets, of: ${Object.keys(targets).join(', ')};
-                     and parts of the suite locks: ${lockParts.join(', ')}
+                     and parts of the suites locks: ${lockParts.join(', ')}
+                     and policy: ${policyParts.join(', ')}
   --workloads A,B    of: ${Object.keys(workloads).join(', ')}
   --watchers N       streams in suites with watchers (1000; idle 5000; nonmatching 10000); sessions in locks (1000)
   --items N          items in suites that fill a collection (queries 1000000, transfer 100000);
-                     locks held and items attached in locks (100000)
+                     locks held and items attached in locks (100000);
+                     items whose watchers a change of policy turns, in policy (10000)
   --peers            also ${peerNames.join(' and ')}, building PocketBase when it is missing (needs the Go module proxy)
   --json FILE        where to write all measurements as well
 `;
@@ -53,10 +57,10 @@ if (Number(process.versions.node.split('.')[0]) < 24)
 
 buildGenerator();
 if (given.peers) installPeers(say);
-const only = listed(given.only, [...Object.keys(targets), ...lockParts], 'target or part');
+const only = listed(given.only, [...Object.keys(targets), ...allParts], 'target or part');
 const options = {
   names: chosenTargets(),
-  partNames: chosenOf(lockParts),
+  partNames: chosenOf(allParts),
   workloadNames: listed(given.workloads, Object.keys(workloads), 'workload') ?? Object.keys(workloads),
   seconds: positive('seconds'),
   warmUpSeconds: positive('seconds'),

@@ -230,6 +230,7 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
   const telemetry: Telemetry = {
     groupCommitted: (_pool, commands, commits, seconds) => metrics.groupCommitted(commands, commits, seconds),
     groupFailed: (reason) => metrics.groupFailed(reason),
+    viewsEvaluated: (count) => metrics.viewsEvaluated(count),
     framesSent: (frames, bytes) => metrics.framesSent(frames, bytes),
     watcherEnded: (reason) => metrics.streamEnded(reason),
     warn: (message, details) => logger.warn(details, message),

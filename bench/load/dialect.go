@@ -2,8 +2,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -60,6 +62,22 @@ func appendRequest(buf []byte, method, path, host string, body []byte, headers .
 	}
 	buf = append(buf, "\r\n\r\n"...)
 	return append(buf, body...)
+}
+
+// withHeader puts a whole header line into a request; an empty one is none.
+func withHeader(request []byte, header string) []byte {
+	if header == "" {
+		return request
+	}
+	at := bytes.Index(request, []byte("\r\n")) + 2
+	return slices.Insert(request, at, []byte(header+"\r\n")...)
+}
+
+func bearerHeader(token string) string {
+	if token == "" {
+		return ""
+	}
+	return "Authorization: Bearer " + token
 }
 
 type stargus struct{ host, collection, changes string }

@@ -38,7 +38,7 @@ func fanout(o options) (fanoutResult, error) {
 	delivered, answered = streams.deliveries.Load()-delivered, sending.answered.Load()-answered
 	end := markUsage(o.pids)
 	sending.finish()
-	missing := awaitDeliveries(streams, sending.answered.Load()*int64(o.watchers))
+	missing := awaitDeliveries(streams, sending.answered.Load()*int64(o.told))
 	seconds := end.at.Sub(start.at).Seconds()
 	return fanoutResult{
 		Deliveries: float64(delivered) / seconds,

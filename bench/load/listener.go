@@ -32,8 +32,10 @@ func openListener(address string, request []byte) (*listener, error) {
 }
 
 // await reads past the next line that holds text.
-func (l *listener) await(text string) error {
-	l.socket.SetReadDeadline(time.Now().Add(30 * time.Second))
+func (l *listener) await(text string) error { return l.awaitWithin(text, 30*time.Second) }
+
+func (l *listener) awaitWithin(text string, longest time.Duration) error {
+	l.socket.SetReadDeadline(time.Now().Add(longest))
 	first := ""
 	for {
 		line, err := l.reader.ReadString('\n')

@@ -24,6 +24,11 @@ type options struct {
 	connections int
 	watchers    int
 	watchOthers string
+	watch       template
+	bearer      string
+	bearers     []string
+	told        int
+	account     accountOptions
 	keys        int
 	valueBytes  int
 	rate        int
@@ -56,6 +61,8 @@ func main() {
 		result, err = news(o)
 	case "sessions":
 		result, err = holdSessions(o)
+	case "turn":
+		result, err = turn(o)
 	default:
 		err = fmt.Errorf("unknown -mode %q", o.mode)
 	}
@@ -67,20 +74,27 @@ func main() {
 
 func parse() (options, error) {
 	o := options{}
-	var kind, pids, path, body string
+	var kind, pids, path, body, watch, bearers string
 	var seconds, warm float64
-	flag.StringVar(&o.mode, "mode", "requests", "seed | requests | fanout | hold | locks | news | sessions")
+	flag.StringVar(&o.mode, "mode", "requests", "seed | requests | fanout | hold | locks | news | sessions | turn")
 	flag.StringVar(&kind, "dialect", "stargus", "stargus | etcd | pocketbase")
 	flag.StringVar(&o.address, "address", "127.0.0.1:8080", "host:port of the server")
 	flag.StringVar(&o.pool, "pool", "bench", "pool written and read")
 	flag.StringVar(&o.collection, "collection", "items", "collection written and read")
-	flag.StringVar(&o.operation, "operation", "put", "put | get | custom | lock | renew, of mode requests; lock takes a lock and gives it back")
+	flag.StringVar(&o.operation, "operation", "put", "put | get | custom | lock | renew | login | refresh, of mode requests; lock takes a lock and gives it back")
 	flag.StringVar(&o.custom.method, "method", "GET", "method of custom requests")
-	flag.StringVar(&path, "path", "/", "path of custom requests; {n} in it is the number of a random key, {r} any number below a million")
-	flag.StringVar(&body, "body", "", "JSON body of custom requests, with {n} and {r} as in the path")
+	flag.StringVar(&path, "path", "/", "path of custom requests; {n} in it is the number of a random key, {k} the key, {v} a new value, {r} any number below a million")
+	flag.StringVar(&body, "body", "", "JSON body of custom requests, with holes as in the path")
 	flag.IntVar(&o.connections, "connections", 64, "connections that send requests")
 	flag.IntVar(&o.watchers, "watchers", 1000, "watchers, of modes fanout and hold; sessions, of mode sessions; locks that wait, of mode news")
 	flag.StringVar(&o.watchOthers, "watch-others", "", "mode hold: each watcher watches one of the keys, or of the values, that nobody writes: keys | values")
+	flag.StringVar(&watch, "watch", "", "path of the streams of modes fanout, hold and turn; {n} in it is the watcher's number")
+	flag.StringVar(&o.bearer, "bearer", "", "token of put, get and custom requests")
+	flag.StringVar(&bearers, "bearers", "", "file with the tokens of watchers, one a line; the first is used again after the last")
+	flag.IntVar(&o.told, "told", 0, "mode fanout: watchers that each write is told to; 0 is all")
+	flag.StringVar(&o.account.keyFile, "key", "", "file with the private key (PKCS #8, PEM) of the account of operations login and refresh")
+	flag.StringVar(&o.account.url, "account", "", "its URL")
+	flag.StringVar(&o.account.kid, "kid", "", "the name of its key")
 	flag.IntVar(&o.keys, "keys", 10000, "keys that requests choose from at random")
 	flag.IntVar(&o.valueBytes, "value", 200, "bytes of a value")
 	flag.IntVar(&o.rate, "rate", 0, "mode fanout: writes per second; 0 is as fast as answers come")
@@ -94,6 +108,17 @@ func parse() (options, error) {
 	o.warm = time.Duration(warm * float64(time.Second))
 	o.measure = time.Duration(seconds * float64(time.Second))
 	o.custom.host, o.custom.path, o.custom.body = o.address, parseTemplate(path), parseTemplate(body)
+	o.watch = parseTemplate(watch)
+	if o.told == 0 {
+		o.told = o.watchers
+	}
+	if bearers != "" {
+		text, err := os.ReadFile(bearers)
+		if err != nil {
+			return o, err
+		}
+		o.bearers = strings.Fields(string(text))
+	}
 	for _, text := range strings.FieldsFunc(pids, func(r rune) bool { return r == ',' }) {
 		pid, err := strconv.Atoi(text)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 type requestsResult struct {
 	Rate     float64 `json:"rate"`
 	Requests int64   `json:"requests"`
+	Answered int64   `json:"answered"` // before the measurement as well
 	Errors   int64   `json:"errors"`
 	Problem  string  `json:"problem,omitempty"` // the first error
 	P50      float64 `json:"p50Ms"`
@@ -41,6 +42,10 @@ func startWriters(o options) *writers {
 			go w.runSession(func(c *client) error { return c.cycle(o.collection, key) })
 		case "renew":
 			go w.runSession((*client).renew)
+		case "login":
+			go w.runLogin((*account).login)
+		case "refresh":
+			go w.runLogin((*account).refresh)
 		default:
 			go w.run(int64(i))
 		}
@@ -61,6 +66,7 @@ func (w *writers) run(seed int64) {
 	latencies := &histogram{}
 	defer func() { w.latencies.add(latencies) }()
 	value := newValue(w.o.valueBytes)
+	authorization := bearerHeader(w.o.bearer)
 	var key, request []byte
 	for !w.stop.Load() {
 		n := random.Intn(w.o.keys)
@@ -70,11 +76,13 @@ func (w *writers) run(seed int64) {
 		case "get":
 			request = w.o.dialect.get(request[:0], key)
 		case "custom":
-			request = w.o.custom.request(request[:0], n, random)
+			restamp(value, start)
+			request = w.o.custom.request(request[:0], filling{n, key, value, random})
 		default:
 			restamp(value, start)
 			request = w.o.dialect.put(request[:0], key, value)
 		}
+		request = withHeader(request, authorization)
 		if w.send(conn, request) && w.measuring.Load() {
 			latencies.record(time.Since(start))
 		}
@@ -91,11 +99,16 @@ func (w *writers) runSession(do func(c *client) error) {
 		return
 	}
 	defer c.end()
+	w.repeat(func() error { return do(c) })
+}
+
+// repeat does something again and again until stopped.
+func (w *writers) repeat(do func() error) {
 	latencies := &histogram{}
 	defer func() { w.latencies.add(latencies) }()
 	for !w.stop.Load() {
 		start := time.Now()
-		if err := do(c); err != nil {
+		if err := do(); err != nil {
 			w.fail(err)
 			continue
 		}
@@ -148,6 +161,7 @@ func requests(o options) (requestsResult, error) {
 	return requestsResult{
 		Rate:     float64(count) / end.at.Sub(start.at).Seconds(),
 		Requests: count,
+		Answered: w.answered.Load(),
 		Errors:   w.errors.Load(),
 		Problem:  w.firstProblem(),
 		P50:      w.latencies.milliseconds(0.50),

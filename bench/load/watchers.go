@@ -58,7 +58,7 @@ func openWatcher(o options, n int) (net.Conn, error) {
 		value = unwritten
 	}
 	socket.SetDeadline(time.Now().Add(60 * time.Second))
-	if _, err = socket.Write(o.dialect.watch(nil, key, value)); err != nil {
+	if _, err = socket.Write(o.watchRequest(n, key, value)); err != nil {
 		return nil, err
 	}
 	seen, err := readUntil(socket, o.dialect.listening())
@@ -73,6 +73,18 @@ func openWatcher(o options, n int) (net.Conn, error) {
 		}
 	}
 	return socket, socket.SetDeadline(time.Time{})
+}
+
+// watchRequest opens the stream of a watcher, which is of -watch where that is given, and of the bearer of its number.
+func (o options) watchRequest(n int, key, value string) []byte {
+	request := o.dialect.watch(nil, key, value)
+	if path := o.watch.fill(nil, filling{n: n}); len(path) > 0 {
+		request = appendRequest(nil, "GET", string(path), o.address, nil)
+	}
+	if len(o.bearers) == 0 {
+		return request
+	}
+	return withHeader(request, bearerHeader(o.bearers[n%len(o.bearers)]))
 }
 
 // readUntil reads past the line that holds text, and at most 64 MiB.

@@ -36,23 +36,23 @@ export const nodeServers = {
 };
 
 function onSqlite(program) {
-  return async (dir) => ({ start: () => startNode(dir, program, `sqlite:${path.join(dir, 'bench.db')}`) });
+  return async (dir) => ({ start: (env) => startNode(dir, program, `sqlite:${path.join(dir, 'bench.db')}`, [], env) });
 }
 
 function onMariadb(program) {
   return async (dir) => {
     const database = await startMariadb();
-    return { start: () => startNode(dir, program, database.url, database.pids), close: database.stop };
+    return { start: (env) => startNode(dir, program, database.url, database.pids, env), close: database.stop };
   };
 }
 
-async function startNode(dir, program, databaseUrl, databasePids = []) {
+async function startNode(dir, program, databaseUrl, databasePids, more = {}) {
   const port = await freePort();
   const { args, env } = program(port, databaseUrl);
   const server = await startProcess({
     command: process.execPath,
     args,
-    env,
+    env: { ...env, ...more },
     logFile: path.join(dir, 'server.log'),
     ready: () => answers200(`http://127.0.0.1:${port}/readyz`),
   });

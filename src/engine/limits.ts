@@ -46,6 +46,8 @@ export const limits = {
   previewedViewsMax: 1000,
   /** What one change of policy may tell a watcher as a commit: beyond this a new snapshot is less. */
   policyTurnBytesMax: 4 * MiB,
+  /** Views that one pass through a collection turns: each may hold as much as it may tell. Many more, and passes would be many. */
+  passSeekersMax: 256,
   /** Policies of former revisions that are kept ready for those who resume from there; older ones are read from the log. */
   policyVersionsKept: 200,
   /** It is part of keys in the database, where what a weaker token adds to it has its room too. */

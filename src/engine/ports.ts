@@ -461,6 +461,8 @@ export interface Clock {
 export interface Telemetry {
   groupCommitted(pool: string, commands: number, commits: number, seconds: number): void;
   groupFailed(reason: string): void;
+  /** Views were asked what they see of a change, whether or not they saw anything. */
+  viewsEvaluated(count: number): void;
   framesSent(frames: number, bytes: number): void;
   watcherEnded(reason: string): void;
   warn(message: string, details: JsonObject): void;

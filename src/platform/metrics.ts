@@ -35,6 +35,10 @@ export class Metrics {
     'Groups that were retried or failed.',
     ['reason'],
   );
+  readonly #evaluations = this.#counter(
+    'stargus_watch_evaluations_total',
+    'Views of watchers that were asked what they see of a change; equal views are one.',
+  );
   readonly #frames = this.#counter('stargus_watch_frames_total', 'Writes of frames to streams.');
   readonly #frameBytes = this.#counter('stargus_watch_bytes_total', 'Bytes of frames written to streams.');
   readonly #streamEnds = this.#counter('stargus_streams_ended_total', 'Streams that ended.', ['reason']);
@@ -86,6 +90,10 @@ export class Metrics {
 
   groupFailed(reason: string): void {
     this.#groupFailures.inc({ reason });
+  }
+
+  viewsEvaluated(count: number): void {
+    this.#evaluations.inc(count);
   }
 
   framesSent(frames: number, bytes: number): void {

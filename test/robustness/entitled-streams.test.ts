@@ -222,7 +222,7 @@ test('copies of all views are what the subject may see at each id, and nothing e
         }
         pool.deliver();
         story.connection.go();
-        await settled();
+        await settled(600);
         story.bookmark();
         await story.cut();
         // Nothing is held back for ever.

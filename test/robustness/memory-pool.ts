@@ -62,7 +62,7 @@ export class MemoryPool {
     const replicas = new Replicas(this.store, new ItemCache(1 << 20), () => 0);
     const known = collections.map((name, i) => ({ id: i + 1, name, present: true, items: 0, revision: 0 }));
     this.replica = replicas.adopt({ head: this.#head, collections: known });
-    this.hub = new Hub(this.replica, { framesSent: () => undefined } as never);
+    this.hub = new Hub(this.replica, { framesSent: () => undefined, viewsEvaluated: () => undefined } as never);
     this.replica.follower = this.hub;
     this.log = new LogReader(this.store, replicas);
     this.access = new Entitlements(this.store, replicas);

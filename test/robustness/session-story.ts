@@ -122,6 +122,7 @@ export class Story {
   }
 }
 
-export async function settled(): Promise<void> {
-  for (let i = 0; i < 60; i++) await turn();
+/** Turns of the event loop in which all that is under way comes to its end: many policies, each looked through page by page, take more. */
+export async function settled(turns = 60): Promise<void> {
+  for (let i = 0; i < turns; i++) await turn();
 }

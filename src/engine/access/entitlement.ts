@@ -43,15 +43,26 @@ export interface LockedPart {
   readonly item?: { readonly key: string; readonly state: ItemState } | undefined;
 }
 
+/** The rules of one layer that are about an action on a collection. */
+interface LayerPart {
+  readonly rules: readonly PlacedRule[];
+  readonly isOfToken: boolean;
+}
+
 const UNBOUND: Decision = { allow: true, by: undefined, because: 'No policy binds the subject.' };
 
 export class Entitlement {
   readonly #lenses = new Map<string, Lens>();
+  /** Of each action on a collection the rules that are about it, layer by layer. */
+  readonly #rules = new Map<string, readonly LayerPart[]>();
   readonly #ids: { read?: string; watch?: string } = {};
   readonly #joined = new WeakMap<Entitlement, Entitlement>();
+  readonly #hasTokens: boolean;
   #policy: Entitlement | undefined;
 
-  constructor(private readonly layers: readonly Layer[]) {}
+  constructor(private readonly layers: readonly Layer[]) {
+    this.#hasTokens = layers.some(isOfToken);
+  }
 
   /** Nothing is refused. */
   get isUnbound(): boolean {
@@ -86,16 +97,28 @@ export class Entitlement {
     let lens = this.#lenses.get(id);
     if (!lens) {
       lens = new Lens(
-        this.layers.map((layer) => {
-          const rules = about(layer, action, collection).map(({ rule }) => rule);
+        this.#about(action, collection).map(({ rules: placed, isOfToken }) => {
+          const rules = placed.map(({ rule }) => rule);
           const [allows, denies] = [rules.filter((rule) => !rule.denies), rules.filter((rule) => rule.denies)];
-          return { allows, denies, isOfToken: isOfToken(layer) };
+          return { allows, denies, isOfToken };
         }),
       );
-      this.#lenses.set(id, lens);
-      if (this.#lenses.size > LENSES_KEPT) this.#lenses.delete(this.#lenses.keys().next().value as string);
+      keep(this.#lenses, id, lens);
     }
     return lens;
+  }
+
+  #about(action: Action, collection: string): readonly LayerPart[] {
+    const id = `${action}/${collection}`;
+    let rules = this.#rules.get(id);
+    if (!rules) {
+      rules = this.layers.map((layer) => ({
+        rules: layer.filter(({ rule }) => isAbout(rule, action, collection)),
+        isOfToken: isOfToken(layer),
+      }));
+      keep(this.#rules, id, rules);
+    }
+    return rules;
   }
 
   /** Equal for those who see the same of all collections. */
@@ -112,7 +135,7 @@ export class Entitlement {
 
   /** Whether some item of the collection could be allowed: what it asks doesn't depend on the items that there are. */
   mayEver(action: Action, collection: string): boolean {
-    return this.layers.every((layer) => about(layer, action, collection).some(({ rule }) => !rule.denies));
+    return this.#about(action, collection).every(({ rules }) => rules.some(({ rule }) => !rule.denies));
   }
 
   /** The same for whatever collection. */
@@ -122,10 +145,8 @@ export class Entitlement {
 
   /** Whether the subject may do that to some item of the collection, whatever it is. */
   decideEver(action: Action, collection: string, names: readonly string[], key?: string): Decision {
-    return this.#decide((layer) => {
-      const rules = about(layer, action, collection).filter(
-        ({ rule }) => key === undefined || (rule.matchesKey?.(key) ?? true),
-      );
+    return decide(this.#about(action, collection), (part) => {
+      const rules = part.rules.filter(({ rule }) => key === undefined || (rule.matchesKey?.(key) ?? true));
       const denying = rules.find(
         ({ rule: { denies, attributes, where, matchesKey, check } }) =>
           denies &&
@@ -149,17 +170,17 @@ export class Entitlement {
   decideWrite(write: ItemWrite): Decision {
     const action: Action = write.before === undefined ? 'create' : write.after === undefined ? 'delete' : 'write';
     const { collection, key, before, after } = write;
-    const seen: ItemWrite = {
-      ...write,
-      before: this.#asShown(collection, key, before),
-      after: this.#asShown(collection, key, after),
-    };
-    return this.#decide((layer) => decideInLayer(about(layer, action, collection), isOfToken(layer) ? seen : write));
+    const seen: ItemWrite = this.#hasTokens
+      ? { ...write, before: this.#asShown(collection, key, before), after: this.#asShown(collection, key, after) }
+      : write;
+    return decide(this.#about(action, collection), ({ rules, isOfToken }) =>
+      decideInLayer(rules, isOfToken ? seen : write),
+    );
   }
 
   /** The item as policy shows it to the subject: what a token is asked about. */
   #asShown(collection: string, key: string, state: ItemState | undefined): ItemState | undefined {
-    if (!state || !this.layers.some(isOfToken)) return state;
+    if (!state || !this.#hasTokens) return state;
     this.#policy ??= new Entitlement(this.layers.filter((layer) => !isOfToken(layer)));
     const seen = this.#policy.lens('read', collection).see(key, state);
     return seen ?? new ItemState('{}', state.revision, state.createdRevision);
@@ -167,7 +188,7 @@ export class Entitlement {
 
   /** Whether what is said of the collection, or without a name of the pool, is the subject's to change. */
   decideAdmin(collection?: string): Decision {
-    return this.#decide((layer) => {
+    return decide(this.layers, (layer) => {
       const rules = layer.filter(
         ({ rule: { grant, denies } }) =>
           grant.actions.includes('admin') &&
@@ -185,7 +206,7 @@ export class Entitlement {
   decideLock(asked: LockedPart): Decision {
     const { collection, item } = asked;
     const shown = collection !== undefined && item && this.#asShown(collection, item.key, item.state);
-    return this.#decide((layer) => {
+    return decide(this.layers, (layer) => {
       const part = isOfToken(layer) && item && shown ? { ...asked, item: { key: item.key, state: shown } } : asked;
       const rules = layer.filter(({ rule }) => rule.grant.actions.includes('lock'));
       const denying = rules.find(({ rule }) => rule.denies && mayTouch(rule, part));
@@ -208,10 +229,9 @@ export class Entitlement {
     state: ItemState | undefined,
     names: readonly string[],
   ): Decision {
-    return this.#decide((layer) => {
-      const rules = about(layer, action, collection);
+    return decide(this.#about(action, collection), ({ rules, isOfToken }) => {
       // Of an item that isn't there, what could be allowed of one.
-      const shown = isOfToken(layer) ? this.#asShown(collection, key, state) : state;
+      const shown = isOfToken ? this.#asShown(collection, key, state) : state;
       const item = shown && readable(key, shown);
       const fits = ({ rule }: PlacedRule) => (item ? isOf(rule, item) : (rule.matchesKey?.(key) ?? true));
       const denying = rules.find(
@@ -230,31 +250,34 @@ export class Entitlement {
         : refused(`no rule lets the subject ${action} the attribute ${JSON.stringify(missing)}`);
     });
   }
+}
 
-  #decide(decide: (layer: Layer) => Decision): Decision {
-    let last = UNBOUND;
-    for (const [i, layer] of this.layers.entries()) {
-      const decision = decide(layer);
-      if (!decision.allow) return decision;
-      if (i === 0) last = decision;
-    }
-    return last;
+/** Every layer must allow it. Who decided is of the first that refuses, or else of the policy. */
+function decide<T>(layers: readonly T[], decideIn: (layer: T) => Decision): Decision {
+  let last = UNBOUND;
+  for (const [i, layer] of layers.entries()) {
+    const decision = decideIn(layer);
+    if (!decision.allow) return decision;
+    if (i === 0) last = decision;
   }
+  return last;
+}
+
+/** Remembers something of a collection. */
+function keep<T>(all: Map<string, T>, id: string, value: T): void {
+  all.set(id, value);
+  if (all.size > KEPT) all.delete(all.keys().next().value as string);
 }
 
 /** What nobody is bound by. */
 export const unboundEntitlement = new Entitlement([]);
 
 /** A pool has many collections, and a subject looks at few of them. */
-const LENSES_KEPT = 200;
+const KEPT = 200;
 
 /** Rules of policies say where they stand; what a token leaves stands nowhere. */
 function isOfToken([first]: Layer): boolean {
   return first !== undefined && first.source.policy === undefined;
-}
-
-function about(layer: Layer, action: Action, collection: string): PlacedRule[] {
-  return layer.filter(({ rule }) => isAbout(rule, action, collection));
 }
 
 /**

@@ -66,6 +66,8 @@ export class Entitlements {
     const known = isReached ? replica.policies?.at(revision) : undefined;
     if (known) return known.entitlementOf(subject);
     if (!isReached && !replica.collections.has(POLICIES)) return undefined;
+    // In the midst of a snapshot it can't be waited for: it is there for who comes next.
+    if (!replica.policies) this.#load(replica).catch(() => undefined);
     return (await readPolicy(replica, source)).entitlementOf(subject);
   }
 
@@ -118,7 +120,9 @@ export async function readPolicy(replica: Replica, source: Pick<ItemSource, 'ran
     const pages = itemPages(source, replica.id, { collectionId: stored.id, limit: limits.pageItemsMax });
     for await (const page of pages) for (const item of page) states.set(item.key, stateOf(item));
   }
-  return new PoolPolicy(replica.name, states);
+  // Mostly it is the one that is known: then nothing of it has to be worked out again.
+  const known = replica.policies?.current;
+  return known?.isOf(states) ? known : new PoolPolicy(replica.name, states);
 }
 
 /** Since when the policies that were read at a revision hold: since the last commit that touched them, if that was before. */

@@ -57,6 +57,26 @@ function entitlementOf(all: readonly object[]) {
   return new PoolPolicy('home', new Map([['p', state]])).entitlementOf(subject());
 }
 
+it('what one sees of a state is not what another saw of it before', () => {
+  const you = { ...subject(), id: 'https://id.example/you' };
+  const mine = { effect: 'allow', actions: ['read'], who: { anyone: true }, collections: ['rooms'] };
+  const all = [
+    { ...mine, attributes: ['a', 'owner'], where: { owner: '$subject.id' } },
+    { ...mine, who: { subjects: [you.id] }, attributes: ['b'] },
+  ];
+  const policy = new PoolPolicy(
+    'p',
+    new Map([['main', new ItemState(undefined, 1, 1, { rules: all } as unknown as JsonObject)]]),
+  );
+  const [myLens, yourLens] = [subject(), you].map((who) => policy.entitlementOf(who).lens('read', 'rooms'));
+  const state = new ItemState(undefined, 1, 1, { owner: ME, a: 1, b: 2 });
+  for (let i = 0; i < 2; i++) {
+    expect(myLens?.see('k', state)?.attributes).toEqual({ owner: ME, a: 1 });
+    expect(yourLens?.see('k', state)?.attributes).toEqual({ b: 2 });
+    expect([myLens?.shows('k', state, 'b'), yourLens?.shows('k', state, 'b')]).toEqual([false, true]);
+  }
+});
+
 it('what is searched for holds all that a filter finds through the lens', () => {
   fc.assert(
     fc.property(

@@ -8,8 +8,8 @@
 import type { Item } from '../dictionary/showing.js';
 import type { Filter, FilterNode } from '../query/filter.js';
 import type { Readable } from '../query/path.js';
-import { pickMembers } from '../state/json.js';
-import { ItemState } from '../state/model.js';
+import { type Json, type JsonObject, setMember } from '../state/json.js';
+import { ItemState, type Memo } from '../state/model.js';
 import { type BoundRule, narrowingOf } from './bound-rule.js';
 
 /** The rules of one layer that are about the items. */
@@ -25,6 +25,17 @@ type Mask = (name: string) => boolean;
 
 const ALL: Mask = () => true;
 
+/** What a lens sees of a state. Remembered in the state: items are mostly looked at through the same lens several times in a row. */
+interface Look extends Memo {
+  readonly by: Lens;
+  /** Undefined where the item isn't seen. */
+  readonly seen: ItemState | undefined;
+  /** Of the item's attributes, whether it has them or not. */
+  readonly shows: Mask;
+}
+
+const NONE: Mask = () => false;
+
 export class Lens {
   /** Equal for lenses that show the same. */
   readonly id: string;
@@ -35,8 +46,6 @@ export class Lens {
   readonly #layers: readonly LensLayer[];
   readonly #policy: readonly LensLayer[];
   readonly #tokens: readonly LensLayer[];
-  /** What was seen of a state, for states that are looked at often. */
-  readonly #seen = new WeakMap<ItemState, { readonly state: ItemState | undefined }>();
 
   constructor(layers: readonly LensLayer[]) {
     this.#layers = layers.filter((layer) => !isOpen(layer));
@@ -52,11 +61,7 @@ export class Lens {
   /** The item as it is seen; undefined where it isn't. */
   see(key: string, state: ItemState): ItemState | undefined {
     if (this.kind !== 'part') return this.kind === 'everything' ? state : undefined;
-    const known = this.#seen.get(state);
-    if (known) return known.state;
-    const seen = this.#look(key, state);
-    this.#seen.set(state, { state: seen });
-    return seen;
+    return this.#lookAt(key, state).seen;
   }
 
   /** The same for who shows the item to others, with what is computed of it. */
@@ -68,7 +73,8 @@ export class Lens {
 
   /** Whether the attribute is shown of the item, whether it has it or not. */
   shows(key: string, state: ItemState, name: string): boolean {
-    return this.#masks(key, state)?.every((mask) => mask(name)) ?? false;
+    if (this.kind !== 'part') return this.kind === 'everything';
+    return this.#lookAt(key, state).shows(name);
   }
 
   /** Whether the attribute is shown of every item that is seen. */
@@ -80,28 +86,22 @@ export class Lens {
     );
   }
 
-  #look(key: string, state: ItemState): ItemState | undefined {
-    const masks = this.#masks(key, state);
-    if (!masks) return undefined;
-    if (masks.length === 0) return state;
-    const { attributes, revision, createdRevision } = state;
-    const names = Object.keys(attributes);
-    const shown = names.filter((name) => masks.every((mask) => mask(name)));
-    if (shown.length === names.length) return state;
-    return new ItemState(undefined, revision, createdRevision, pickMembers(attributes, shown));
+  #lookAt(key: string, state: ItemState): Look {
+    const { memo } = state;
+    if (memo?.by === this) return memo as Look;
+    const shows = this.#maskOf(key, state);
+    const look: Look = { by: this, seen: shows && masked(state, shows), shows: shows ?? NONE };
+    state.memo = look;
+    return look;
   }
 
-  /** The masks that hide something, none where all is shown; undefined where the item isn't seen. */
-  #masks(key: string, { revision, attributes }: ItemState): Mask[] | undefined {
+  /** What all layers together show of the item; undefined where it isn't seen. */
+  #maskOf(key: string, { revision, attributes }: ItemState): Mask | undefined {
     const item: Readable = { key, revision, attributes };
-    const masks = masksOf(this.#policy, item);
-    if (!masks || this.#tokens.length === 0) return masks;
-    const names = Object.keys(attributes).filter((name) => masks.every((mask) => mask(name)));
-    const left = masksOf(this.#tokens, {
-      ...item,
-      attributes: masks.length > 0 ? pickMembers(attributes, names) : attributes,
-    });
-    return left && [...masks, ...left];
+    const policy = maskOfLayers(this.#policy, item);
+    if (!policy || this.#tokens.length === 0) return policy;
+    const tokens = maskOfLayers(this.#tokens, { ...item, attributes: shownOf(attributes, policy) });
+    return tokens && both(policy, tokens);
   }
 
   #narrowing(): FilterNode | undefined {
@@ -110,6 +110,30 @@ export class Lens {
     const tokens = asked && loosened(asked, new Lens(this.#policy));
     return policy && tokens ? { kind: 'all', parts: [policy, tokens] } : (policy ?? tokens);
   }
+}
+
+function both(a: Mask, b: Mask): Mask {
+  if (a === ALL) return b;
+  return b === ALL ? a : (name) => a(name) && b(name);
+}
+
+/** The state with what the mask shows of it; the same where that is all. */
+function masked(state: ItemState, shows: Mask): ItemState {
+  const { attributes, revision, createdRevision } = state;
+  const shown = shownOf(attributes, shows);
+  return shown === attributes ? state : new ItemState(undefined, revision, createdRevision, shown);
+}
+
+/** What the mask shows of the attributes; the same where that is all. */
+function shownOf(attributes: JsonObject, shows: Mask): JsonObject {
+  if (shows === ALL) return attributes;
+  const shown: JsonObject = {};
+  let isWhole = true;
+  for (const name of Object.keys(attributes)) {
+    if (shows(name)) setMember(shown, name, attributes[name] as Json);
+    else isWhole = false;
+  }
+  return isWhole ? attributes : shown;
 }
 
 /** A subject that nothing binds sees through this one. */
@@ -137,39 +161,35 @@ export function isOf({ matchesKey, where }: BoundRule, item: Readable): boolean 
   return (matchesKey?.(item.key) ?? true) && (where?.matches(item) ?? true);
 }
 
-/** The masks of all layers that hide something; undefined where one doesn't show the item. */
-function masksOf(layers: readonly LensLayer[], item: Readable): Mask[] | undefined {
-  const masks: Mask[] = [];
+/** What all layers show of the item; undefined where one doesn't show the item. */
+function maskOfLayers(layers: readonly LensLayer[], item: Readable): Mask | undefined {
+  let all = ALL;
   for (const layer of layers) {
     const mask = maskOf(layer, item);
     if (!mask) return undefined;
-    if (mask !== ALL) masks.push(mask);
+    all = both(all, mask);
   }
-  return masks;
+  return all;
 }
 
 function maskOf({ allows, denies }: LensLayer, item: Readable): Mask | undefined {
-  let shown: Set<string> | undefined = new Set();
-  let isSeen = false;
-  for (const rule of allows) {
+  const shown = attributesOf(allows, item);
+  if (!shown) return undefined;
+  const hidden = attributesOf(denies, item);
+  if (hidden === 'all') return undefined;
+  if (shown === 'all') return hidden ? (name) => !hidden.has(name) : ALL;
+  return hidden ? (name) => shown.has(name) && !hidden.has(name) : (name) => shown.has(name);
+}
+
+/** The attributes that the rules which are about the item are about, together; undefined where none is. */
+function attributesOf(rules: readonly BoundRule[], item: Readable): ReadonlySet<string> | 'all' | undefined {
+  let names: ReadonlySet<string> | undefined;
+  for (const rule of rules) {
     if (!isOf(rule, item)) continue;
-    isSeen = true;
-    if (!rule.attributes) {
-      shown = undefined;
-      break;
-    }
-    for (const name of rule.attributes) shown.add(name);
+    if (!rule.attributes) return 'all';
+    names = names ? new Set([...names, ...rule.attributes]) : rule.attributes;
   }
-  if (!isSeen) return undefined;
-  let hidden: Set<string> | undefined;
-  for (const rule of denies) {
-    if (!isOf(rule, item)) continue;
-    if (!rule.attributes) return undefined;
-    hidden ??= new Set();
-    for (const name of rule.attributes) hidden.add(name);
-  }
-  if (!shown && !hidden) return ALL;
-  return (name) => (shown?.has(name) ?? true) && !hidden?.has(name);
+  return names;
 }
 
 /** A branch for each rule that allows, of each layer. */

@@ -47,16 +47,23 @@ export class PoolPolicy {
   }
 
   #with(changes: readonly Change[], stateOf: (change: Change) => ItemState | undefined): PoolPolicy {
+    // Every commit comes by here, and hardly any changes policies.
+    const others = changes.filter(({ collection }) => collection === POLICIES);
+    if (others.length === 0) return this;
     const states = new Map(this.#states);
-    let isOther = false;
-    for (const change of changes) {
-      if (change.collection !== POLICIES) continue;
-      isOther = true;
+    for (const change of others) {
       const state = stateOf(change);
       if (state) states.set(change.key, state);
       else states.delete(change.key);
     }
-    return isOther ? new PoolPolicy(this.pool, states) : this;
+    return new PoolPolicy(this.pool, states);
+  }
+
+  /** Whether the items of `_policies` are these. A revision names one state of an item. */
+  isOf(states: ReadonlyMap<string, ItemState>): boolean {
+    if (states.size !== this.#states.size) return false;
+    for (const [name, { revision }] of states) if (this.#states.get(name)?.revision !== revision) return false;
+    return true;
   }
 
   get size(): number {

@@ -1,7 +1,7 @@
 /** Reads the items that an access leads to, page by page. Between pages others have their turn on the event loop. */
 import { limits } from '../limits.js';
 import type { StoredItem } from '../ports.js';
-import { itemPages } from '../state/item-pages.js';
+import { grown, itemPages } from '../state/item-pages.js';
 import { compareKeys } from '../state/key-order.js';
 import { turn } from '../turn.js';
 import { type ByteRange, bytesAfter, type Direction, type IndexAccess, isFixed } from './index-access.js';
@@ -23,7 +23,7 @@ export async function* candidatesOf(scope: Scope, access: Access): Candidates {
   }
 }
 
-/** The items of a walk in its order, after a position or a little before it. */
+/** The items of a walk in its order, after a position or a little before it. `pageSize` is that of the first page; others grow. */
 export async function* candidatesAfter(
   scope: Scope,
   walk: Walk,
@@ -60,7 +60,7 @@ async function* keyPages(scope: Scope, ranges: KeyRanges, direction: Direction, 
       yield found.sort((a, b) => (backward ? compareKeys(b.key, a.key) : compareKeys(a.key, b.key)));
       i += points.length;
     } else {
-      yield* itemPages(source, poolId, { ...inOrder[i], collectionId, backward, limit });
+      yield* itemPages(source, poolId, { ...inOrder[i], collectionId, backward, limit, limitMax: limits.pageItemsMax });
       i++;
     }
     if (i < inOrder.length) await turn();
@@ -76,11 +76,13 @@ interface Leg extends ByteRange {
 async function* indexPages(scope: Scope, indexId: number, leg: Leg, pageSize: number): Candidates {
   const { source, poolId, collectionId } = scope;
   let { after } = leg;
+  let limit = pageSize;
   for (let more = true; more; ) {
-    const request = { ...leg, after, indexId, collectionId, limit: pageSize, bytesMax: limits.scanReadBytesMax };
+    const request = { ...leg, after, indexId, collectionId, limit, bytesMax: limits.scanReadBytesMax };
     const page = await source.indexRange(poolId, request);
     yield page.items;
     ({ more } = page);
+    limit = grown(limit, limits.pageItemsMax);
     after = page.items.at(-1);
     if (more) await turn();
   }

@@ -128,6 +128,8 @@ async function choose(
   const [walk] = walks(indexesInOrder(scope, ordering), search, ranges, ordering);
   if (walk && holdsMatchesOnly(walk, scope, { filter, range })) return { walk };
   const accesses = narrowAccesses(scope.indexes, search);
+  // Keys in their own order need no counting where there is nothing else to choose.
+  if (walk?.kind === 'keys' && accesses.length === 0) return { walk };
   if (areNarrow(ranges)) accesses.push({ kind: 'keys', ranges });
   // What may not be examined whole is not cheap, however little it is.
   const cheaplyMax = Math.min(limits.gatherCheaplyMax, scope.scanItemsMax);
@@ -150,8 +152,12 @@ function isClear({ lens, sight }: Scope): boolean {
 }
 
 /** Whether the filter and the range need no item that the walk leads to to be left out. */
-function holdsMatchesOnly(walk: Walk, scope: Scope, { filter, range }: Selection): boolean {
-  if (!isClear(scope)) return false;
+function holdsMatchesOnly(walk: Walk, scope: Scope, selection: Selection): boolean {
+  return isClear(scope) && leadsToMatches(walk, selection);
+}
+
+/** Whether what it leads to matches, if it is seen. */
+function leadsToMatches(walk: Walk, { filter, range }: Selection): boolean {
   if (walk.kind === 'keys') return !filter;
   return walk.index.covers && range.start === undefined && range.end === undefined;
 }
@@ -208,8 +214,8 @@ async function follow(
     alike = undefined;
   };
   const answer = () => ({ ...page.answer(), plan: planOf(walk, false, budget.examined) });
-  // Where all that comes matches, no more is read than the page holds.
-  const pageSize = holdsMatchesOnly(walk, scope, request) ? limit + 1 : limits.pageItemsMax;
+  // Where all that comes matches, no more is read than the page holds. Through a lens most of it may: that is tried first.
+  const pageSize = leadsToMatches(walk, request) ? limit + 1 : limits.pageItemsMax;
   for await (const candidates of candidatesAfter(scope, walk, ordering, after, pageSize)) {
     for (const candidate of candidates) {
       if (alike && !alike.equals(candidate.sortKey as Buffer)) await endRun();

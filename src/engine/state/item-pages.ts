@@ -10,20 +10,31 @@ export interface ItemPagesRequest extends KeyRange {
   readonly after?: string | undefined;
   /** From the highest key to the lowest. */
   readonly backward?: boolean;
-  /** Items on a page. */
+  /** Items on a page; where pages grow, on the first. */
   readonly limit: number;
+  /** Each page is larger than the one before it, up to so many items: little is read in vain, and much by few reads. */
+  readonly limitMax?: number;
 }
+
+/** The size of the page after one of that size. */
+export function grown(limit: number, limitMax: number): number {
+  return Math.min(Math.max(limit, limitMax), limit * GROWTH);
+}
+
+const GROWTH = 2;
 
 export async function* itemPages(
   source: Pick<ItemSource, 'range'>,
   poolId: number,
   request: ItemPagesRequest,
 ): AsyncGenerator<readonly StoredItem[]> {
-  let { after } = request;
+  const { limitMax = 0, ...rest } = request;
+  let { after, limit } = rest;
   for (let more = true; more; ) {
-    const page = await source.range(poolId, { ...request, after, bytesMax: limits.scanReadBytesMax });
+    const page = await source.range(poolId, { ...rest, after, limit, bytesMax: limits.scanReadBytesMax });
     yield page.items;
     ({ more } = page);
+    limit = grown(limit, limitMax);
     after = page.items.at(-1)?.key;
     if (more) await turn();
   }

@@ -9,10 +9,20 @@ export interface ItemRef {
   readonly key: string;
 }
 
+/** What somebody has worked out of a state and will ask for again. */
+export interface Memo {
+  readonly by: object;
+}
+
 /** An item's content at one revision. Holds the JSON text, which is stored and sent, and parses it when it is needed. */
 export class ItemState {
   #json: string | undefined;
   #attributes: Attributes | undefined;
+  /**
+   * The last that was worked out of it. One is kept and no more, so that what many see of one item in many ways takes no more memory
+   * than the item.
+   */
+  memo: Memo | undefined = undefined;
 
   /** From the JSON text, from the attributes, or from both where they are at hand. */
   constructor(

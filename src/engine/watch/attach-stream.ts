@@ -159,7 +159,7 @@ export class AttachStream extends Stream {
 
   /** The commit changes what is seen. Where that is too much to tell, the attachment begins anew. */
   async #turn(commit: Commit): Promise<void> {
-    const { store, log, replica } = this;
+    const ground = { store: this.store, log: this.log, replica: this.replica, passes: this.hub.passes };
     const { outlook } = this.options;
     const notices = this.takeIn(commit);
     if (this.over) return;
@@ -177,9 +177,7 @@ export class AttachStream extends Stream {
       if (attachment.due !== undefined) continue;
       for (const [i, view] of after.entries()) {
         const old = before[i] as View;
-        const changes = await this.hub.turns.of(old, view, commit, () =>
-          turnOf({ store, log, replica }, commit, old, view),
-        );
+        const changes = await this.hub.turns.of(old, view, commit, () => turnOf(ground, commit, old, view));
         if (changes) told.push(...changes.map((change) => ({ view, change })));
         else attachment.due = 0;
       }

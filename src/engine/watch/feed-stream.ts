@@ -66,9 +66,9 @@ export class FeedStream extends Stream {
     const before = this.#view;
     await this.options.outlook.lookAt(commit.revision);
     this.#view = this.#newView();
-    const { store, log, replica } = this;
+    const ground = { store: this.store, log: this.log, replica: this.replica, passes: this.hub.passes };
     const changes = await this.hub.turns.of(before, this.#view, commit, () =>
-      turnOf({ store, log, replica }, commit, before, this.#view),
+      turnOf(ground, commit, before, this.#view),
     );
     if (changes) this.#tellChanges(commit, changes);
     else this.#tellReset('policy');

@@ -19,6 +19,7 @@ import { Multimap } from '../state/multimap.js';
 import type { Follower, Replica } from '../state/replica.js';
 import { frame } from './frames.js';
 import { sessionsOf } from './session-changes.js';
+import { SharedPasses } from './shared-passes.js';
 import { SharedTurns } from './shared-turns.js';
 import { Sequence, Telling } from './telling.js';
 import type { View } from './view.js';
@@ -81,6 +82,7 @@ export class Hub implements Follower {
   readonly #heedful = new Set<Member>();
   /** What changes of policy make of the members' views. */
   readonly turns = new SharedTurns();
+  readonly passes = new SharedPasses();
   /** What every member has been told; the replica's revision but for the moment of a leap. */
   #told: number;
   #serials = 0;
@@ -214,13 +216,15 @@ export class Hub implements Follower {
     const all = new Map<Watched, Change[]>();
     // To those who watch `_changes` the commit itself is an item; it is made only for them.
     const changes = this.#index.watches(CHANGES) ? [...commit.changes, additionOf(commit)] : commit.changes;
+    let looks = 0;
     for (const change of changes) {
-      this.#index.each(change, (watched, seen) => {
+      looks += this.#index.each(change, (watched, seen) => {
         const changes = all.get(watched);
         if (changes) changes.push(seen);
         else all.set(watched, [seen]);
       });
     }
+    if (looks > 0) this.telemetry.viewsEvaluated(looks);
     return all;
   }
 

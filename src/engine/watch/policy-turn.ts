@@ -2,26 +2,20 @@
  * What a commit that changes the policy makes of a view. What its watcher may no longer see goes as a deletion with the reason
  * `denied`, what they may see from now on comes as an addition, and of an item that they see still, attributes come and go:
  * each item as they saw it before against as they see it after, and what else the commit changed with it. For that the items as
- * of the commit are looked through.
+ * of the commit are looked through: those that an index leads to, or all in one pass for all whose views are turned.
  */
 import { limits } from '../limits.js';
-import type { Store } from '../ports.js';
+import type { Filter } from '../query/filter.js';
 import { isSystemName } from '../state/collections.js';
 import { refId } from '../state/draft.js';
 import { pickMembers } from '../state/json.js';
 import { CHANGES } from '../state/log-items.js';
 import { type Change, type Commit, changeBetween, type ItemRef, type ItemState, stateBefore } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
-import type { LogReader } from './log-reader.js';
-import { SnapshotOverrun, snapshot } from './snapshot.js';
+import type { Ground, Seeker } from './shared-passes.js';
+import { fewItems, SnapshotOverrun } from './snapshot.js';
+import { pinsOf, pinsOfEither } from './value-index.js';
 import { View } from './view.js';
-
-/** What has to be at hand to look through the items. */
-export interface Ground {
-  readonly store: Store;
-  readonly log: LogReader;
-  readonly replica: Replica;
-}
 
 /** Roughly what a change holds in memory beside its values. */
 const CHANGE_BYTES = 300;
@@ -60,18 +54,39 @@ function collectionsOf(replica: Replica, { changes }: Commit, before: View, afte
   return [...names].filter((name) => !isSystemName(name)).sort();
 }
 
-async function lookThrough({ store, log, replica }: Ground, turn: Turn, collection: string): Promise<void> {
+async function lookThrough(ground: Ground, turn: Turn, collection: string): Promise<void> {
   turn.addCommitted(collection, true);
   const { before, after, commit } = turn;
+  // Who sees nothing of the collection has nothing of it.
+  const views = [before, after].filter(({ sight }) => sight.lens(collection).kind !== 'nothing');
+  if (views.length === 0 || turn.isTooLarge) return;
+  const narrowings = views.map((view) => view.narrowing(collection));
+  const { store, log, replica } = ground;
   const { key, prefix, start, end } = after.request;
-  const [was, is] = [before.narrowing(collection), after.narrowing(collection)];
-  // Where both are narrow an index may lead to what they have.
-  const where = was && is && { root: { kind: 'any' as const, parts: [was.root, is.root] }, text: '' };
-  const all = new View({ collection, key, prefix, start, end, where, values: 'full' });
-  for await (const page of snapshot(store, log, replica, all, commit.revision)) {
-    for (const item of page) turn.addItem({ collection, key: item.key }, item.state);
-    if (turn.isTooLarge) return;
-  }
+  const request = { collection, key, prefix, start, end, where: eitherOf(narrowings), values: 'full' as const };
+  const few = await fewItems(store, log, replica, new View(request), commit.revision);
+  if (few) for (const item of few) turn.addItem({ collection, key: item.key }, item.state);
+  else
+    await ground.passes.look(ground, collection, after.range, commit.revision, seekerOf(turn, collection, narrowings));
+}
+
+/** What one of the filters lets through; undefined where one of them lets through everything. */
+function eitherOf(filters: readonly (Filter | undefined)[]): Filter | undefined {
+  const known = filters.filter((filter) => filter !== undefined);
+  const [first] = known;
+  if (!first || known.length < filters.length) return undefined;
+  return known.length === 1 ? first : { root: { kind: 'any', parts: known.map(({ root }) => root) }, text: '' };
+}
+
+function seekerOf(turn: Turn, collection: string, narrowings: readonly (Filter | undefined)[]): Seeker {
+  const [one, other] = narrowings;
+  return {
+    pins: narrowings.length === 1 ? pinsOf(one) : pinsOfEither(one, other),
+    take: (key, state) => turn.addItem({ collection, key }, state),
+    get isOver() {
+      return turn.isTooLarge;
+    },
+  };
 }
 
 class Turn {

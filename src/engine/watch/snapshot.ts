@@ -42,6 +42,34 @@ export async function* snapshot(
   undoFrom = revision,
 ): AsyncGenerator<SnapshotPage> {
   if (view.request.collection === CHANGES) return yield* logSnapshot(log, replica, view, revision);
+  const few = await readFew(store, replica, view);
+  yield* pages(store, log, replica, view, undoFrom, few);
+}
+
+/** The same where an index makes them few; undefined where none does. */
+export async function fewItems(
+  store: Store,
+  log: LogReader,
+  replica: Replica,
+  view: View,
+  revision: number,
+): Promise<SnapshotPage | undefined> {
+  const few = await readFew(store, replica, view);
+  if (!few) return undefined;
+  const all: { key: string; state: ItemState }[] = [];
+  for await (const page of pages(store, log, replica, view, revision, few)) all.push(...page);
+  return all;
+}
+
+/** `few` is the first page, and all that there are, where they have been read. */
+async function* pages(
+  store: Store,
+  log: LogReader,
+  replica: Replica,
+  view: View,
+  undoFrom: number,
+  few: Read | undefined,
+): AsyncGenerator<SnapshotPage> {
   const collection = replica.collections.get(view.request.collection as string);
   if (!collection) return;
   /** Items that changed after `undoFrom`, as they were then; only those that are still to come. */
@@ -49,10 +77,8 @@ export async function* snapshot(
   let undoBytes = 0;
   let undoneTo = undoFrom;
   let after: string | undefined;
-  let few = await readFew(store, replica, view);
   for (let more = true; more; ) {
     const page = few ?? (await readPage(store, replica, view, collection.id, after));
-    few = undefined;
     if (!page.head) throw new LogExpired('deleted');
     for await (const commit of log.between(replica, undoneTo, page.head.revision)) {
       for (const change of commit.changes) {

@@ -30,6 +30,15 @@ export function pinsOf(filter: Filter | undefined): Pin[] {
   });
 }
 
+/** The pins of what one filter or the other lets through: of the attributes that both pin, with the values of both. */
+export function pinsOfEither(one: Filter | undefined, other: Filter | undefined): Pin[] {
+  const others = pinsOf(other);
+  return pinsOf(one).flatMap(({ attribute, values }): Pin[] => {
+    const pin = others.find((each) => each.attribute === attribute);
+    return pin ? [{ attribute, values: [...new Set([...values, ...pin.values])] }] : [];
+  });
+}
+
 /** Null is none: as an attribute's value it means that there is none. */
 function isScalar(value: Json): value is Scalar {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
@@ -72,7 +81,7 @@ export class ValueIndex<T> {
   }
 
   /** Calls `visit` once for each watcher of a value that the item has, or had before the change. */
-  each({ before, after }: Change, visit: (watcher: T) => void): void {
+  each({ before, after }: Pick<Change, 'before' | 'after'>, visit: (watcher: T) => void): void {
     if (this.#attributes.size === 0) return;
     const attributes = after?.attributes ?? NOTHING;
     for (const name of this.#namesAmong(before, attributes)) {

@@ -72,9 +72,11 @@ export class WatchIndex<T extends Indexed> {
     return this.#collections.has(collection);
   }
 
-  /** Calls `visit` once for each watcher whose view sees the change, with what it sees of it. */
-  each(change: Change, visit: (watcher: T, seen: Change) => void): void {
+  /** Calls `visit` once for each watcher whose view sees the change, with what it sees of it. Answers how many were looked at for that. */
+  each(change: Change, visit: (watcher: T, seen: Change) => void): number {
+    let looks = 0;
     const look = (watcher: T) => {
+      looks++;
       const seen = watcher.view.see(change);
       if (seen) visit(watcher, seen);
     };
@@ -82,6 +84,7 @@ export class WatchIndex<T extends Indexed> {
     this.#collections.get(change.collection)?.each(change, look);
     if (change.collection === LOCKS && this.#placed.size > 0)
       for (const watcher of this.#onPlacesOf(change)) look(watcher);
+    return looks;
   }
 
   /** Those who watch where the change's lock lies, or lay before. */

@@ -24,6 +24,7 @@ import { LogExpired, LogReader } from './log-reader.js';
 import { Outlook } from './outlook.js';
 import { turnOf } from './policy-turn.js';
 import { type SessionLife, SessionStream } from './session-stream.js';
+import type { Ground } from './shared-passes.js';
 import { sightOf } from './sight.js';
 import { cursorExpired, type Start, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
 import type { Sink, Stream, StreamOptions } from './stream.js';
@@ -179,28 +180,23 @@ export class Watching {
 
   /** What those who watch the pool on this node would gain and lose under another policy. */
   async preview(replica: Replica, policy: PoolPolicy): Promise<Gain[]> {
-    const ground = { store: this.store, log: this.#log, replica };
+    const ground = { store: this.store, log: this.#log, replica, passes: this.#hub(replica).passes };
     const present: Commit = { revision: replica.revision, time: 0, subject: '', changes: [] };
-    const gains = new Map<string, Gain>();
-    for (const { stream } of [...this.#running]) {
+    const gains = new Map<string, { watchers: number; readonly gain: Promise<Omit<Gain, 'watchers'>> }>();
+    for (const { stream } of this.#running) {
       const { subject, isFree } = stream.outlook;
       if (isFree || stream.pool !== replica) continue;
       const entitlement = policy.entitlementOf(subject);
       for (const [now, then] of stream.viewsWith((collection) => sightOf(entitlement, 'watch', collection))) {
-        const { collection } = now.request;
         const id = JSON.stringify([subject.id, now.id, then.id]);
         const known = gains.get(id);
-        if (known || gains.size >= limits.previewedViewsMax) {
-          if (known) gains.set(id, { ...known, watchers: known.watchers + 1 });
-          continue;
-        }
-        const changes = await turnOf(ground, present, now, then);
-        const count = (op: Change['op']) => changes?.filter((change) => change.op === op).length ?? 0;
-        const counts = { added: count('add'), changed: count('change'), removed: count('delete') };
-        gains.set(id, { subject: subject.id, collection, watchers: 1, ...counts, resets: changes === undefined });
+        if (known) known.watchers++;
+        // All at once: they are looked through together.
+        else if (gains.size < limits.previewedViewsMax)
+          gains.set(id, { watchers: 1, gain: gainOf(ground, present, now, then, subject) });
       }
     }
-    return [...gains.values()];
+    return Promise.all(Array.from(gains.values(), async ({ watchers, gain }) => ({ ...(await gain), watchers })));
   }
 
   /** A page of changes; waits for one that the view sees when there is none yet, unless the asker leaves. */
@@ -346,8 +342,9 @@ export class Watching {
     const { view: before } = looking;
     await looking.lookAt(commit.revision);
     const { view } = looking;
-    const ground = { store: this.store, log: this.#log, replica };
-    const changes = await this.#hub(replica).turns.of(before, view, commit, () => turnOf(ground, commit, before, view));
+    const { turns, passes } = this.#hub(replica);
+    const ground = { store: this.store, log: this.#log, replica, passes };
+    const changes = await turns.of(before, view, commit, () => turnOf(ground, commit, before, view));
     if (changes) return changes;
     throw cursorExpired(replica, 'policy');
   }
@@ -454,4 +451,17 @@ function checkWatches(entitlement: Entitlement, subject: StreamSubject): void {
   throw forbidden(
     `You may not watch ${what}. It takes a rule with the action \`watch\` on ${collection === undefined ? 'some collection' : 'it'}.`,
   );
+}
+
+async function gainOf(
+  ground: Ground,
+  present: Commit,
+  now: View,
+  then: View,
+  { id: subject }: Subject,
+): Promise<Omit<Gain, 'watchers'>> {
+  const changes = await turnOf(ground, present, now, then);
+  const count = (op: Change['op']) => changes?.filter((change) => change.op === op).length ?? 0;
+  const counts = { added: count('add'), changed: count('change'), removed: count('delete') };
+  return { subject, collection: now.request.collection, ...counts, resets: changes === undefined };
 }
