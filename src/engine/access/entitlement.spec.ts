@@ -325,3 +325,22 @@ describe('who administers a pool', () => {
     ]).toEqual([false, true, false]);
   });
 });
+
+describe('a rule that would take too long on an item', () => {
+  const costly = { where: { list: { has: 'x' } } };
+  const seen = (rules: object[], elements: number) => {
+    const item = state({ list: [...Array(elements).fill('a'), 'x'] });
+    return policyOf(rules).entitlementOf(subject()).lens('read', 'rooms').see('k', item);
+  };
+  const harmless = { effect: 'deny', where: { list: { has: 'y' } } };
+
+  it('that allows doesn’t allow it', () => {
+    expect(seen([rule(costly)], 1000)).toBeDefined();
+    expect(seen([rule(costly)], 2_000_000)).toBeUndefined();
+  });
+
+  it('that denies denies it', () => {
+    expect(seen([rule({}), rule(harmless)], 1000)).toBeDefined();
+    expect(seen([rule({}), rule(harmless)], 2_000_000)).toBeUndefined();
+  });
+});
