@@ -7,7 +7,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Attributes } from '../../src/engine/state/model.js';
-import { turn } from '../../src/engine/turn.js';
 import type { Item } from './client.js';
 import { type PolicyItem, type PolicyRule, rulesFor, shows, visible } from './entitled.js';
 import { MemoryPool, type Write } from './memory-pool.js';
@@ -204,22 +203,7 @@ test('copies of all views are what the subject may see at each id, and nothing e
         story.open();
         await settled();
         pool.commit([set]);
-        for (const each of all) {
-          if (each.do === 'write') pool.commit(each.writes);
-          if (each.do === 'deliver') {
-            story.connection.go();
-            pool.deliver();
-            for (let i = 0; i < each.turns; i++) await turn();
-          }
-          if (each.do === 'leap') pool.leap();
-          if (each.do === 'compact') pool.compact(each.kept);
-          if (each.do === 'stall') story.connection.stall();
-          if (each.do === 'bookmark') story.bookmark();
-          if (each.do === 'cut') {
-            await story.cut(each.permille / 1000);
-            story.open();
-          }
-        }
+        for (const each of all) await story.take(each);
         pool.deliver();
         story.connection.go();
         await settled(600);

@@ -22,6 +22,14 @@ interface Watching {
   check(revision: number, change: ToldChange): void;
 }
 
+/** What may happen while a reader is told of a pool. */
+export type Step =
+  | { readonly do: 'write'; readonly writes: readonly Write[] }
+  | { readonly do: 'deliver'; readonly turns: number }
+  | { readonly do: 'leap' | 'stall' | 'bookmark' }
+  | { readonly do: 'compact'; readonly kept: number }
+  | { readonly do: 'cut'; readonly permille: number };
+
 /** A connection that takes everything, unless it is stalled. */
 export class Connection implements Sink {
   text = '';
@@ -107,6 +115,24 @@ export class Story {
     await this.#ended;
     const { text } = this.#connection;
     this.reader.read(text.slice(0, Math.round(text.length * part)), this.#opened);
+  }
+
+  /** Lets the step happen to the pool, the node and the connection. */
+  async take(step: Step): Promise<void> {
+    if (step.do === 'write') this.pool.commit(step.writes);
+    if (step.do === 'deliver') {
+      this.connection.go();
+      this.pool.deliver();
+      for (let i = 0; i < step.turns; i++) await turn();
+    }
+    if (step.do === 'leap') this.pool.leap();
+    if (step.do === 'compact') this.pool.compact(step.kept);
+    if (step.do === 'stall') this.connection.stall();
+    if (step.do === 'bookmark') this.bookmark();
+    if (step.do === 'cut') {
+      await this.cut(step.permille / 1000);
+      this.open();
+    }
   }
 
   bookmark(): void {

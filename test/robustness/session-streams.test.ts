@@ -6,7 +6,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Attributes } from '../../src/engine/state/model.js';
-import { turn } from '../../src/engine/turn.js';
 import { MemoryPool, type Write } from './memory-pool.js';
 import { type Connection, SESSION, Story, settled } from './session-story.js';
 
@@ -89,22 +88,7 @@ test('copies of all views are the state at each id, however the connection is cu
         const story = new Story(new MemoryPool(COLLECTIONS, pageItems));
         const { pool, reader } = story;
         story.open();
-        for (const each of steps) {
-          if (each.do === 'write') pool.commit(each.writes);
-          if (each.do === 'deliver') {
-            story.connection.go();
-            pool.deliver();
-            for (let i = 0; i < each.turns; i++) await turn();
-          }
-          if (each.do === 'leap') pool.leap();
-          if (each.do === 'compact') pool.compact(each.kept);
-          if (each.do === 'stall') story.connection.stall();
-          if (each.do === 'bookmark') story.bookmark();
-          if (each.do === 'cut') {
-            await story.cut(each.permille / 1000);
-            story.open();
-          }
-        }
+        for (const each of steps) await story.take(each);
         pool.deliver();
         story.connection.go();
         await settled();

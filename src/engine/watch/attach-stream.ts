@@ -17,7 +17,6 @@ import { Coalesced } from './coalesce.js';
 import { changesFrames, frame } from './frames.js';
 import type { Hub, Interest } from './hub.js';
 import type { LogReader } from './log-reader.js';
-import { turnOf } from './policy-turn.js';
 import type { Sight } from './sight.js';
 import { SnapshotOverrun, snapshot } from './snapshot.js';
 import { SnapshotParts } from './snapshot-parts.js';
@@ -159,7 +158,7 @@ export class AttachStream extends Stream {
 
   /** The commit changes what is seen. Where that is too much to tell, the attachment begins anew. */
   async #turn(commit: Commit): Promise<void> {
-    const ground = { store: this.store, log: this.log, replica: this.replica, passes: this.hub.passes };
+    const { store, log } = this;
     const { outlook } = this.options;
     const notices = this.takeIn(commit);
     if (this.over) return;
@@ -177,7 +176,7 @@ export class AttachStream extends Stream {
       if (attachment.due !== undefined) continue;
       for (const [i, view] of after.entries()) {
         const old = before[i] as View;
-        const changes = await this.hub.turns.of(old, view, commit, () => turnOf(ground, commit, old, view));
+        const changes = await this.hub.turns.of({ store, log }, commit, old, view);
         if (changes) told.push(...changes.map((change) => ({ view, change })));
         else attachment.due = 0;
       }

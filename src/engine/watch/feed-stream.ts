@@ -7,7 +7,6 @@ import type { Change, Commit } from '../state/model.js';
 import { changesFrames, frame } from './frames.js';
 import type { Hub, Interest } from './hub.js';
 import type { LogReader } from './log-reader.js';
-import { turnOf } from './policy-turn.js';
 import type { Sight } from './sight.js';
 import type { ResetReason } from './start.js';
 import { type Sink, Stream, type StreamOptions } from './stream.js';
@@ -66,10 +65,8 @@ export class FeedStream extends Stream {
     const before = this.#view;
     await this.options.outlook.lookAt(commit.revision);
     this.#view = this.#newView();
-    const ground = { store: this.store, log: this.log, replica: this.replica, passes: this.hub.passes };
-    const changes = await this.hub.turns.of(before, this.#view, commit, () =>
-      turnOf(ground, commit, before, this.#view),
-    );
+    const { store, log } = this;
+    const changes = await this.hub.turns.of({ store, log }, commit, before, this.#view);
     if (changes) this.#tellChanges(commit, changes);
     else this.#tellReset('policy');
   }

@@ -19,7 +19,6 @@ import { Multimap } from '../state/multimap.js';
 import type { Follower, Replica } from '../state/replica.js';
 import { frame } from './frames.js';
 import { sessionsOf } from './session-changes.js';
-import { SharedPasses } from './shared-passes.js';
 import { SharedTurns } from './shared-turns.js';
 import { Sequence, Telling } from './telling.js';
 import type { View } from './view.js';
@@ -81,8 +80,7 @@ export class Hub implements Follower {
   readonly #sessions = new Multimap<string, Member>();
   readonly #heedful = new Set<Member>();
   /** What changes of policy make of the members' views. */
-  readonly turns = new SharedTurns();
-  readonly passes = new SharedPasses();
+  readonly turns: SharedTurns;
   /** What every member has been told; the replica's revision but for the moment of a leap. */
   #told: number;
   #serials = 0;
@@ -91,6 +89,7 @@ export class Hub implements Follower {
     readonly replica: Replica,
     private readonly telemetry: Telemetry,
   ) {
+    this.turns = new SharedTurns(replica);
     this.#told = replica.revision;
   }
 

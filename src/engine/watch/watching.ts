@@ -22,9 +22,7 @@ import { FeedStream } from './feed-stream.js';
 import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
 import { LogExpired, LogReader } from './log-reader.js';
 import { Outlook } from './outlook.js';
-import { turnOf } from './policy-turn.js';
 import { type SessionLife, SessionStream } from './session-stream.js';
-import type { Ground } from './shared-passes.js';
 import { sightOf } from './sight.js';
 import { cursorExpired, type Start, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
 import type { Sink, Stream, StreamOptions } from './stream.js';
@@ -180,7 +178,8 @@ export class Watching {
 
   /** What those who watch the pool on this node would gain and lose under another policy. */
   async preview(replica: Replica, policy: PoolPolicy): Promise<Gain[]> {
-    const ground = { store: this.store, log: this.#log, replica, passes: this.#hub(replica).passes };
+    const { turns } = this.#hub(replica);
+    const sources = { store: this.store, log: this.#log };
     const present: Commit = { revision: replica.revision, time: 0, subject: '', changes: [] };
     const gains = new Map<string, { watchers: number; readonly gain: Promise<Omit<Gain, 'watchers'>> }>();
     for (const { stream } of this.#running) {
@@ -193,7 +192,10 @@ export class Watching {
         if (known) known.watchers++;
         // All at once: they are looked through together.
         else if (gains.size < limits.previewedViewsMax)
-          gains.set(id, { watchers: 1, gain: gainOf(ground, present, now, then, subject) });
+          gains.set(id, {
+            watchers: 1,
+            gain: gainOf(turns.try(sources, present, now, then), subject.id, now.request.collection),
+          });
       }
     }
     return Promise.all(Array.from(gains.values(), async ({ watchers, gain }) => ({ ...(await gain), watchers })));
@@ -342,9 +344,7 @@ export class Watching {
     const { view: before } = looking;
     await looking.lookAt(commit.revision);
     const { view } = looking;
-    const { turns, passes } = this.#hub(replica);
-    const ground = { store: this.store, log: this.#log, replica, passes };
-    const changes = await turns.of(before, view, commit, () => turnOf(ground, commit, before, view));
+    const changes = await this.#hub(replica).turns.of({ store: this.store, log: this.#log }, commit, before, view);
     if (changes) return changes;
     throw cursorExpired(replica, 'policy');
   }
@@ -454,14 +454,12 @@ function checkWatches(entitlement: Entitlement, subject: StreamSubject): void {
 }
 
 async function gainOf(
-  ground: Ground,
-  present: Commit,
-  now: View,
-  then: View,
-  { id: subject }: Subject,
+  turned: Promise<readonly Change[] | undefined>,
+  subject: string,
+  collection: string | undefined,
 ): Promise<Omit<Gain, 'watchers'>> {
-  const changes = await turnOf(ground, present, now, then);
+  const changes = await turned;
   const count = (op: Change['op']) => changes?.filter((change) => change.op === op).length ?? 0;
   const counts = { added: count('add'), changed: count('change'), removed: count('delete') };
-  return { subject, collection: now.request.collection, ...counts, resets: changes === undefined };
+  return { subject, collection, ...counts, resets: changes === undefined };
 }
