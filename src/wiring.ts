@@ -16,7 +16,6 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { controllers, embedded } from './app.module.js';
 import { Offenders } from './engine/abuse/offenders.js';
 import { Access } from './engine/access/access.js';
-import { isFree } from './engine/access/entitlements.js';
 import { ForeignAccounts } from './engine/access/foreign-accounts.js';
 import { GuardedEnvelopes } from './engine/access/guarded-envelopes.js';
 import { HostedAccounts } from './engine/access/hosted-accounts.js';
@@ -28,7 +27,7 @@ import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
 import type { JsonObject } from './engine/state/json.js';
-import type { Subject } from './engine/subject.js';
+import { isFree, type Subject } from './engine/subject.js';
 import { Addresses } from './http/address.js';
 import { Arrivals } from './http/arrivals.js';
 import { Authentication } from './http/auth.guard.js';

@@ -9,6 +9,7 @@ export const ACCOUNT: Option = {
   required: true,
 };
 export const KEY: Option = { value: 'file', meaning: 'The private key’s file; in ~/.config/stargus when absent.' };
+export const ALGORITHM: Option = { value: 'name', meaning: 'EdDSA (when absent), ES256 or PS256.' };
 export const SERVER: Option = {
   value: 'URL',
   meaning: 'Where the server is reached, if not at the beginning of the account’s URL.',

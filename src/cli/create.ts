@@ -1,5 +1,5 @@
 /** `stargus identity create`: a new key for an account, its envelope, and the files of a static site. */
-import { ACCOUNT, type Account, accountOf, FORCE, JSON_OUTPUT, KEY } from './account.js';
+import { ACCOUNT, type Account, ALGORITHM, accountOf, FORCE, JSON_OUTPUT, KEY } from './account.js';
 import { type Command, CommandFault, type Given, PROGRAM } from './command.js';
 import { newKey, refuseExisting, writeKeyFile } from './key-file.js';
 import { keepWaiting, recoveryWords, sealKey } from './sealing.js';
@@ -12,7 +12,7 @@ Stargus server, \`enroll\` brings the public key and the envelope there. For one
   options: {
     account: ACCOUNT,
     key: KEY,
-    alg: { value: 'name', meaning: 'EdDSA (when absent), ES256 or PS256.' },
+    alg: ALGORITHM,
     site: {
       value: 'folder',
       meaning: 'The root folder of the static site that is the account’s: writes what it publishes.',

@@ -4,7 +4,17 @@
  */
 import { existsSync, renameSync } from 'node:fs';
 import { signProof, signRotation } from '../engine/access/key-proof.js';
-import { ACCOUNT, type Account, accountOf, hostedName, JSON_OUTPUT, KEY, SERVER, serverOf } from './account.js';
+import {
+  ACCOUNT,
+  type Account,
+  ALGORITHM,
+  accountOf,
+  hostedName,
+  JSON_OUTPUT,
+  KEY,
+  SERVER,
+  serverOf,
+} from './account.js';
 import { type Command, CommandFault, type Given } from './command.js';
 import { enrollBy } from './enroll.js';
 import { newKey, type OwnKey, readKeyFile, writeKeyFile } from './key-file.js';
@@ -20,7 +30,7 @@ The old key is kept beside the new one, in <key file>.old. When the command is s
   options: {
     account: ACCOUNT,
     key: KEY,
-    alg: { value: 'name', meaning: 'EdDSA (when absent), ES256 or PS256.' },
+    alg: ALGORITHM,
     site: { value: 'folder', meaning: 'The root folder of the static site that is the account’s.' },
     'keep-old': { meaning: 'Let the account have the old key as well.' },
     'no-envelope': { meaning: 'Make no new envelope; the old one, which holds the old key, is removed.' },

@@ -32,6 +32,14 @@ export interface Subject {
   readonly assistants?: readonly string[] | undefined;
 }
 
+/**
+ * Nothing binds the subject, so that no policy has to be looked at: the operator, by a token that isn't narrowed, and everybody at
+ * an open server.
+ */
+export function isFree({ isUnbound, restrictions }: Subject): boolean {
+  return isUnbound && restrictions.length === 0;
+}
+
 /** Everybody, where no authentication is required. */
 export const anonymous: Subject = { id: 'anonymous', isUnbound: true, restrictions: [] };
 

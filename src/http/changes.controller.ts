@@ -1,12 +1,13 @@
 /** The change log over HTTP: pages, the live stream of changes, and attachments to a collection. */
+
 import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
-import { isFree } from '../engine/access/entitlements.js';
 import { Engine } from '../engine/engine.js';
 import { limits } from '../engine/limits.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { checkName } from '../engine/state/names.js';
 import { ensurePool } from '../engine/state/pool-commands.js';
+import { isFree } from '../engine/subject.js';
 import { cursorOf, type StreamSubject } from '../engine/watch/watching.js';
 import { awaitMinRevision, poolHeaders, send } from './answers.js';
 import { askerOf } from './asker.js';

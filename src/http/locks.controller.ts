@@ -2,7 +2,6 @@
 import { Controller, Inject } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
-import { isFree } from '../engine/access/entitlements.js';
 import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
@@ -23,7 +22,7 @@ import { formatCursor } from '../engine/state/cursor.js';
 import type { Attributes, ItemState } from '../engine/state/model.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
-import { ownerOf, type Subject, system } from '../engine/subject.js';
+import { isFree, ownerOf, type Subject, system } from '../engine/subject.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { askerOf } from './asker.js';
 import * as schema from './locks.schema.js';

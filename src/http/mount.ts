@@ -6,7 +6,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
-import { nobody, type Subject } from '../engine/subject.js';
+import { isFree, nobody, type Subject } from '../engine/subject.js';
 import { poolHeaders } from './answers.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
@@ -228,8 +228,7 @@ function forStrangers(problem: Problem, request: FastifyRequest, options: MountO
   const { pool } = (request.params ?? {}) as { pool?: string };
   if (pool === undefined || (problem.code !== 'forbidden' && problem.code !== 'notFound')) return problem;
   const subject = options.known(request);
-  const isStranger =
-    subject && !(subject.isUnbound && subject.restrictions.length === 0) && !options.stateOf(pool, subject);
+  const isStranger = subject && !isFree(subject) && !options.stateOf(pool, subject);
   return isStranger
     ? new Problem('forbidden', 'You may do nothing in this pool, or there is none of that name.')
     : problem;

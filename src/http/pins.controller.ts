@@ -3,7 +3,7 @@ import { Controller, Inject } from '@nestjs/common';
 import type { z } from 'zod';
 import { ForeignAccounts } from '../engine/access/foreign-accounts.js';
 import type { StoredPin } from '../engine/access/identity-store.js';
-import { checkOperator } from '../engine/access/operator-only.js';
+import { checkOperator } from '../engine/access/operator.js';
 import type { AuditKind } from '../engine/audit/audit-notes.js';
 import { Engine } from '../engine/engine.js';
 import { limits } from '../engine/limits.js';

@@ -2,7 +2,6 @@
 import { Controller, Inject } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
-import { isFree } from '../engine/access/entitlements.js';
 import { Engine } from '../engine/engine.js';
 import { noSession } from '../engine/sessions/leases.js';
 import {
@@ -15,7 +14,7 @@ import {
 import { clientRef } from '../engine/sessions/session-items.js';
 import { checkName, checkOwnName } from '../engine/state/names.js';
 import type { Reply } from '../engine/state/repetition.js';
-import { ownerOf } from '../engine/subject.js';
+import { isFree, ownerOf } from '../engine/subject.js';
 import { awaitMinRevision, idempotencyOf, poolHeaders, send, sendWritten, shaped } from './answers.js';
 import { type Call, Route } from './route.js';
 import * as schema from './sessions.schema.js';

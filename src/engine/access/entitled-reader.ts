@@ -6,13 +6,13 @@ import type { KeyRange } from '../state/key-order.js';
 import { CHANGES, stateOfCommit } from '../state/log-items.js';
 import type { ItemRef, ItemState } from '../state/model.js';
 import type { ItemPage, ItemReading, Reader, Reading } from '../state/reader.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { LogExpired } from '../watch/log-reader.js';
 import { pastSight } from '../watch/past.js';
 import { seenCommit } from '../watch/sight.js';
 import { forbidden } from './access-guard.js';
 import type { Entitlement } from './entitlement.js';
-import { type Entitlements, isFree } from './entitlements.js';
+import type { Entitlements } from './entitlements.js';
 import { ACTIONS } from './grant.js';
 import type { Lens } from './lens.js';
 

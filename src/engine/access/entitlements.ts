@@ -9,17 +9,12 @@ import { stateOf } from '../state/loading.js';
 import type { ItemState } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { LogReader } from '../watch/log-reader.js';
 import { type Entitlement, unboundEntitlement } from './entitlement.js';
 import { POLICIES } from './policy.js';
 import { changesPolicy, type PolicyChanges, PolicyHistory } from './policy-history.js';
 import { PoolPolicy } from './pool-policy.js';
-
-/** Whether no policy has to be looked at for the subject. */
-export function isFree({ isUnbound, restrictions }: Subject): boolean {
-  return isUnbound && restrictions.length === 0;
-}
 
 export class Entitlements {
   readonly #log: LogReader;

@@ -6,12 +6,11 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { checkOwnName } from '../state/names.js';
-import { nobody, type Subject } from '../subject.js';
+import { isFree, nobody, type Subject } from '../subject.js';
 import { fault } from './grant.js';
 import type { IdentityStore, IdentityTransaction, StoredKey } from './identity-store.js';
 import { type Deed, ProofFault, verifyProof } from './key-proof.js';
 import type { AccountKey } from './keys.js';
-import { isOperator } from './operator-only.js';
 import { KeyFault, parsePublicKey, THUMBPRINT } from './public-key.js';
 import type { PublicUrl } from './public-url.js';
 
@@ -53,7 +52,7 @@ export class HostedAccounts {
       if (present) return { key: present, isNew: false };
       if (tx.keys.length >= limits.accountKeysMax)
         throw new Problem('invalid', `An account has at most ${limits.accountKeysMax} keys; take one out first.`);
-      const source = isOperator(claim.subject) ? 'operator' : 'proof';
+      const source = isFree(claim.subject) ? 'operator' : 'proof';
       await tx.addKey(key, source);
       return { key: { ...key, source, addedAt: tx.now }, isNew: true };
     });
@@ -66,7 +65,7 @@ export class HostedAccounts {
     const { existed, left } = await this.#transact(name, async (tx) => {
       await this.#authorize(tx, name, { act: 'deleteKey', about: kid }, claim);
       if (!tx.keys.some((known) => known.kid === kid)) return { existed: false, left: tx.keys.length };
-      if (tx.keys.length === 1 && !isOperator(claim.subject))
+      if (tx.keys.length === 1 && !isFree(claim.subject))
         throw new Problem(
           'conflict',
           'This is the last key, and the account would end with it: only the operator can do that.',
@@ -100,7 +99,7 @@ export class HostedAccounts {
     { act, about }: Omit<Deed, 'account' | 'audience'>,
     { subject, proof }: Claim,
   ): Promise<void> {
-    if (isOperator(subject)) return;
+    if (isFree(subject)) return;
     if (proof === undefined) throw refusal(subject, act);
     const deed = { account: this.publicUrl.accountOf(name), audience: this.publicUrl.href, act, about };
     let proven: { id: string; expiresAt: number };

@@ -4,7 +4,7 @@
  */
 import { Problem } from '../errors.js';
 import { type Change, type ItemState, stateBefore } from '../state/model.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { type Asker, bind, type RuleSource } from './bound-rule.js';
 import { Entitlement, type Layer, type PlacedRule, unboundEntitlement } from './entitlement.js';
 import { ACTIONS, type Grant, type PoolGrant, type Restriction } from './grant.js';
@@ -76,7 +76,7 @@ export class PoolPolicy {
 
   /** What the subject may do in the pool. */
   entitlementOf(subject: Subject): Entitlement {
-    if (subject.isUnbound && subject.restrictions.length === 0) return unboundEntitlement;
+    if (isFree(subject)) return unboundEntitlement;
     let entitlement = this.#bySubject.get(subject);
     if (!entitlement) {
       entitlement = this.#shared(this.#layersOf(subject));

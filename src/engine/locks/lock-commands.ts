@@ -3,7 +3,6 @@
  * that a grant is before or after each write, and its fence, the revision of the grant, is above all that came before.
  */
 import { createHash } from 'node:crypto';
-import { isFree } from '../access/entitlements.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { StoredSession } from '../ports.js';
@@ -11,7 +10,7 @@ import { checkSession, type SessionRef } from '../sessions/session-states.js';
 import type { Writer } from '../sessions/writer.js';
 import type { Command, Settled } from '../state/commands.js';
 import type { Draft } from '../state/draft.js';
-import { ownerOf, type Subject } from '../subject.js';
+import { isFree, ownerOf, type Subject } from '../subject.js';
 import { granted, putLock, removeLocks } from './granting.js';
 import { checkBreaker, checkScopesOf, itemsOfScopes, mayTell } from './lock-access.js';
 import { LOCKS, type LockRecord } from './lock-items.js';

@@ -2,7 +2,7 @@
 
 import { readableThrough } from '../access/entitled-reader.js';
 import { Entitlement, unboundEntitlement } from '../access/entitlement.js';
-import { type Entitlements, isFree } from '../access/entitlements.js';
+import type { Entitlements } from '../access/entitlements.js';
 import type { Lens } from '../access/lens.js';
 import type { Definition } from '../dictionary/definition.js';
 import type { Definitions } from '../dictionary/definitions.js';
@@ -17,7 +17,7 @@ import { CHANGES } from '../state/log-items.js';
 import type { Reader, Reading } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { LogExpired } from '../watch/log-reader.js';
 import { seenCommit, sightOf } from '../watch/sight.js';
 import { type Aggregate, Aggregation } from './aggregate.js';

@@ -4,7 +4,7 @@
  *
  * What is remembered is used only because the replica stands at the locked row's revision.
  */
-import { isFree, readPolicy, sinceWhen } from '../access/entitlements.js';
+import { readPolicy, sinceWhen } from '../access/entitlements.js';
 import { PolicyHistory } from '../access/policy-history.js';
 import { PoolPolicy } from '../access/pool-policy.js';
 import type { Definitions } from '../dictionary/definitions.js';
@@ -13,7 +13,7 @@ import { limits } from '../limits.js';
 import { emptyLocks, LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
 import type { PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
 import { isOver, SessionStates } from '../sessions/session-states.js';
-import { ownerOf } from '../subject.js';
+import { isFree, ownerOf } from '../subject.js';
 import { Turns, turn } from '../turn.js';
 import { isSystemName } from './collections.js';
 import { type Command, Unprepared } from './commands.js';

@@ -8,7 +8,7 @@
 import { forbidden } from '../access/access-guard.js';
 import { readableThrough } from '../access/entitled-reader.js';
 import type { Entitlement } from '../access/entitlement.js';
-import { type Entitlements, isFree } from '../access/entitlements.js';
+import type { Entitlements } from '../access/entitlements.js';
 import { Problem } from '../errors.js';
 import type { Store } from '../ports.js';
 import { isSystemName } from '../state/collections.js';
@@ -16,7 +16,7 @@ import { WRITABLE_SYSTEM_COLLECTIONS } from '../state/names.js';
 import type { Reader } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { LogExpired, LogReader } from '../watch/log-reader.js';
 import { sightWithPast } from '../watch/past.js';
 import { SnapshotOverrun, type SnapshotPage, snapshot } from '../watch/snapshot.js';

@@ -5,7 +5,6 @@
  * repetition of what was done meanwhile is harmless. Whoever takes the events slowly slows the reading down.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isFree } from '../access/entitlements.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { Writer } from '../sessions/writer.js';
@@ -14,7 +13,7 @@ import type { Committer } from '../state/committer.js';
 import { type Op, type WriteAnswer, writeItems } from '../state/item-commands.js';
 import { ensurePool } from '../state/pool-commands.js';
 import type { Reader } from '../state/reader.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { type Entry, readLine } from './import-line.js';
 import { LineSplitter } from './lines.js';
 import type { Slots } from './slots.js';

@@ -4,11 +4,11 @@
  */
 
 import { type Entitlement, unboundEntitlement } from '../access/entitlement.js';
-import { type Entitlements, isFree } from '../access/entitlements.js';
+import type { Entitlements } from '../access/entitlements.js';
 import { changesPolicy } from '../access/policy-history.js';
 import type { Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { sightWithPast } from './past.js';
 import type { Sight } from './sight.js';
 

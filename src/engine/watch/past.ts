@@ -5,10 +5,10 @@
  */
 
 import type { Entitlement } from '../access/entitlement.js';
-import { type Entitlements, isFree } from '../access/entitlements.js';
+import type { Entitlements } from '../access/entitlements.js';
 import { CHANGES } from '../state/log-items.js';
 import type { Replica } from '../state/replica.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { openSight, type PastSight, type Sight, sightOf } from './sight.js';
 
 type Action = 'read' | 'watch';

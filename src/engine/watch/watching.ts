@@ -5,7 +5,7 @@
 
 import { forbidden } from '../access/access-guard.js';
 import type { Entitlement } from '../access/entitlement.js';
-import { type Entitlements, isFree } from '../access/entitlements.js';
+import type { Entitlements } from '../access/entitlements.js';
 import type { PoolPolicy } from '../access/pool-policy.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
@@ -16,7 +16,7 @@ import { Multimap } from '../state/multimap.js';
 import type { Reader } from '../state/reader.js';
 import type { Replica } from '../state/replica.js';
 import type { Replicas } from '../state/replicas.js';
-import type { Subject } from '../subject.js';
+import { isFree, type Subject } from '../subject.js';
 import { AttachStream } from './attach-stream.js';
 import { FeedStream } from './feed-stream.js';
 import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
