@@ -6,6 +6,8 @@
 import module from 'node:module';
 
 const NODE_MAJOR = 24;
+/** EX_CONFIG of sysexits(3): starting again without another configuration is of no use. */
+const EXIT_CONFIG = 78;
 
 async function main(): Promise<void> {
   const major = Number(process.versions.node.split('.')[0]);
@@ -32,7 +34,7 @@ async function main(): Promise<void> {
     if (command !== undefined) fail(`There is no command ${command}; \`stargus --help\` lists them.`);
     await run(config);
   } catch (error) {
-    if (error instanceof ConfigError) fail(`The configuration is not right:\n${error.message}`);
+    if (error instanceof ConfigError) fail(`The configuration is not right:\n${error.message}`, EXIT_CONFIG);
     fail(`Stargus could not start: ${(error as Error).message}`);
   }
 }
@@ -123,9 +125,9 @@ async function printVersion(): Promise<void> {
   );
 }
 
-function fail(message: string): never {
+function fail(message: string, exitCode = 1): never {
   console.error(message);
-  process.exit(1);
+  process.exit(exitCode);
 }
 
 await main();

@@ -8,7 +8,7 @@ import { Audit, type AuditOptions } from './audit/audit.js';
 import { AUDIT } from './audit/audit-items.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
-import type { Clock, Store, Telemetry } from './ports.js';
+import type { Clock, Store, Telemetry, Worker, WorkQueue } from './ports.js';
 import { Querying, type QueryOptions } from './query/querying.js';
 import { Due } from './sessions/due.js';
 import { Leases } from './sessions/leases.js';
@@ -56,12 +56,15 @@ export class Engine {
   readonly metering: Metering;
   readonly audit: Audit;
   readonly definitions = new Definitions();
+  /** Those who do what is left to be done; wiring has them called. */
+  readonly workers: readonly Worker[];
   readonly #cache: ItemCache;
 
   constructor(
     readonly store: Store,
     readonly telemetry: Telemetry,
     clock: Clock,
+    readonly work: WorkQueue,
     readonly options: EngineOptions,
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
@@ -87,6 +90,7 @@ export class Engine {
     this.reader.bringUp.set(USAGE, (pool) => this.metering.bringUp(pool));
     this.audit = new Audit(this.replicas, this.committer, telemetry, clock, options);
     this.reader.bringUp.set(AUDIT, (pool) => this.audit.bringUp(pool));
+    this.workers = [];
   }
 
   /** What the dictionary says of a collection now. */

@@ -467,3 +467,34 @@ export interface Telemetry {
   watcherEnded(reason: string): void;
   warn(message: string, details: JsonObject): void;
 }
+
+/** Something that some worker is to do soon: names only. What there is to do stands in the database, wherever it is done. */
+export interface Work {
+  /** Who does it: `notifier` delivers what a notifier has not delivered yet, `operation` does a write that was left to be done. */
+  readonly kind: 'notifier' | 'operation';
+  readonly pool: string;
+  /** Which one of its kind in the pool. */
+  readonly name: string;
+}
+
+/** Takes down what is to be done. Nothing of it is durable: work that is forgotten is found in the database again. */
+export interface WorkQueue {
+  /**
+   * Has the work done by one worker, now or after `delayMs`. What waits already isn't taken down twice, but the earlier time
+   * counts; wanted while it is being done, it is done once more afterwards.
+   */
+  want(work: Work, delayMs?: number): void;
+}
+
+/** Does all work of one kind. */
+export interface Worker {
+  readonly kind: Work['kind'];
+  /**
+   * Does what there is to do, one step after the other, until nothing is left or `signal` asks to stop; more than one call for
+   * the same work at a time, on any nodes, must harm nobody. Answers in how many ms there will be more to do, undefined where
+   * that isn't known. Rejects where it can't be told (the database is away): then it is called again after a while.
+   */
+  work(work: Work, signal: AbortSignal): Promise<number | undefined>;
+  /** Up to `limit` works of which there is something to do now, by the database, wherever they were wanted. */
+  pending(limit: number): Promise<readonly Work[]>;
+}

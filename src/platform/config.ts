@@ -85,6 +85,16 @@ export const variables = {
       .string()
       .regex(/^(sqlite:.+|mysql:\/\/.+\/.+)$/, 'must be sqlite:<path> or mysql://user:password@host:port/database'),
   ),
+  STARGUS_REDIS_URL: variable(
+    'redis://user:password@host:port or rediss://…; wakes and work of several nodes go through it. Without it this process is the only one.',
+    '',
+    z.string().refine((text) => text === '' || isRedisUrl(text), 'must be redis://host:port or rediss://host:port'),
+  ),
+  STARGUS_ROLE: variable(
+    'api: answer requests. worker: do what is done in the background. all: both.',
+    'all',
+    z.enum(['all', 'api', 'worker']),
+  ),
   STARGUS_MIGRATE: variable('1: bring the tables up to date at start. 0: leave that to `npm run migrate`.', '1', yesNo),
   STARGUS_AUTH: variable(
     'open: everybody may do everything; on a loopback address only. required: every call needs a token.',
@@ -226,7 +236,22 @@ function contradictions(config: Config): string[] {
         'Set STARGUS_AUTH=required, or listen on 127.0.0.1.',
     );
   }
+  if (config.STARGUS_ROLE !== 'all' && config.STARGUS_REDIS_URL === '') {
+    errors.push(
+      `STARGUS_ROLE=${config.STARGUS_ROLE} shares the work with other processes, which takes Redis. Set STARGUS_REDIS_URL, or STARGUS_ROLE=all.`,
+    );
+  }
+  if (config.STARGUS_REDIS_URL !== '' && config.STARGUS_DATABASE_URL.startsWith('sqlite:')) {
+    errors.push(
+      'STARGUS_REDIS_URL is for several processes, and a SQLite database has only one. Set STARGUS_DATABASE_URL=mysql://…, or leave STARGUS_REDIS_URL away.',
+    );
+  }
   return errors;
+}
+
+function isRedisUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && ['redis:', 'rediss:'].includes(url.protocol) && url.hostname !== '';
 }
 
 /** An origin as it is compared: in lower case, without the default port. */

@@ -86,11 +86,14 @@ export function dataSourceFor(url: string): DataSource {
 async function openSqlite(path: string, migrate: boolean): Promise<Database> {
   mkdirSync(dirname(path), { recursive: true });
   const guard = lockOut(path);
+  const source = dataSourceFor(`sqlite:${path}`);
   try {
-    const source = await dataSourceFor(`sqlite:${path}`).initialize();
+    await source.initialize();
+    await refuseNewer(source);
     if (migrate) await source.runMigrations({ transaction: 'each' });
     return new SqliteDatabase(source, path, guard);
   } catch (error) {
+    if (source.isInitialized) await source.destroy();
     guard.close();
     throw error;
   }
@@ -115,8 +118,29 @@ async function openMysql(url: string, migrate: boolean): Promise<Database> {
   const source = dataSourceFor(url);
   await source.initialize();
   prepareConnections(source);
+  await refuseNewer(source);
   if (migrate) await migrateAlone(source);
   return new MysqlDatabase(source);
+}
+
+/**
+ * Refuses a database whose tables a later version has changed. A node that runs goes on while a later version migrates, for each
+ * migration leaves what the version before it needs; but one that starts can't know how many versions it is behind.
+ */
+async function refuseNewer(source: DataSource): Promise<void> {
+  const runner = source.createQueryRunner();
+  try {
+    if (!(await runner.hasTable('migrations'))) return;
+    const rows = (await runner.query('SELECT name FROM migrations ORDER BY timestamp')) as { name: string }[];
+    const known = new Set(migrations.map(({ name }) => name));
+    const unknown = rows.filter(({ name }) => !known.has(name));
+    if (unknown.length === 0) return;
+    throw new Error(
+      `STARGUS_DATABASE_URL: the tables of this database were changed by a later version of Stargus (${unknown.map(({ name }) => name).join(', ')}). Start that version, or restore a backup that this one made.`,
+    );
+  } finally {
+    await runner.release();
+  }
 }
 
 interface RawConnection {

@@ -88,6 +88,36 @@ test('several nodes may open a new MariaDB database at once', async () => {
   }
 });
 
+describe.each(databases)('on $name', ({ name }) => {
+  test('tables of a later version are refused with a sentence, and left as they are', async () => {
+    const url = await createDatabase(name);
+    await (await openDatabase({ url, migrate: true })).close();
+    const source = await dataSourceFor(url).initialize();
+    await source.query("INSERT INTO migrations (timestamp, name) VALUES (9999999999999, 'Later9999999999999')");
+    const refusal =
+      /STARGUS_DATABASE_URL: .+ by a later version of Stargus \(Later9999999999999\)\. Start that version/;
+    for (const migrate of [true, false]) await expect(openDatabase({ url, migrate })).rejects.toThrow(refusal);
+    await source.query("DELETE FROM migrations WHERE name = 'Later9999999999999'");
+    await source.destroy();
+    await (await openDatabase({ url, migrate: true })).close();
+  });
+});
+
+test.each([
+  ['STARGUS_PORT', '99999'],
+  ['STARGUS_ROLE', 'worker'],
+  ['STARGUS_REDIS_URL', 'http://localhost:6379'],
+  ['STARGUS_DATABASE_URL', 'postgres://localhost/stargus'],
+])('a configuration that is not right (%s=%s) ends the program with 78 and names the variable', (variable, text) => {
+  const { status, stderr } = spawnSync(process.execPath, [PROGRAM], {
+    env: { PATH: process.env.PATH, [variable]: text },
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  expect(stderr).toContain(variable);
+  expect(status).toBe(78);
+});
+
 describe('a SQLite database', () => {
   test('that another process has is refused with a sentence that says so', async () => {
     const server = await startServer({ database: 'sqlite' });
