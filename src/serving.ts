@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
+import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import fastifyStatic from '@fastify/static';
 import { type Provider } from '@nestjs/common';
@@ -14,6 +15,7 @@ import { controllers, embedded } from './app.module.js';
 import type { Offenders } from './engine/abuse/offenders.js';
 import { Access } from './engine/access/access.js';
 import { Engine } from './engine/engine.js';
+import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
 import { isFree, type Subject } from './engine/subject.js';
 import { Addresses } from './http/address.js';
@@ -118,6 +120,7 @@ export async function newApp(served: Served): Promise<{ app: NestFastifyApplicat
   const instance = newFastify(options, addresses);
   // First, so that pages may read also what the gate refuses.
   await allowOrigins(instance, config.STARGUS_CORS_ORIGINS);
+  if (config.STARGUS_ROLE === 'worker') refuseOutsiders(instance);
   guard(instance, options, new Origins(config.STARGUS_CORS_ORIGINS));
   boundConnections(
     instance.server,
@@ -193,6 +196,26 @@ function newFastify(options: MountOptions, addresses: Addresses): FastifyInstanc
     done();
   });
   return instance;
+}
+
+/** What a process that only works in the background is asked from outside. */
+const OF_WORKERS = new Set(['/healthz', '/readyz', '/metrics']);
+
+/** A worker has every route, for writes that it was left to do, but from outside it is only asked how it is. */
+function refuseOutsiders(instance: FastifyInstance): void {
+  instance.addHook('onRequest', (request, reply, done) => {
+    const isInside = !(request.raw.socket instanceof Socket);
+    if (isInside || OF_WORKERS.has(request.url.split('?')[0] as string)) return done();
+    reply.header('request-id', request.id);
+    sendProblem(
+      request,
+      reply,
+      new Problem(
+        'notFound',
+        'This process works in the background (STARGUS_ROLE=worker); ask one that is `api` or `all`.',
+      ),
+    );
+  });
 }
 
 /** What every request meets before its route. */

@@ -17,15 +17,15 @@ import { PublicUrl } from './engine/access/public-url.js';
 import { Engine } from './engine/engine.js';
 import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
-import type { Telemetry, WorkQueue } from './engine/ports.js';
+import type { Telemetry } from './engine/ports.js';
 import type { JsonObject } from './engine/state/json.js';
 import type { Subject } from './engine/subject.js';
 import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
 import type { SystemFacts } from './http/system.controller.js';
-import { LocalWork } from './jobs/local-work.js';
-import { Sweeper } from './jobs/sweeper.js';
-import { type Config, isLoopback } from './platform/config.js';
+import { type Background, type BackgroundOptions, LocalBackground, type Scheduled } from './jobs/background.js';
+import { RedisBackground } from './jobs/redis-background.js';
+import { type Config, hidePassword, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
@@ -43,11 +43,8 @@ const DUE_MS = 250;
 const USAGE_MS = 600_000;
 /** How long the audit is kept where authentication is required and nothing else is said. */
 const AUDIT_MS = 7 * 24 * 3600 * 1000;
-/** Works that one process does at a time, deliveries above all: they mostly wait for others. */
+/** Works of one kind that one process does at a time, deliveries above all: they mostly wait for others. */
 const WORKS_AT_A_TIME = 32;
-/** How often work is looked for that nobody wanted, or whose wanting was lost. */
-const LOOK_MS = 5000;
-const LOOK_MAX = 1000;
 /** How long a stop waits for connections that don't end by themselves. */
 const STOP_MS = 3000;
 const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
@@ -77,16 +74,13 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
   const metrics: Metrics = new Metrics(() => ({
     ...gaugesOf(engine),
     blockedAddresses: offenders.count(Date.now()),
+    redisUp: config.STARGUS_REDIS_URL === '' ? undefined : background.bus.isConnected,
   }));
+  metrics.worksWaiting = () => background.waiting();
   const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
-  const work = new LocalWork({
-    concurrency: WORKS_AT_A_TIME,
-    lookMs: LOOK_MS,
-    lookMax: LOOK_MAX,
-    warn: (error, wanted) => logger.warn({ error: traceOf(error), ...wanted }, 'work failed and is tried again'),
-  });
-  const engine = newEngine(config, store, metrics, work, logger);
   const identityStore = new SqlIdentityStore(database);
+  const background = await newBackground(config, identityStore, metrics, logger);
+  const engine = newEngine(config, store, background, metrics, logger);
   const identities = newIdentities(config, identityStore, publicUrl, logger);
   const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
@@ -101,7 +95,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     required: config.STARGUS_AUTH === 'required',
     isOwnHost: (hostname) => isLoopback(hostname) || hostname === config.STARGUS_HOST,
   });
-  const facts = newFacts(metrics);
+  const facts = newFacts(config, metrics, background);
   const { providers } = identities;
   const { app, instance } = await newApp({
     config,
@@ -114,26 +108,13 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     metrics,
     providers,
   });
-  const sweepers = [
-    [engine.compaction, config.STARGUS_SWEEP] as const,
-    [engine.expiry, EXPIRY_MS] as const,
-    [engine.due, DUE_MS] as const,
-    [engine.metering, USAGE_MS] as const,
-    [access, config.STARGUS_SWEEP] as const,
-    // Woken by those who leave it work; this is for what other nodes left.
-    [{ sweep: async () => engine.builder.wake() }, config.STARGUS_SWEEP] as const,
-  ].map(
-    ([work, everyMs]) =>
-      new Sweeper(work, everyMs, (error) =>
-        logger.warn({ error: traceOf(error) }, 'a sweep failed and is tried again'),
-      ),
-  );
   try {
     await access.open();
     if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '')
       await printOperatorKey(access, identityStore, logger);
     await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
   } catch (error) {
+    await background.close();
     await access.close();
     await store.close();
     throw error;
@@ -143,19 +124,20 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
   engine.leases.start();
   engine.metering.start();
   engine.audit.start();
-  for (const sweeper of sweepers) sweeper.start();
-  engine.builder.wake();
-  work.start(engine.workers);
+  if (config.STARGUS_ROLE === 'api') engine.committer.onBuilding = () => background.sweepSoon('indexes');
+  else background.start(engine.workers, sweepsOf(config, engine, access));
   return {
     url: await app.getUrl(),
     logger,
     async stop() {
       facts.stopping = true;
+      // Load balancers learn by /readyz that nothing new is to come here, while all is still answered.
+      if (config.STARGUS_DRAIN > 0) await new Promise((resolve) => setTimeout(resolve, config.STARGUS_DRAIN));
       engine.watching.close();
       engine.leases.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
       instance.server.closeIdleConnections();
-      await Promise.all([...sweepers.map((sweeper) => sweeper.stop()), engine.builder.stop(), work.stop()]);
+      await Promise.all([background.stop(), engine.builder.stop()]);
       await engine.audit.close();
       await engine.committer.close();
       const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
@@ -163,6 +145,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       clearTimeout(late);
       await app.close();
       await engine.metering.close();
+      await background.close();
       await access.close();
       await store.close();
     },
@@ -201,16 +184,64 @@ async function policyOf(engine: Engine, subject: Subject, pool: string) {
   }
 }
 
-function newEngine(config: Config, store: SqlStore, metrics: Metrics, work: WorkQueue, logger: Logger): Engine {
+/** The bus, the work and the sweeps: of this process alone, or shared over Redis. */
+async function newBackground(
+  config: Config,
+  store: SqlIdentityStore,
+  metrics: Metrics,
+  logger: Logger,
+): Promise<Background> {
+  const options: BackgroundOptions = {
+    concurrency: WORKS_AT_A_TIME,
+    done: (kind, outcome) => metrics.workDone(kind, outcome),
+    warn: (error, details) => logger.warn({ error: traceOf(error), ...details }, 'failed, and is tried again'),
+  };
+  const { STARGUS_REDIS_URL: url } = config;
+  if (url === '') return new LocalBackground(options);
+  return new RedisBackground({
+    ...options,
+    url,
+    secret: await store.secret(),
+    woke: (direction) => metrics.woke(direction),
+    changed: (isConnected) => {
+      const redis = hidePassword(url);
+      if (isConnected) logger.info({ redis }, 'Redis is there');
+      else logger.warn({ redis }, 'Redis is away: other nodes are asked for in the database, and work waits');
+    },
+  });
+}
+
+/** What is done again and again, by name. */
+function sweepsOf(config: Config, engine: Engine, access: Access): Scheduled[] {
+  const { STARGUS_SWEEP: everyMs } = config;
+  return [
+    { name: 'compaction', work: engine.compaction, everyMs },
+    { name: 'expiry', work: engine.expiry, everyMs: EXPIRY_MS },
+    { name: 'due', work: engine.due, everyMs: DUE_MS },
+    { name: 'usage', work: engine.metering, everyMs: USAGE_MS },
+    { name: 'access', work: access, everyMs },
+    // Woken by those who leave it work; this is for what other nodes left.
+    { name: 'indexes', work: { sweep: async () => engine.builder.wake() }, everyMs },
+  ];
+}
+
+function newEngine(
+  config: Config,
+  store: SqlStore,
+  { bus, work }: Background,
+  metrics: Metrics,
+  logger: Logger,
+): Engine {
   const telemetry: Telemetry = {
     groupCommitted: (_pool, commands, commits, seconds) => metrics.groupCommitted(commands, commits, seconds),
     groupFailed: (reason) => metrics.groupFailed(reason),
     viewsEvaluated: (count) => metrics.viewsEvaluated(count),
     framesSent: (frames, bytes) => metrics.framesSent(frames, bytes),
     watcherEnded: (reason) => metrics.streamEnded(reason),
+    broughtForward: (cause) => metrics.broughtForward(cause),
     warn: (message, details) => logger.warn(details, message),
   };
-  return new Engine(store, telemetry, { now: () => Date.now() }, work, {
+  return new Engine(store, telemetry, { now: () => Date.now() }, bus, work, {
     createPools: config.STARGUS_CREATE_POOLS,
     cacheBytes: config.STARGUS_CACHE_MB * 1024 * 1024,
     retention: { ageMs: config.STARGUS_HISTORY, commits: config.STARGUS_HISTORY_COMMITS },
@@ -272,9 +303,11 @@ function gaugesOf(engine: Engine) {
   };
 }
 
-function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
+function newFacts(config: Config, metrics: Metrics, { bus }: Background): SystemFacts & { stopping: boolean } {
   let contract: string | undefined;
   return {
+    role: config.STARGUS_ROLE,
+    redis: () => (config.STARGUS_REDIS_URL === '' ? undefined : bus.isConnected),
     version: (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version,
     contract: () => (contract ??= readFileSync(CONTRACT, 'utf8')),
     metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),

@@ -31,6 +31,7 @@ test('OPERATING.md has each metric, with its kind and labels', async () => {
     locks: 0,
     locksWaiting: 0,
     blockedAddresses: 0,
+    redisUp: undefined,
   };
   const metrics = new Metrics(() => zero);
   metrics.requestAnswered('getItem', 200, 0.001);

@@ -8,7 +8,8 @@ import { Audit, type AuditOptions } from './audit/audit.js';
 import { AUDIT } from './audit/audit-items.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
-import type { Clock, Store, Telemetry, Worker, WorkQueue } from './ports.js';
+import type { Bus, Worker, WorkQueue } from './hints.js';
+import type { Clock, Store, Telemetry } from './ports.js';
 import { Querying, type QueryOptions } from './query/querying.js';
 import { Due } from './sessions/due.js';
 import { Leases } from './sessions/leases.js';
@@ -64,17 +65,18 @@ export class Engine {
     readonly store: Store,
     readonly telemetry: Telemetry,
     clock: Clock,
+    bus: Bus,
     readonly work: WorkQueue,
     readonly options: EngineOptions,
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
-    this.committer = new Committer(store, this.replicas, this.definitions, telemetry, options);
+    this.committer = new Committer(store, this.replicas, this.definitions, bus, telemetry, options);
     this.entitlements = new Entitlements(store, this.replicas);
     this.reader = new Reader(store, this.replicas);
     this.entitled = new EntitledReader(this.reader, this.entitlements);
     this.querying = new Querying(store, this.replicas, this.reader, this.definitions, this.entitlements, options);
-    this.watching = new Watching(store, this.replicas, this.reader, this.entitlements, telemetry, clock, options);
+    this.watching = new Watching(store, this.replicas, this.reader, this.entitlements, bus, telemetry, clock, options);
     this.explaining = new Explaining(this.reader, this.entitlements, this.watching);
     const slots = new Slots();
     this.export = new Export(store, this.replicas, this.reader, this.entitlements, slots);

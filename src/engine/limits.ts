@@ -23,6 +23,10 @@ export const limits = {
   idempotencyKeyLengthMax: 255,
   /** How long the answer of a write with an Idempotency-Key is kept. */
   storedAnswerMs: 24 * 3600 * 1000,
+  /** Commits up to this size are told to other nodes as they are; of larger ones they read the log, each for itself. */
+  wakeBytesMax: 64 * KiB,
+  /** Wakes of one pool that are kept while an earlier one is missing: with more of them, reading the log is less. */
+  earlyWakesMax: 100,
   /** Half an item: a script is small text, and a title and white space have their room beside it. */
   scriptSourceBytesMax: 512 * KiB,
   scriptTitleLengthMax: 1024,

@@ -295,6 +295,8 @@ export interface Store {
   /** The pool and all its collections, dropped ones included, all at one moment. */
   pool(name: string): Promise<PoolContent | undefined>;
   poolById(id: number): Promise<PoolHead | undefined>;
+  /** The revisions of those pools that are there, by id, all in one look. */
+  revisions(ids: readonly number[]): Promise<ReadonlyMap<number, number>>;
 
   /** The items at the places that exist, and the pool, all at one moment. */
   items(poolId: number, places: readonly ItemPlace[]): Promise<{ head: PoolHead | undefined; items: StoredItem[] }>;
@@ -465,36 +467,7 @@ export interface Telemetry {
   viewsEvaluated(count: number): void;
   framesSent(frames: number, bytes: number): void;
   watcherEnded(reason: string): void;
+  /** The log was read because another node has committed: its wake didn't bring the commits along, came in another order, or none came. */
+  broughtForward(cause: 'wake' | 'gap' | 'poll'): void;
   warn(message: string, details: JsonObject): void;
-}
-
-/** Something that some worker is to do soon: names only. What there is to do stands in the database, wherever it is done. */
-export interface Work {
-  /** Who does it: `notifier` delivers what a notifier has not delivered yet, `operation` does a write that was left to be done. */
-  readonly kind: 'notifier' | 'operation';
-  readonly pool: string;
-  /** Which one of its kind in the pool. */
-  readonly name: string;
-}
-
-/** Takes down what is to be done. Nothing of it is durable: work that is forgotten is found in the database again. */
-export interface WorkQueue {
-  /**
-   * Has the work done by one worker, now or after `delayMs`. What waits already isn't taken down twice, but the earlier time
-   * counts; wanted while it is being done, it is done once more afterwards.
-   */
-  want(work: Work, delayMs?: number): void;
-}
-
-/** Does all work of one kind. */
-export interface Worker {
-  readonly kind: Work['kind'];
-  /**
-   * Does what there is to do, one step after the other, until nothing is left or `signal` asks to stop; more than one call for
-   * the same work at a time, on any nodes, must harm nobody. Answers in how many ms there will be more to do, undefined where
-   * that isn't known. Rejects where it can't be told (the database is away): then it is called again after a while.
-   */
-  work(work: Work, signal: AbortSignal): Promise<number | undefined>;
-  /** Up to `limit` works of which there is something to do now, by the database, wherever they were wanted. */
-  pending(limit: number): Promise<readonly Work[]>;
 }

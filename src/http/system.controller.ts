@@ -15,12 +15,27 @@ export abstract class SystemFacts {
   /** The OpenAPI document's text. */
   abstract readonly contract: () => string;
   abstract readonly metrics: () => Promise<{ contentType: string; text: string }>;
+  /** What the process does: `all`, `api` or `worker`. */
+  abstract readonly role: string;
+  /** Whether Redis is reached; undefined where there is none to be. */
+  abstract readonly redis: () => boolean | undefined;
   /** True once the process has been asked to stop. */
   abstract readonly stopping: boolean;
 }
 
 const READY_MS = 2000;
 const health = z.object({ status: z.string(), reason: z.string().optional() }).meta({ id: 'Health' });
+const readiness = z
+  .object({
+    status: z.string().meta({ description: '`ready`.' }),
+    role: z.string().meta({ description: 'What this process does: `all`, `api` or `worker`.' }),
+    database: z.string().meta({ description: '`up`.' }),
+    redis: z.string().optional().meta({
+      description:
+        '`up` or `down`. While Redis is down everything is answered, events of other nodes come a little later, and what is done in the background waits.',
+    }),
+  })
+  .meta({ id: 'Readiness' });
 const number = z.int().meta({ type: 'integer', format: 'int64' });
 const about = z
   .object({
@@ -106,9 +121,10 @@ export class SystemController {
     operationId: 'getReadiness',
     tag: 'system',
     summary: 'Check that the server can take requests',
-    description: 'Answers 503 `unavailable` while the server is stopping or its database doesn’t answer.',
+    description:
+      'Answers 503 `unavailable` while the server is stopping or its database doesn’t answer. Without Redis it goes on, and says so.',
     public: true,
-    answers: { 200: { description: 'It can.', schema: health } },
+    answers: { 200: { description: 'It can.', schema: readiness } },
   })
   async ready(call: Call): Promise<void> {
     if (this.facts.stopping) throw new Problem('unavailable', 'The server is stopping.');
@@ -124,7 +140,14 @@ export class SystemController {
     } finally {
       clearTimeout(timer);
     }
-    send(call, { status: 200, headers: { 'cache-control': 'no-store' }, body: '{"status":"ready"}' });
+    const redis = this.facts.redis();
+    const body = {
+      status: 'ready',
+      role: this.facts.role,
+      database: 'up',
+      ...(redis !== undefined && { redis: redis ? 'up' : 'down' }),
+    };
+    send(call, { status: 200, headers: { 'cache-control': 'no-store' }, body: JSON.stringify(body) });
   }
 
   @Route({

@@ -1,17 +1,18 @@
 /**
- * Work in this process: what is wanted is done here, some works at a time, each by one call at a time. Nothing of it outlives the
- * process; what was left is found in the database at the next start (`pending`), and every now and then.
+ * Work in this process: what is wanted is done here, some works of a kind at a time, each by one call at a time. Nothing of it
+ * outlives the process; what was left is found in the database at the next start (`pending`), and every now and then.
  */
-import type { Work, Worker, WorkQueue } from '../engine/ports.js';
+import type { Work, Worker, WorkQueue } from '../engine/hints.js';
 
 export interface LocalWorkOptions {
-  /** How many works are done at a time. */
+  /** How many works of one kind are done at a time. */
   readonly concurrency: number;
   /** How often the database is asked for what nobody wanted. */
   readonly lookMs: number;
   /** What is asked for at once. */
   readonly lookMax: number;
-  warn(error: unknown, work: Work | undefined): void;
+  done(kind: Work['kind'], outcome: 'done' | 'failed'): void;
+  warn(error: unknown, details: Readonly<Record<string, string>>): void;
 }
 
 /** How long is waited before what failed is tried again. */
@@ -27,11 +28,16 @@ interface Entry {
   again: number | undefined;
 }
 
+/** The works of one kind: one kind that is slow, or has much to do, keeps no other waiting. */
+interface Lane {
+  readonly worker: Worker;
+  readonly waiting: Entry[];
+  readonly running: Set<Promise<void>>;
+}
+
 export class LocalWork implements WorkQueue {
-  readonly #workers = new Map<Work['kind'], Worker>();
+  readonly #lanes = new Map<Work['kind'], Lane>();
   readonly #entries = new Map<string, Entry>();
-  readonly #waiting: Entry[] = [];
-  readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   #look: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
@@ -40,12 +46,12 @@ export class LocalWork implements WorkQueue {
 
   /** Looks for what was left, and begins. */
   start(workers: readonly Worker[]): void {
-    for (const worker of workers) this.#workers.set(worker.kind, worker);
+    for (const worker of workers) this.#lanes.set(worker.kind, { worker, waiting: [], running: new Set() });
     this.#lookAround();
   }
 
   want(work: Work, delayMs = 0): void {
-    if (this.#stop.signal.aborted || !this.#workers.has(work.kind)) return;
+    if (this.#stop.signal.aborted || !this.#lanes.has(work.kind)) return;
     const id = idOf(work);
     const known = this.#entries.get(id);
     if (!known) {
@@ -56,8 +62,12 @@ export class LocalWork implements WorkQueue {
     else if (known.state === 'delayed' && performance.now() + delayMs < known.due) this.#delay(known, delayMs);
   }
 
-  get waiting(): number {
-    return this.#waiting.length;
+  /** Works that wait for their turn or for their time, by kind. */
+  get waiting(): Record<string, number> {
+    const counts: Record<string, number> = Object.fromEntries([...this.#lanes.keys()].map((kind) => [kind, 0]));
+    for (const { work, state } of this.#entries.values())
+      if (state !== 'running') counts[work.kind] = (counts[work.kind] ?? 0) + 1;
+    return counts;
   }
 
   /** Begins nothing more; what runs is asked to end, and waited for. */
@@ -65,7 +75,7 @@ export class LocalWork implements WorkQueue {
     this.#stop.abort();
     clearTimeout(this.#look);
     for (const { timer } of this.#entries.values()) clearTimeout(timer);
-    await Promise.all([this.#looking, ...this.#running]);
+    await Promise.all([this.#looking, ...[...this.#lanes.values()].flatMap(({ running }) => [...running])]);
   }
 
   #delay(entry: Entry, delayMs: number): void {
@@ -77,32 +87,35 @@ export class LocalWork implements WorkQueue {
   }
 
   #begin(entry: Entry): void {
+    const lane = this.#lanes.get(entry.work.kind) as Lane;
     entry.state = 'waiting';
-    this.#waiting.push(entry);
-    this.#next();
+    lane.waiting.push(entry);
+    this.#next(lane);
   }
 
-  #next(): void {
-    while (this.#running.size < this.options.concurrency) {
-      const entry = this.#waiting.shift();
-      if (!entry || this.#stop.signal.aborted) return;
-      const running: Promise<void> = this.#run(entry).finally(() => {
-        this.#running.delete(running);
-        this.#next();
+  #next(lane: Lane): void {
+    while (lane.running.size < this.options.concurrency && !this.#stop.signal.aborted) {
+      const entry = lane.waiting.shift();
+      if (!entry) return;
+      const running: Promise<void> = this.#run(lane, entry).finally(() => {
+        lane.running.delete(running);
+        this.#next(lane);
       });
-      this.#running.add(running);
+      lane.running.add(running);
     }
   }
 
-  async #run(entry: Entry): Promise<void> {
+  async #run({ worker }: Lane, entry: Entry): Promise<void> {
     const { work } = entry;
     entry.state = 'running';
     entry.again = undefined;
     let more: number | undefined;
     try {
-      more = await (this.#workers.get(work.kind) as Worker).work(work, this.#stop.signal);
+      more = await worker.work(work, this.#stop.signal);
+      this.options.done(work.kind, 'done');
     } catch (error) {
-      this.options.warn(error, work);
+      this.options.done(work.kind, 'failed');
+      this.options.warn(error, { ...work });
       more = FAILED_MS;
     }
     const again = entry.again === undefined ? more : Math.min(entry.again, more ?? Number.POSITIVE_INFINITY);
@@ -117,11 +130,11 @@ export class LocalWork implements WorkQueue {
   }
 
   async #wantPending(): Promise<void> {
-    for (const worker of this.#workers.values()) {
+    for (const { worker } of this.#lanes.values()) {
       try {
         for (const work of await worker.pending(this.options.lookMax)) this.want(work);
       } catch (error) {
-        this.options.warn(error, undefined);
+        this.options.warn(error, { kind: worker.kind });
       }
     }
   }

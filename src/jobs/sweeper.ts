@@ -8,6 +8,14 @@ export interface Sweep {
 /** Between two transactions of a sweep, so that it never takes more than a small share of the database. */
 const PAUSE_MS = 5;
 
+/** Does a sweep until it is through or stopped. */
+export function sweepThrough(work: Sweep, isStopped: () => boolean): Promise<void> {
+  return work.sweep(async () => {
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    return !isStopped();
+  });
+}
+
 export class Sweeper {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
@@ -17,14 +25,18 @@ export class Sweeper {
     private readonly work: Sweep,
     private readonly everyMs: number,
     private readonly warn: (error: unknown) => void,
+    /** Whether it is this process's turn; false while others see to it. */
+    private readonly isWanted: () => boolean = () => true,
   ) {}
 
   start(): void {
     // Nodes that started together don't sweep together.
-    const wait = this.everyMs * (0.8 + 0.4 * Math.random());
-    this.#timer = setTimeout(() => {
-      this.#running = this.#sweep();
-    }, wait).unref();
+    this.#after(this.everyMs * (0.8 + 0.4 * Math.random()));
+  }
+
+  /** Begins at once, unless it runs. */
+  soon(): void {
+    if (!this.#running && !this.#stopped) this.#after(0);
   }
 
   async stop(): Promise<void> {
@@ -33,15 +45,21 @@ export class Sweeper {
     await this.#running;
   }
 
+  #after(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#running = this.#sweep().finally(() => {
+        this.#running = undefined;
+        if (!this.#stopped) this.start();
+      });
+    }, ms).unref();
+  }
+
   async #sweep(): Promise<void> {
     try {
-      await this.work.sweep(async () => {
-        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-        return !this.#stopped;
-      });
+      if (this.isWanted()) await sweepThrough(this.work, () => this.#stopped);
     } catch (error) {
       this.warn(error);
     }
-    if (!this.#stopped) this.start();
   }
 }

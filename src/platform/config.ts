@@ -135,7 +135,7 @@ export const variables = {
   ),
   STARGUS_SWEEP: variable('Time between two sweeps of old commits and stored answers.', '30s', duration),
   STARGUS_POLL: variable(
-    'How often a watched pool is looked at for other nodes’ commits, on MySQL.',
+    'How often watched pools are looked at for other nodes’ commits, on MySQL, while there is no Redis to tell of them.',
     '100ms',
     duration,
   ),
@@ -146,6 +146,11 @@ export const variables = {
     integer(1, 100_000_000),
   ),
   STARGUS_STREAM_AGE: variable('After this time a stream ends with `bye` and the client resumes.', '12h', duration),
+  STARGUS_DRAIN: variable(
+    'How long a node that is told to stop still answers everything while /readyz says 503, so that load balancers turn away from it first.',
+    '0s',
+    duration,
+  ),
   STARGUS_STREAMS: variable('Streams that this node serves at most.', '50000', integer(1, 10_000_000)),
   STARGUS_USAGE: variable(
     'How often what was used is noted, and told to those who watch it; 0s: nothing is counted.',

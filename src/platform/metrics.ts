@@ -13,6 +13,8 @@ export interface Gauges {
   locks: number;
   locksWaiting: number;
   blockedAddresses: number;
+  /** Undefined: there is none to be reached. */
+  redisUp: boolean | undefined;
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -45,6 +47,16 @@ export class Metrics {
   readonly #refusals = this.#counter('stargus_refusals_total', 'Requests and connections that were turned away.', [
     'kind',
   ]);
+  readonly #replicaReads = this.#counter(
+    'stargus_replica_reads_total',
+    'Times the log was read because another node committed, by why its wake didn’t spare that.',
+    ['cause'],
+  );
+  readonly #wakes = this.#counter('stargus_bus_wakes_total', 'Wakes sent to and heard of other nodes.', ['direction']);
+  readonly #worksDone = this.#counter('stargus_work_done_total', 'Works done by this process, by how they ended.', [
+    'kind',
+    'outcome',
+  ]);
   readonly #requestTimes = new RequestTimes(SECONDS);
 
   constructor(gauges: () => Gauges) {
@@ -67,7 +79,24 @@ export class Metrics {
       'Addresses that are blocked for a while.',
       () => gauges().blockedAddresses,
     );
+    this.#gauge('stargus_redis_up', '1: Redis is reached. Without Redis there is no value.', () =>
+      gauges().redisUp === undefined ? undefined : Number(gauges().redisUp),
+    );
+    const waiting: Gauge = new Gauge({
+      name: 'stargus_work_waiting',
+      help: 'Works that wait for a worker or for their time, of the whole deployment where Redis has them.',
+      labelNames: ['kind'],
+      registers: [this.registry],
+      collect: async () => {
+        const counts = await this.worksWaiting().catch(() => ({}));
+        waiting.reset();
+        for (const [kind, count] of Object.entries(counts)) waiting.set({ kind }, count);
+      },
+    });
   }
+
+  /** Works that wait, by kind. */
+  worksWaiting: () => Promise<Readonly<Record<string, number>>> = async () => ({});
 
   get contentType(): string {
     return this.registry.contentType;
@@ -90,6 +119,18 @@ export class Metrics {
 
   groupFailed(reason: string): void {
     this.#groupFailures.inc({ reason });
+  }
+
+  broughtForward(cause: string): void {
+    this.#replicaReads.inc({ cause });
+  }
+
+  woke(direction: 'sent' | 'heard'): void {
+    this.#wakes.inc({ direction });
+  }
+
+  workDone(kind: string, outcome: string): void {
+    this.#worksDone.inc({ kind, outcome });
   }
 
   viewsEvaluated(count: number): void {
@@ -121,13 +162,16 @@ export class Metrics {
     return new Histogram({ name, help, buckets, registers: [this.registry] });
   }
 
-  #gauge(name: string, help: string, read: () => number): void {
+  /** What answers undefined isn't there at present. */
+  #gauge(name: string, help: string, read: () => number | undefined): void {
     new Gauge({
       name,
       help,
       registers: [this.registry],
       collect() {
-        this.set(read());
+        const value = read();
+        if (value === undefined) this.remove();
+        else this.set(value);
       },
     });
   }

@@ -26,6 +26,17 @@ export async function headById(session: Session, id: number): Promise<PoolHead |
   return row && toHead(row);
 }
 
+export async function readRevisions(session: Session, ids: readonly number[]): Promise<Map<number, number>> {
+  const rows = await session.lookup(
+    'SELECT id, revision, name FROM pool',
+    ['id'],
+    ids.map((id) => [id]),
+  );
+  return new Map(
+    rows.filter(({ name }) => name !== null).map(({ id, revision }) => [id as number, revision as number]),
+  );
+}
+
 export async function readItems(session: Session, poolId: number, places: readonly ItemPlace[]): Promise<StoredItem[]> {
   const select = 'SELECT collection_id, item_key, attributes, revision, created_revision FROM item';
   const tuples = places.map(({ collectionId, key }) => [poolId, collectionId, key]);

@@ -24,7 +24,7 @@ import type {
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
-import { clockOf, headById, readItemChange, readLog, readRange } from './reads.js';
+import { clockOf, headById, readItemChange, readLog, readRange, readRevisions } from './reads.js';
 import { deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
 import { SqlTransaction } from './transaction.js';
 import { addUsage, deleteUsage, readUsage, readUsedPools } from './usage.js';
@@ -70,6 +70,10 @@ export class SqlStore implements Store {
 
   poolById(id: number): Promise<PoolHead | undefined> {
     return this.database.read((session) => headById(session, id));
+  }
+
+  revisions(ids: readonly number[]): Promise<ReadonlyMap<number, number>> {
+    return this.database.read((session) => readRevisions(session, ids));
   }
 
   items(poolId: number, places: readonly ItemPlace[]): Promise<{ head: PoolHead | undefined; items: StoredItem[] }> {

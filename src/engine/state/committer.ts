@@ -8,6 +8,7 @@
  */
 import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
+import type { Bus } from '../hints.js';
 import { limits } from '../limits.js';
 import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '../ports.js';
 import { turn } from '../turn.js';
@@ -39,6 +40,7 @@ export class Committer {
     private readonly store: Store,
     private readonly replicas: Replicas,
     private readonly definitions: Definitions,
+    private readonly bus: Bus,
     private readonly telemetry: Telemetry,
     private readonly options: JudgingOptions,
   ) {}
@@ -158,7 +160,7 @@ export class Committer {
   /** The commits are durable, whatever happens here: what can't be told is made good by reading the log. */
   #publish(judged: Judged): void {
     try {
-      publish(judged, this.replicas);
+      publish(judged, this.replicas, this.bus);
     } catch (error) {
       if (judged.replica) this.replicas.drop(judged.replica);
       this.telemetry.warn('Commits could not be published', { error: String((error as Error).stack) });

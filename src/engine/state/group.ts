@@ -9,9 +9,10 @@ import { PolicyHistory } from '../access/policy-history.js';
 import { PoolPolicy } from '../access/pool-policy.js';
 import type { Definitions } from '../dictionary/definitions.js';
 import { Problem } from '../errors.js';
+import type { Bus } from '../hints.js';
 import { limits } from '../limits.js';
 import { emptyLocks, LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
-import type { PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
+import type { LogRow, PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
 import { isOver, SessionStates } from '../sessions/session-states.js';
 import { isFree, ownerOf } from '../subject.js';
 import { Turns, turn } from '../turn.js';
@@ -50,6 +51,8 @@ export interface Judged {
   readonly replica?: Replica | undefined;
   /** The pool's locks, as the group leaves them: to be settled once it is durable. */
   readonly locks: PoolLocks;
+  /** The commits as the log has them. */
+  readonly rows: readonly LogRow[];
   readonly newCollections: Collection[];
   readonly dropped: boolean;
   readonly described?: { description: string | undefined };
@@ -171,13 +174,15 @@ async function write(
   time: number,
   definitions: Definitions,
   tx: StoreTransaction,
-): Promise<Pick<Judged, 'created' | 'newCollections' | 'dropped' | 'described' | 'building'> & { poolId: number }> {
-  if (!state.exists) return { poolId: 0, newCollections: [], dropped: false, building: false };
+): Promise<
+  Pick<Judged, 'created' | 'rows' | 'newCollections' | 'dropped' | 'described' | 'building'> & { poolId: number }
+> {
+  if (!state.exists) return { poolId: 0, rows: [], newCollections: [], dropped: false, building: false };
   const head = former ?? (await tx.createPool(pool, state.epoch));
   if (state.description !== head.description) await tx.describePool(head.id, state.description);
   if (state.dropped) {
     await tx.dropPool(head.id);
-    return { poolId: head.id, newCollections: [], dropped: true, building: false };
+    return { poolId: head.id, rows: [], newCollections: [], dropped: true, building: false };
   }
   const touched: Collection[] = [];
   for (const collection of state.collections.values()) {
@@ -188,13 +193,14 @@ async function write(
   const ids = new Map(touched.map(({ name, id }) => [name, id]));
   const idOf = (name: string) => ids.get(name) ?? (replica?.collections.get(name)?.id as number);
   let building = false;
+  const rows = commits.flatMap((commit) => rowsOf(commit, idOf));
   if (commits.length > 0) {
     const indexes = replica?.indexes ?? noIndexes;
     await tx.append({
       poolId: head.id,
       revision: state.revision,
       time,
-      log: commits.flatMap((commit) => rowsOf(commit, idOf)),
+      log: rows,
       ...finalStates(commits, idOf),
       collections: touched,
       ...entriesOf(commits, indexes, idOf),
@@ -205,6 +211,7 @@ async function write(
   const newCollections = touched.filter(({ name }) => state.collections.get(name)?.id === 0);
   return {
     poolId: head.id,
+    rows,
     newCollections,
     dropped: false,
     building,
@@ -263,18 +270,20 @@ async function writeSessions(poolId: number, { deleted, saved }: SessionStates, 
   if (saved.length > 0) await tx.saveSessions(poolId, saved);
 }
 
-/** After the transaction is durable: brings this node's replica forward, which tells the watchers. */
-export function publish(
-  { created, commits, replica: present, locks, newCollections, dropped, described }: Judged,
-  replicas: Replicas,
-): void {
+/** After the transaction is durable: brings this node's replica forward, which tells the watchers, and tells the other nodes. */
+export function publish(judged: Judged, replicas: Replicas, bus: Bus): void {
+  const { created, commits, replica: present, rows, locks, newCollections, dropped, described } = judged;
   locks.settle();
   const replica = created ? replicas.adopt(created) : present;
   if (!replica) return;
   if (dropped) {
     replicas.drop(replica);
+    bus.tell({ poolId: replica.id, epoch: replica.epoch, revision: undefined, rows: [] });
     return;
   }
+  const last = commits.at(-1);
+  // Others first: they have the longer way.
+  if (last) bus.tell({ poolId: replica.id, epoch: replica.epoch, revision: last.revision, rows });
   if (described) replica.description = described.description;
   // Under their ids, but still without content: `advance` counts what the commits bring.
   replica.setCollections(

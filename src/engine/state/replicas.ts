@@ -181,6 +181,12 @@ export class Replicas {
     });
   }
 
+  /** The commits of these rows; undefined where they name a collection that the replica doesn't know yet. */
+  commitsKnown(replica: Replica, rows: readonly LogRow[]): Commit[] | undefined {
+    if (rows.some((row) => namesUnknown(replica, row))) return undefined;
+    return commitsOf(rows, (id) => replica.collectionById(id)?.name as string);
+  }
+
   #source(replica: Replica): Source {
     return { content: () => this.store.pool(replica.name), log: (request) => this.store.log(request) };
   }

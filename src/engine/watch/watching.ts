@@ -1,6 +1,6 @@
 /**
  * All watching on this node: opens streams and waits for changes, keeps their clocks (heartbeats, bookmarks, age, stalled
- * readers), and where other nodes may write, asks the database for news until wakes do.
+ * readers), and has the news of other nodes heard.
  */
 
 import { forbidden } from '../access/access-guard.js';
@@ -8,6 +8,7 @@ import type { Entitlement } from '../access/entitlement.js';
 import type { Entitlements } from '../access/entitlements.js';
 import type { PoolPolicy } from '../access/pool-policy.js';
 import { Problem } from '../errors.js';
+import type { Bus } from '../hints.js';
 import { limits } from '../limits.js';
 import type { Clock, Store, Telemetry } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
@@ -21,6 +22,7 @@ import { AttachStream } from './attach-stream.js';
 import { FeedStream } from './feed-stream.js';
 import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
 import { LogExpired, LogReader } from './log-reader.js';
+import { News } from './news.js';
 import { Outlook } from './outlook.js';
 import { type SessionLife, SessionStream } from './session-stream.js';
 import { sightOf } from './sight.js';
@@ -113,6 +115,7 @@ export class Watching {
   /** Requests that wait for a change, with who asks; each is ended by calling it. */
   readonly #waiting = new Map<(why?: 'revoked') => void, Subject>();
   readonly #log: LogReader;
+  readonly #news: News;
   #slots = 0;
   #seconds = 0;
   #timers: NodeJS.Timeout[] = [];
@@ -123,23 +126,26 @@ export class Watching {
     private readonly replicas: Replicas,
     private readonly reader: Reader,
     private readonly entitlements: Entitlements,
+    bus: Bus,
     private readonly telemetry: Telemetry,
     private readonly clock: Clock,
     private readonly options: WatchingOptions,
   ) {
     this.#log = new LogReader(store, replicas);
+    this.#news = new News(store, replicas, bus, telemetry, clock, options.pollMs);
   }
 
   start(): void {
     const every = (ms: number, work: () => void) => this.#timers.push(setInterval(work, ms).unref());
     every(BOOKMARK_EVERY_MS, () => this.#sendBookmarks());
     every(SECOND, () => this.#keepTime());
-    if (!this.store.exclusive) every(this.options.pollMs, () => this.#poll());
+    this.#news.start();
   }
 
   /** Ends every stream with `bye`. */
   close(): void {
     this.#closing = true;
+    this.#news.close();
     for (const timer of this.#timers) clearInterval(timer);
     for (const { stream } of this.#running) stream.end('shutdown');
     for (const done of this.#waiting.keys()) done();
@@ -265,6 +271,7 @@ export class Watching {
     this.#running.add(running);
     onClose(() => stream.closed());
     hub.streams++;
+    this.#news.follow(replica);
     try {
       this.telemetry.watcherEnded(await stream.run());
     } catch (error) {
@@ -373,6 +380,7 @@ export class Watching {
       const timer = setTimeout(wake, waitMs);
       this.#waiting.set(done, subject);
       hub.join(member, { views: [view], bookmarkMs: limits.bookmarkMsMax, heedsPolicy: !isFree });
+      this.#news.follow(replica);
       asker.onClose(wake);
     });
   }
@@ -391,14 +399,6 @@ export class Watching {
       if (stream.sink.blockedMs(now) > limits.watchStallMs) stream.sink.destroy();
       else if (now >= running.until) stream.end(running.reason);
       else if (running.slot === slot) stream.beat();
-    }
-  }
-
-  #poll(): void {
-    for (const replica of this.replicas.all()) {
-      if (!replica.follower?.busy || this.replicas.isRefreshing(replica)) continue;
-      // A failure is met by the next request as well, which tells of it.
-      this.replicas.refresh(replica).catch(() => undefined);
     }
   }
 }
