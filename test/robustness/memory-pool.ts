@@ -34,6 +34,7 @@ export class MemoryPool {
   /** The items at each revision, by `collection/key`. */
   readonly #states: ReadonlyMap<string, ItemState>[] = [new Map()];
   readonly #items: Items[] = [];
+  readonly replicas: Replicas;
   readonly replica: Replica;
   readonly hub: Hub;
   readonly log: LogReader;
@@ -48,7 +49,8 @@ export class MemoryPool {
   ) {
     this.store = {
       log: (request: LogRequest) => turn().then(() => this.#log(request)),
-      poolById: async () => this.#head,
+      poolById: () => turn().then(() => this.#head),
+      revisions: () => turn().then(() => new Map([[this.#head.id, this.revision]])),
       range: (_pool: number, request: RangeRequest) => turn().then(() => this.#range(request)),
       snapshot: async (
         _pool: number,
@@ -60,6 +62,7 @@ export class MemoryPool {
       },
     } as unknown as Store;
     const replicas = new Replicas(this.store, new ItemCache(1 << 20), () => 0);
+    this.replicas = replicas;
     const known = collections.map((name, i) => ({ id: i + 1, name, present: true, items: 0, revision: 0 }));
     this.replica = replicas.adopt({ head: this.#head, collections: known });
     this.hub = new Hub(this.replica, { framesSent: () => undefined, viewsEvaluated: () => undefined } as never);
