@@ -23,6 +23,8 @@ export const limits = {
   idempotencyKeyLengthMax: 255,
   /** How long the answer of a write with an Idempotency-Key is kept. */
   storedAnswerMs: 24 * 3600 * 1000,
+  /** How long a stream waits before it asks a database again that was away: short for a reader, and little for the database. */
+  databaseAwayMs: 250,
   /** Commits up to this size are told to other nodes as they are; of larger ones they read the log, each for itself. */
   wakeBytesMax: 64 * KiB,
   /** Wakes of one pool that are kept while an earlier one is missing: with more of them, reading the log is less. */

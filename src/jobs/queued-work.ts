@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { Worker as BullWorker, type Job, Queue } from 'bullmq';
 import type { Work, Worker, WorkQueue } from '../engine/hints.js';
-import { queueConnection, workerConnection } from './redis.js';
+import { closed, queueConnection, workerConnection } from './redis.js';
 
 export interface QueuedWorkOptions {
   readonly url: string;
@@ -39,6 +39,7 @@ export class QueuedWork implements WorkQueue {
   /** Works that were asked for a moment ago; true: wanted again since. */
   readonly #asked = new Map<string, boolean>();
   readonly #bullWorkers: BullWorker<Work, number | undefined>[] = [];
+  readonly #running = new Set<Promise<number | undefined>>();
   #workers: readonly Worker[] = [];
   #asking = 0;
 
@@ -100,18 +101,24 @@ export class QueuedWork implements WorkQueue {
   /** Begins nothing more; what runs is asked to end, and waited for. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all(this.#bullWorkers.map((worker) => worker.close()));
+    const closing = this.#bullWorkers.map((worker) => worker.close());
+    await Promise.allSettled(this.#running);
+    await closed(closing);
   }
 
-  async close(): Promise<void> {
-    await Promise.all([...this.queues.values()].map((queue) => queue.close().catch(() => undefined)));
+  close(): Promise<void> {
+    return closed([...this.queues.values()].map((queue) => queue.close()));
   }
 
   #newBullWorker(worker: Worker): BullWorker<Work, number | undefined> {
     const { url, prefix, concurrency } = this.options;
     const bullWorker = new BullWorker<Work, number | undefined>(
       worker.kind,
-      (job: WorkJob) => worker.work(job.data, this.#stop.signal),
+      (job: WorkJob) => {
+        const running = worker.work(job.data, this.#stop.signal).finally(() => this.#running.delete(running));
+        this.#running.add(running);
+        return running;
+      },
       // A work is never given up: what can't be done is the worker's own business.
       { connection: workerConnection(url), prefix, concurrency, maxStalledCount: Number.MAX_SAFE_INTEGER },
     );

@@ -5,6 +5,8 @@
 import type { ConnectionOptions } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 
+/** How long closing may take: BullMQ waits for ever for a Redis that is away. */
+const CLOSE_MS = 1000;
 /** How long a connection may take to be made, and how long is waited before it is tried again, at most. */
 const CONNECT_MS = 5000;
 const RETRY_MS_MAX = 2000;
@@ -35,4 +37,14 @@ export function queueConnection(url: string): ConnectionOptions {
 export function workerConnection(url: string): ConnectionOptions {
   const waiting = { enableOfflineQueue: true, maxRetriesPerRequest: null };
   return { ...CONNECTING, ...waiting, url, connectionName: 'stargus-worker' } as ConnectionOptions;
+}
+
+/** Waits for what is closing, but not for a Redis that is away. What has to be finished is finished before. */
+export async function closed(closing: readonly Promise<unknown>[]): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_MS);
+  });
+  await Promise.race([Promise.allSettled(closing), late]);
+  clearTimeout(timer);
 }

@@ -4,7 +4,7 @@
  */
 import { Worker as BullWorker, type Job, Queue } from 'bullmq';
 import type { Scheduled } from './background.js';
-import { queueConnection, workerConnection } from './redis.js';
+import { closed, queueConnection, workerConnection } from './redis.js';
 import { sweepThrough } from './sweeper.js';
 
 export interface ScheduledSweepsOptions {
@@ -21,7 +21,7 @@ const KEEPING = { removeOnComplete: true, removeOnFail: { count: FAILED_KEPT } }
 
 export class ScheduledSweeps {
   readonly queue: Queue;
-  readonly #running = new Set<string>();
+  readonly #running = new Map<string, Promise<void>>();
   #sweeps = new Map<string, Scheduled>();
   #worker: BullWorker | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -57,11 +57,13 @@ export class ScheduledSweeps {
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearInterval(this.#timer);
-    await this.#worker?.close();
+    const closing = this.#worker ? [this.#worker.close()] : [];
+    await Promise.allSettled(this.#running.values());
+    await closed(closing);
   }
 
-  async close(): Promise<void> {
-    await this.queue.close().catch(() => undefined);
+  close(): Promise<void> {
+    return closed([this.queue.close()]);
   }
 
   /** Makes the schedulers, and removes those that other versions had. */
@@ -80,11 +82,8 @@ export class ScheduledSweeps {
     const sweep = this.#sweeps.get(name);
     // Of another version, or still under way here.
     if (!sweep || this.#isStopped || this.#running.has(name)) return;
-    this.#running.add(name);
-    try {
-      await sweepThrough(sweep.work, () => this.#isStopped);
-    } finally {
-      this.#running.delete(name);
-    }
+    const running = sweepThrough(sweep.work, () => this.#isStopped).finally(() => this.#running.delete(name));
+    this.#running.set(name, running);
+    await running;
   }
 }

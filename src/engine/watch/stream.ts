@@ -7,6 +7,7 @@
  * `FeedStream` tells commits, `AttachStream` states, `SessionStream` those of all that a session has attached.
  */
 import { limits } from '../limits.js';
+import { StoreUnavailable } from '../ports.js';
 import { formatCursor } from '../state/cursor.js';
 import type { Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
@@ -155,7 +156,7 @@ export abstract class Stream implements Member {
   protected async catchUp(): Promise<void> {
     await this.fromLog(async () => {
       while (!this.over && this.told < this.replica.revision) {
-        for (const commit of await this.log.next(this.replica, this.told)) {
+        for (const commit of await this.#nextCommits()) {
           if (this.over) return;
           const telling = this.tell(commit);
           if (telling !== undefined) await telling;
@@ -165,6 +166,19 @@ export abstract class Stream implements Member {
         if (this.told < this.replica.revision) this.#tellBookmark();
       }
     });
+  }
+
+  /** Waits for the database as long as the stream lives: its reader keeps what it has, and goes on when it is there again. */
+  async #nextCommits(): Promise<readonly Commit[]> {
+    for (;;) {
+      try {
+        return await this.log.next(this.replica, this.told);
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error;
+        if (this.over) return [];
+        await new Promise((resolve) => setTimeout(resolve, limits.databaseAwayMs));
+      }
+    }
   }
 
   /** Does what reads the log, and begins anew where that no longer reaches far enough. */
