@@ -10,7 +10,13 @@ import fastifyStatic from '@fastify/static';
 import { type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import {
+  type FastifyInstance,
+  type FastifyPluginCallback,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+} from 'fastify';
 import { controllers, embedded } from './app.module.js';
 import type { Offenders } from './engine/abuse/offenders.js';
 import { Access } from './engine/access/access.js';
@@ -29,6 +35,7 @@ import { ProblemFilter } from './http/problem.filter.js';
 import { sendProblem } from './http/problem.js';
 import { allowOrigins, Origins, shield } from './http/shield.js';
 import { SystemFacts } from './http/system.controller.js';
+import { BOARD_POLICY } from './jobs/board.js';
 import { type Config, type Rate } from './platform/config.js';
 import type { Logger } from './platform/logger.js';
 import { traceOf } from './platform/logger.js';
@@ -83,6 +90,8 @@ export interface Served {
   readonly metrics: Metrics;
   /** What controllers are given beside these. */
   readonly providers: readonly Provider[];
+  /** A page that shows the queues, where there are some. */
+  readonly queues?: FastifyPluginCallback | undefined;
 }
 
 /** The web server with every route, not listening yet. */
@@ -132,7 +141,9 @@ export async function newApp(served: Served): Promise<{ app: NestFastifyApplicat
     root: dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json')),
     prefix: '/docs/assets/',
     index: false,
+    decorateReply: false,
   });
+  if (served.queues) await showQueues(instance, served.queues, authentication, options);
   const module = embedded([
     { provide: Engine, useValue: engine },
     { provide: Gate, useValue: gate },
@@ -196,6 +207,33 @@ function newFastify(options: MountOptions, addresses: Addresses): FastifyInstanc
     done();
   });
   return instance;
+}
+
+/** Where the queues are shown, to operators only. */
+export const QUEUES_PATH = '/queues';
+
+async function showQueues(
+  instance: FastifyInstance,
+  queues: FastifyPluginCallback,
+  authentication: Authentication,
+  options: MountOptions,
+): Promise<void> {
+  await instance.register(
+    async (board) => {
+      board.addHook('onRequest', async (request, reply) => {
+        try {
+          authentication.checkHost(request);
+          if (!isFree(await authentication.authenticate(request)))
+            throw new Problem('forbidden', 'The queues are shown to operators.');
+          reply.header('content-security-policy', BOARD_POLICY);
+        } catch (error) {
+          answerError(error, undefined, request, reply, options);
+        }
+      });
+      await board.register(queues);
+    },
+    { prefix: QUEUES_PATH },
+  );
 }
 
 /** What a process that only works in the background is asked from outside. */

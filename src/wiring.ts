@@ -24,12 +24,13 @@ import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
 import type { SystemFacts } from './http/system.controller.js';
 import { type Background, type BackgroundOptions, LocalBackground, type Scheduled } from './jobs/background.js';
+import { boardOf } from './jobs/board.js';
 import { RedisBackground } from './jobs/redis-background.js';
 import { type Config, hidePassword, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
-import { newApp } from './serving.js';
+import { newApp, QUEUES_PATH } from './serving.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
@@ -107,6 +108,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     logger,
     metrics,
     providers,
+    queues: background instanceof RedisBackground ? boardOf(background.queues, QUEUES_PATH) : undefined,
   });
   try {
     await access.open();
