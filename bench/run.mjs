@@ -7,14 +7,26 @@ import { buildGenerator } from './generator.mjs';
 import { machineFacts } from './machine.mjs';
 import { cacheDir } from './places.mjs';
 import { machineMarkdown } from './report.mjs';
+import { parts as cloudParts } from './suites/cloud.mjs';
 import { workloads } from './suites/compare.mjs';
 import { parts as lockParts } from './suites/locks.mjs';
 import { parts as policyParts } from './suites/policy.mjs';
 import { peerNames, targets } from './targets/all.mjs';
 import { installPeers } from './targets/peers.mjs';
 
-const suiteNames = ['compare', 'idle', 'nonmatching', 'fsync', 'queries', 'indexes', 'transfer', 'locks', 'policy'];
-const allParts = [...lockParts, ...policyParts];
+const suiteNames = [
+  'compare',
+  'idle',
+  'nonmatching',
+  'fsync',
+  'queries',
+  'indexes',
+  'transfer',
+  'locks',
+  'policy',
+  'cloud',
+];
+const allParts = [...lockParts, ...policyParts, ...cloudParts];
 const help = `npm run bench -- [SUITE] [options]
   SUITE, --suite     ${suiteNames.join(', ')} (compare)
   --seconds N        measured for each workload (8)
@@ -22,6 +34,7 @@ const help = `npm run bench -- [SUITE] [options]
   --only A,B         targets, of: ${Object.keys(targets).join(', ')};
                      and parts of the suites locks: ${lockParts.join(', ')}
                      and policy: ${policyParts.join(', ')}
+                     and cloud: ${cloudParts.join(', ')}
   --workloads A,B    of: ${Object.keys(workloads).join(', ')}
   --watchers N       streams in suites with watchers (1000; idle 5000; nonmatching 10000); sessions in locks (1000)
   --items N          items in suites that fill a collection (queries 1000000, transfer 100000);
