@@ -28,6 +28,7 @@ import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
 import type { JsonObject } from './engine/state/json.js';
 import { isFree, type Subject } from './engine/subject.js';
+import { type Tracing, untraced } from './engine/tracing.js';
 import { Addresses } from './http/address.js';
 import { Arrivals } from './http/arrivals.js';
 import { Authentication } from './http/auth.guard.js';
@@ -44,10 +45,12 @@ import { type Config, isLoopback, type Rate } from './platform/config.js';
 import { type Logger, newLogger } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
+import { openTracing } from './platform/tracing.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
 import { SqlStore } from './store/store.js';
+import { WatchedDatabase } from './store/watched.js';
 
 /** A path as long as this holds the longest names, percent-encoded. */
 const PARAMETER_LENGTH_MAX = 1024;
@@ -72,6 +75,7 @@ const CONNECTIONS_MS = 5000;
 const STOP_MS = 3000;
 const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
 const PACKAGE = new URL('../../package.json', import.meta.url);
+const VERSION = (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version;
 
 export interface RunningServer {
   readonly url: string;
@@ -88,18 +92,27 @@ export interface Parts {
 
 export async function serve(config: Config, parts: Parts = {}): Promise<RunningServer> {
   const logger = newLogger(config.STARGUS_LOG_LEVEL);
-  const database = await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE });
-  const store = new SqlStore(database);
   const offenders = new Offenders({
     weightMax: config.STARGUS_BLOCK_AFTER * ATTEMPT_WEIGHT,
     blockMs: config.STARGUS_BLOCK,
   });
-  const metrics: Metrics = new Metrics(() => ({
-    ...gaugesOf(engine),
-    blockedAddresses: offenders.count(Date.now()),
-  }));
+  const metrics: Metrics = new Metrics(
+    () => ({ ...gaugesOf(engine), blockedAddresses: offenders.count(Date.now()) }),
+    VERSION,
+  );
+  const spans = await openTracing(process.env, {
+    version: VERSION,
+    exported: (count, delivered) => metrics.spansExported(count, delivered),
+    warn: (message, details) => logger.warn(details, message),
+  });
+  const tracing: Tracing = spans ?? untraced;
+  const database = new WatchedDatabase(
+    await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE }),
+    (work, seconds, fault) => metrics.databaseWorked(work, seconds, fault),
+  );
+  const store = new SqlStore(database);
   const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
-  const engine = newEngine(config, store, metrics, logger);
+  const engine = newEngine(config, store, metrics, logger, tracing);
   const identityStore = new SqlIdentityStore(database);
   const identities = newIdentities(config, identityStore, publicUrl, logger);
   const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
@@ -126,6 +139,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     logger,
     metrics,
     offenders,
+    tracing,
   );
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
@@ -177,6 +191,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       await engine.metering.close();
       await access.close();
       await store.close();
+      await spans?.close();
     },
   };
 }
@@ -225,7 +240,7 @@ function traceOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Logger): Engine {
+function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Logger, tracing: Tracing): Engine {
   const telemetry: Telemetry = {
     groupCommitted: (_pool, commands, commits, seconds) => metrics.groupCommitted(commands, commits, seconds),
     groupFailed: (reason) => metrics.groupFailed(reason),
@@ -249,6 +264,7 @@ function newEngine(config: Config, store: SqlStore, metrics: Metrics, logger: Lo
       usageMs: config.STARGUS_USAGE,
       auditMs: config.STARGUS_AUDIT === 'auto' ? (isClosed(config) ? AUDIT_MS : 0) : config.STARGUS_AUDIT,
     },
+    tracing,
   );
 }
 
@@ -287,9 +303,10 @@ function newIdentities(
 }
 
 function gaugesOf(engine: Engine) {
-  const { streams, groups, bufferedBytes } = engine.watching.counts;
+  const { streams, behind, groups, bufferedBytes } = engine.watching.counts;
   return {
     streams,
+    streamsBehind: behind,
     watchGroups: groups,
     bufferedBytes,
     queuedCommands: engine.committer.depth,
@@ -303,7 +320,7 @@ function gaugesOf(engine: Engine) {
 function newFacts(metrics: Metrics): SystemFacts & { stopping: boolean } {
   let contract: string | undefined;
   return {
-    version: (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version,
+    version: VERSION,
     contract: () => (contract ??= readFileSync(CONTRACT, 'utf8')),
     metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     stopping: false,
@@ -346,6 +363,7 @@ async function newApp(
   logger: Logger,
   metrics: Metrics,
   offenders: Offenders,
+  tracing: Tracing,
 ) {
   const addresses = new Addresses(config.STARGUS_TRUSTED_PROXIES, config.STARGUS_UNLIMITED);
   const gate = new Gate({
@@ -369,6 +387,7 @@ async function newApp(
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool, subject) => stateOf(engine, pool, subject),
     uses: engine.metering,
+    tracing,
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);
       if (logger.isLevelEnabled('debug'))

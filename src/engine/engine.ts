@@ -21,6 +21,7 @@ import { ItemCache } from './state/item-cache.js';
 import { Reader } from './state/reader.js';
 import type { Replica } from './state/replica.js';
 import { Replicas } from './state/replicas.js';
+import { type Tracing, untraced } from './tracing.js';
 import { Export } from './transfer/export.js';
 import { Import } from './transfer/import.js';
 import { Slots } from './transfer/slots.js';
@@ -63,10 +64,11 @@ export class Engine {
     readonly telemetry: Telemetry,
     clock: Clock,
     readonly options: EngineOptions,
+    tracing: Tracing = untraced,
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
-    this.committer = new Committer(store, this.replicas, this.definitions, telemetry, options);
+    this.committer = new Committer(store, this.replicas, this.definitions, telemetry, options, tracing);
     this.entitlements = new Entitlements(store, this.replicas);
     this.reader = new Reader(store, this.replicas);
     this.entitled = new EntitledReader(this.reader, this.entitlements);

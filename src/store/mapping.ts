@@ -42,6 +42,8 @@ export const LOG_COLUMNS = [
   'time',
   'reason',
 ];
+/** With what only rows have that were traced: where nobody traces, writing costs nothing for it. */
+export const TRACED_LOG_COLUMNS = [...LOG_COLUMNS, 'trace'];
 export const INDEX_COLUMNS = [
   'id',
   'pool_id',
@@ -131,7 +133,9 @@ export function toItem(row: Row): StoredItem {
 }
 
 export function toLogRow(row: Row): LogRow {
+  const { trace } = row as { trace: string | null };
   return {
+    ...(trace !== null && { trace }),
     revision: row.revision as number,
     ordinal: row.ordinal as number,
     collectionId: row.collection_id as number,

@@ -159,7 +159,9 @@ async function statement(server: string, sql: string): Promise<void> {
 
 /** The settings of the one who runs the tests must not reach the servers under test. */
 function environmentOfUser(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name)));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(STARGUS|OTEL|VITEST|NODE_ENV)/.test(name)),
+  );
 }
 
 /** Leaves a file for as long as the child runs, by which scripts/test.mjs ends it if these tests are killed before it. */
