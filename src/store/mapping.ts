@@ -133,9 +133,7 @@ export function toItem(row: Row): StoredItem {
 }
 
 export function toLogRow(row: Row): LogRow {
-  const { trace } = row as { trace: string | null };
   return {
-    ...(trace !== null && { trace }),
     revision: row.revision as number,
     ordinal: row.ordinal as number,
     collectionId: row.collection_id as number,
@@ -150,6 +148,7 @@ export function toLogRow(row: Row): LogRow {
     subject: row.subject as string,
     time: row.time as number,
     reason: row.reason as LogRow['reason'],
+    trace: (row.trace as string | null) ?? undefined,
   };
 }
 

@@ -135,8 +135,11 @@ async function judgeEach(
       for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
         commits.push({
-          ...{ revision: state.revision, time: state.now, subject: command.subject.id, changes },
-          ...(request.trace !== undefined && { trace: request.trace }),
+          revision: state.revision,
+          time: state.now,
+          subject: command.subject.id,
+          changes,
+          trace: request.trace,
         });
       if (!command.dryRun) repetitions.keep(request, answer);
       verdicts.push({ submitted: { answer } });

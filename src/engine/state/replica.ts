@@ -221,7 +221,7 @@ export function commitsOf(rows: readonly LogRow[], name: (collectionId: number) 
     let commit = commits.at(-1);
     if (commit?.revision !== row.revision) {
       const { revision, time, subject, trace } = row;
-      commit = { revision, time, subject, changes: [], ...(trace !== undefined && { trace }) };
+      commit = { revision, time, subject, changes: [], trace };
       commits.push(commit);
     }
     commit.changes.push(changeOf(row, name(row.collectionId)));
@@ -275,6 +275,6 @@ export function rowsOf(commit: Commit, collectionId: (name: string) => number): 
     subject: commit.subject,
     time: commit.time,
     reason: causeOf(change),
-    ...(ordinal === 0 && commit.trace !== undefined && { trace: commit.trace }),
+    trace: ordinal === 0 ? commit.trace : undefined,
   }));
 }
