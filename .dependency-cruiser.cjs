@@ -95,6 +95,12 @@ module.exports = {
       ['^src/store/', '^migrations/'],
       'SQL is the store’s business.',
     ),
+    onlyIn(
+      'tracing',
+      packages('@opentelemetry/[^/]+'),
+      ['^src/platform/spans[.]ts$'],
+      'Who is traced knows the port; what is loaded for it is loaded in one place, where it is switched on.',
+    ),
     onlyIn('queues', packages('bullmq', 'ioredis'), ['^src/jobs/'], 'Redis is the jobs’ business.'),
     onlyIn(
       'frameworks',

@@ -24,6 +24,7 @@ import { Engine } from './engine/engine.js';
 import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
 import { isFree, type Subject } from './engine/subject.js';
+import type { Tracing } from './engine/tracing.js';
 import { Addresses } from './http/address.js';
 import { Arrivals } from './http/arrivals.js';
 import { Authentication } from './http/auth.guard.js';
@@ -88,6 +89,7 @@ export interface Served {
   readonly facts: SystemFacts;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly tracing: Tracing;
   /** What controllers are given beside these. */
   readonly providers: readonly Provider[];
   /** A page that shows the queues, where there are some. */
@@ -96,7 +98,7 @@ export interface Served {
 
 /** The web server with every route, not listening yet. */
 export async function newApp(served: Served): Promise<{ app: NestFastifyApplication; instance: FastifyInstance }> {
-  const { config, engine, access, authentication, offenders, facts, logger, metrics } = served;
+  const { config, engine, access, authentication, offenders, facts, logger, metrics, tracing } = served;
   const addresses = new Addresses(config.STARGUS_TRUSTED_PROXIES, config.STARGUS_UNLIMITED);
   const gate = new Gate({
     rates: ratesOf(config),
@@ -119,6 +121,7 @@ export async function newApp(served: Served): Promise<{ app: NestFastifyApplicat
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool, subject) => stateOf(engine, pool, subject),
     uses: engine.metering,
+    tracing,
     answered: (operation, status, seconds, requestId) => {
       metrics.requestAnswered(operation, status, seconds);
       if (logger.isLevelEnabled('debug'))

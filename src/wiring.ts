@@ -20,6 +20,7 @@ import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
 import type { JsonObject } from './engine/state/json.js';
 import type { Subject } from './engine/subject.js';
+import { type Tracing, untraced } from './engine/tracing.js';
 import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
 import type { SystemFacts } from './http/system.controller.js';
@@ -30,11 +31,13 @@ import { type Config, hidePassword, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
+import { openTracing } from './platform/tracing.js';
 import { newApp, QUEUES_PATH } from './serving.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
 import { SqlStore } from './store/store.js';
+import { WatchedDatabase } from './store/watched.js';
 
 /** How often items whose time is over are looked for. */
 const EXPIRY_MS = 1000;
@@ -50,6 +53,7 @@ const WORKS_AT_A_TIME = 32;
 const STOP_MS = 3000;
 const CONTRACT = new URL('../../openapi/stargus.json', import.meta.url);
 const PACKAGE = new URL('../../package.json', import.meta.url);
+const VERSION = (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version;
 
 export interface RunningServer {
   readonly url: string;
@@ -66,22 +70,34 @@ export interface Parts {
 
 export async function serve(config: Config, parts: Parts = {}): Promise<RunningServer> {
   const logger = newLogger(config.STARGUS_LOG_LEVEL);
-  const database = await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE });
-  const store = new SqlStore(database);
   const offenders = new Offenders({
     weightMax: config.STARGUS_BLOCK_AFTER * ATTEMPT_WEIGHT,
     blockMs: config.STARGUS_BLOCK,
   });
-  const metrics: Metrics = new Metrics(() => ({
-    ...gaugesOf(engine),
-    blockedAddresses: offenders.count(Date.now()),
-    redisUp: config.STARGUS_REDIS_URL === '' ? undefined : background.bus.isConnected,
-  }));
+  const metrics: Metrics = new Metrics(
+    () => ({
+      ...gaugesOf(engine),
+      blockedAddresses: offenders.count(Date.now()),
+      redisUp: config.STARGUS_REDIS_URL === '' ? undefined : background.bus.isConnected,
+    }),
+    VERSION,
+  );
   metrics.worksWaiting = () => background.waiting();
+  const spans = await openTracing(process.env, {
+    version: VERSION,
+    exported: (count, delivered) => metrics.spansExported(count, delivered),
+    warn: (message, details) => logger.warn(details, message),
+  });
+  const tracing: Tracing = spans ?? untraced;
+  const database = new WatchedDatabase(
+    await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE }),
+    (work, seconds, fault) => metrics.databaseWorked(work, seconds, fault),
+  );
+  const store = new SqlStore(database);
   const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
   const identityStore = new SqlIdentityStore(database);
   const background = await newBackground(config, identityStore, metrics, logger);
-  const engine = newEngine(config, store, background, metrics, logger);
+  const engine = newEngine(config, store, background, metrics, logger, tracing);
   const identities = newIdentities(config, identityStore, publicUrl, logger);
   const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
@@ -107,6 +123,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     facts,
     logger,
     metrics,
+    tracing,
     providers,
     queues: background instanceof RedisBackground ? boardOf(background.queues, QUEUES_PATH) : undefined,
   });
@@ -150,6 +167,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       await background.close();
       await access.close();
       await store.close();
+      await spans?.close();
     },
   };
 }
@@ -233,6 +251,7 @@ function newEngine(
   { bus, work }: Background,
   metrics: Metrics,
   logger: Logger,
+  tracing: Tracing,
 ): Engine {
   const telemetry: Telemetry = {
     groupCommitted: (_pool, commands, commits, seconds) => metrics.groupCommitted(commands, commits, seconds),
@@ -243,18 +262,26 @@ function newEngine(
     broughtForward: (cause) => metrics.broughtForward(cause),
     warn: (message, details) => logger.warn(details, message),
   };
-  return new Engine(store, telemetry, { now: () => Date.now() }, bus, work, {
-    createPools: config.STARGUS_CREATE_POOLS,
-    cacheBytes: config.STARGUS_CACHE_MB * 1024 * 1024,
-    retention: { ageMs: config.STARGUS_HISTORY, commits: config.STARGUS_HISTORY_COMMITS },
-    streamMaxAgeMs: config.STARGUS_STREAM_AGE,
-    pollMs: config.STARGUS_POLL,
-    streamsMax: config.STARGUS_STREAMS,
-    scanItemsMax: config.STARGUS_SCAN_ITEMS,
-    usageMs: config.STARGUS_USAGE,
-    auditMs:
-      config.STARGUS_AUDIT === 'auto' ? (config.STARGUS_AUTH === 'required' ? AUDIT_MS : 0) : config.STARGUS_AUDIT,
-  });
+  return new Engine(
+    store,
+    telemetry,
+    { now: () => Date.now() },
+    bus,
+    work,
+    {
+      createPools: config.STARGUS_CREATE_POOLS,
+      cacheBytes: config.STARGUS_CACHE_MB * 1024 * 1024,
+      retention: { ageMs: config.STARGUS_HISTORY, commits: config.STARGUS_HISTORY_COMMITS },
+      streamMaxAgeMs: config.STARGUS_STREAM_AGE,
+      pollMs: config.STARGUS_POLL,
+      streamsMax: config.STARGUS_STREAMS,
+      scanItemsMax: config.STARGUS_SCAN_ITEMS,
+      usageMs: config.STARGUS_USAGE,
+      auditMs:
+        config.STARGUS_AUDIT === 'auto' ? (config.STARGUS_AUTH === 'required' ? AUDIT_MS : 0) : config.STARGUS_AUDIT,
+    },
+    tracing,
+  );
 }
 
 /** Accounts: where logging in finds their keys, and what the controllers are given of them. */
@@ -292,9 +319,10 @@ function newIdentities(
 }
 
 function gaugesOf(engine: Engine) {
-  const { streams, groups, bufferedBytes } = engine.watching.counts;
+  const { streams, behind, groups, bufferedBytes } = engine.watching.counts;
   return {
     streams,
+    streamsBehind: behind,
     watchGroups: groups,
     bufferedBytes,
     queuedCommands: engine.committer.depth,
@@ -310,7 +338,7 @@ function newFacts(config: Config, metrics: Metrics, { bus }: Background): System
   return {
     role: config.STARGUS_ROLE,
     redis: () => (config.STARGUS_REDIS_URL === '' ? undefined : bus.isConnected),
-    version: (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version,
+    version: VERSION,
     contract: () => (contract ??= readFileSync(CONTRACT, 'utf8')),
     metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     stopping: false,

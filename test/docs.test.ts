@@ -22,6 +22,7 @@ test('OPERATING.md has each variable, with what holds without it', () => {
 test('OPERATING.md has each metric, with its kind and labels', async () => {
   const zero = {
     streams: 0,
+    streamsBehind: 0,
     watchGroups: 0,
     bufferedBytes: 0,
     queuedCommands: 0,
@@ -33,7 +34,7 @@ test('OPERATING.md has each metric, with its kind and labels', async () => {
     blockedAddresses: 0,
     redisUp: undefined,
   };
-  const metrics = new Metrics(() => zero);
+  const metrics = new Metrics(() => zero, '0');
   metrics.requestAnswered('getItem', 200, 0.001);
   // The times of requests are kept beside the registry; their labels are those of every line of theirs.
   const requests = { name: 'stargus_http_request_seconds', labelNames: ['operation', 'status'] };

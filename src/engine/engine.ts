@@ -22,6 +22,7 @@ import { ItemCache } from './state/item-cache.js';
 import { Reader } from './state/reader.js';
 import type { Replica } from './state/replica.js';
 import { Replicas } from './state/replicas.js';
+import { type Tracing, untraced } from './tracing.js';
 import { Export } from './transfer/export.js';
 import { Import } from './transfer/import.js';
 import { Slots } from './transfer/slots.js';
@@ -68,10 +69,11 @@ export class Engine {
     bus: Bus,
     readonly work: WorkQueue,
     readonly options: EngineOptions,
+    tracing: Tracing = untraced,
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
-    this.committer = new Committer(store, this.replicas, this.definitions, bus, telemetry, options);
+    this.committer = new Committer(store, this.replicas, this.definitions, bus, telemetry, options, tracing);
     this.entitlements = new Entitlements(store, this.replicas);
     this.reader = new Reader(store, this.replicas);
     this.entitled = new EntitledReader(this.reader, this.entitlements);

@@ -5,6 +5,7 @@
 import type { JsonObject } from './state/json.js';
 import type { KeyRange } from './state/key-order.js';
 import type { Cause, Collection } from './state/model.js';
+import type { Trace } from './tracing.js';
 
 /** The pool's row. Its lock is the order of commits over all nodes, and its revision says what is current. */
 export interface PoolHead {
@@ -60,6 +61,8 @@ export interface LogRow {
   readonly time: number;
   /** Why the item changed, where nobody asked for it. */
   readonly reason: Cause | null;
+  /** Of a commit's first row: the trace of the request that made it, where that was followed. */
+  readonly trace?: Trace | undefined;
 }
 
 /** The answer of a write, kept so that a repetition with the same Idempotency-Key gets the same one. */

@@ -7,12 +7,14 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
 import { isFree, nobody, type Subject } from '../engine/subject.js';
+import type { Tracing } from '../engine/tracing.js';
 import { poolHeaders } from './answers.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { NEVER, sentMethod } from './connections.js';
 import type { Gate, RateKind } from './gate.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
+import { endSpan, spansOf } from './request-spans.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
 import { openSealed } from './sealing.js';
 import { answerPreflight } from './shield.js';
@@ -40,6 +42,7 @@ export interface MountOptions {
   stateOf(pool: string, subject: Subject): { epoch: string; revision: number } | undefined;
   /** Hears of what requests use. */
   readonly uses: Uses;
+  readonly tracing: Tracing;
   /** Hears of every answered request that isn't a stream. */
   answered(operation: string, status: number, seconds: number, requestId: string): void;
   /** Hears of errors that are the server's own. */
@@ -70,6 +73,7 @@ function bind(
   const use = useKindOf(spec, !isRead(spec));
   const { gate } = options;
   const { ofAddress, ofSubject } = gate.boundsOf(spec, spec.rate ?? kindOf(spec));
+  const spans = spansOf(options.tracing, spec);
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { raw } = request;
     // One without need for its body, such as a GET that has one, may be here before it has arrived.
@@ -114,6 +118,14 @@ function bind(
     bodyLimit: bodyLimitOf(spec),
     exposeHeadRoute: !spec.streaming,
     onRequest: [
+      ...(spans
+        ? [
+            (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
+              spans.begin(request);
+              done();
+            },
+          ]
+        : []),
       // Before its body is read.
       ...(ofAddress
         ? [
@@ -138,7 +150,7 @@ function bind(
           ]
         : []),
     ],
-    handler: handle,
+    handler: spans ? (request, reply) => spans.within(request, () => handle(request, reply)) : handle,
     errorHandler: (error, request, reply) => {
       const subject = namesSession(request) ? options.known(request) : undefined;
       if (subject) renewAnyway(request, subject, options);
@@ -148,6 +160,7 @@ function bind(
       if (!spec.streaming)
         options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
       if (use) tellUse(options.uses, request, reply, use, () => options.known(request));
+      if (spans) endSpan(request, reply.raw.statusCode);
       done();
     },
   });

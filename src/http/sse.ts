@@ -9,6 +9,7 @@ import type { StartRequest } from '../engine/watch/start.js';
 import type { Sink } from '../engine/watch/stream.js';
 import type { Opening } from '../engine/watch/watching.js';
 import { poolHeaders } from './answers.js';
+import { endSpan } from './request-spans.js';
 import type { Call } from './route.js';
 import { frameSealer } from './sealing.js';
 
@@ -31,6 +32,7 @@ export async function serveStream(
   if (isRevoked(subject)) throw new Problem('unauthenticated', 'The token was revoked.');
   const { epoch, revision } = opening.replica;
   const sink = new SseSink(request, reply, poolHeaders(epoch, revision));
+  endSpan(request, 200);
   await opening.begin(sink, (listener) => void reply.raw.once('close', listener));
 }
 

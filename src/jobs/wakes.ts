@@ -22,6 +22,7 @@ const ROW = [
   'subject',
   'time',
   'reason',
+  'trace',
 ] as const satisfies readonly (keyof LogRow)[];
 
 /** A row that isn't named above would be lost on the way. */

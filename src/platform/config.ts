@@ -286,6 +286,8 @@ Usage: stargus            start the server
 
 Environment variables (and what holds without them):
 ${lines.join('\n')}
+
+Tracing is switched on by OpenTelemetry’s own variables, such as OTEL_EXPORTER_OTLP_ENDPOINT.
 `;
 }
 

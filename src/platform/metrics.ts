@@ -4,6 +4,7 @@ import { RequestTimes } from './request-times.js';
 
 export interface Gauges {
   streams: number;
+  streamsBehind: number;
   watchGroups: number;
   bufferedBytes: number;
   queuedCommands: number;
@@ -57,11 +58,30 @@ export class Metrics {
     'kind',
     'outcome',
   ]);
+  readonly #databaseSeconds = this.#histogram(
+    'stargus_database_seconds',
+    'Time that work on the database took, with the wait for a connection.',
+    SECONDS,
+    ['work'],
+  );
+  readonly #databaseFaults = this.#counter(
+    'stargus_database_faults_total',
+    'Work that the database wants repeated, broke off or refused.',
+    ['fault'],
+  );
+  readonly #spans = this.#counter('stargus_trace_spans_total', 'Spans that were sent to the collector, or lost.', [
+    'outcome',
+  ]);
   readonly #requestTimes = new RequestTimes(SECONDS);
 
-  constructor(gauges: () => Gauges) {
+  constructor(gauges: () => Gauges, version: string) {
     collectDefaultMetrics({ register: this.registry });
     this.#gauge('stargus_streams', 'Open streams.', () => gauges().streams);
+    this.#gauge(
+      'stargus_streams_behind',
+      'Streams that are not told live: they read the log by themselves, because they begin or are slow.',
+      () => gauges().streamsBehind,
+    );
     this.#gauge('stargus_watch_groups', 'Groups of streams with equal views.', () => gauges().watchGroups);
     this.#gauge(
       'stargus_stream_buffered_bytes',
@@ -93,6 +113,12 @@ export class Metrics {
         for (const [kind, count] of Object.entries(counts)) waiting.set({ kind }, count);
       },
     });
+    new Gauge({
+      name: 'stargus_info',
+      help: 'Always 1, beside the version that runs.',
+      labelNames: ['version'],
+      registers: [this.registry],
+    }).set({ version }, 1);
   }
 
   /** Works that wait, by kind. */
@@ -150,6 +176,15 @@ export class Metrics {
     this.#refusals.inc({ kind });
   }
 
+  databaseWorked(work: string, seconds: number, fault: string | undefined): void {
+    this.#databaseSeconds.observe({ work }, seconds);
+    if (fault !== undefined) this.#databaseFaults.inc({ fault });
+  }
+
+  spansExported(count: number, delivered: boolean): void {
+    this.#spans.inc({ outcome: delivered ? 'sent' : 'lost' }, count);
+  }
+
   requestAnswered(operation: string, status: number, seconds: number): void {
     this.#requestTimes.observe(operation, status, seconds);
   }
@@ -158,8 +193,8 @@ export class Metrics {
     return new Counter({ name, help, labelNames, registers: [this.registry] });
   }
 
-  #histogram(name: string, help: string, buckets: number[]): Histogram {
-    return new Histogram({ name, help, buckets, registers: [this.registry] });
+  #histogram(name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram {
+    return new Histogram({ name, help, buckets, labelNames, registers: [this.registry] });
   }
 
   /** What answers undefined isn't there at present. */

@@ -42,6 +42,8 @@ export const LOG_COLUMNS = [
   'time',
   'reason',
 ];
+/** With what only rows have that were traced: where nobody traces, writing costs nothing for it. */
+export const TRACED_LOG_COLUMNS = [...LOG_COLUMNS, 'trace'];
 export const INDEX_COLUMNS = [
   'id',
   'pool_id',
@@ -146,6 +148,7 @@ export function toLogRow(row: Row): LogRow {
     subject: row.subject as string,
     time: row.time as number,
     reason: row.reason as LogRow['reason'],
+    trace: (row.trace as string | null) ?? undefined,
   };
 }
 

@@ -14,7 +14,7 @@ import type {
 import { compareKeys } from '../engine/state/key-order.js';
 import { readBounded } from './bounded.js';
 import type { Row, Session, Value } from './dialect.js';
-import { HEAD, LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js';
+import { HEAD, TRACED_LOG_COLUMNS, text, toHead, toItem, toLogRow } from './mapping.js';
 
 /** The database's clock, in milliseconds since 1970. */
 export async function clockOf(session: Session): Promise<number> {
@@ -73,7 +73,7 @@ export async function readRange(
 
 /** The log only grows at its end, so that several statements, each of its own moment, are one truth. */
 export async function readLog(session: Session, { poolId, after, rowsMax, bytesMax }: LogRequest): Promise<LogPage> {
-  const columns = LOG_COLUMNS.join(', ');
+  const columns = TRACED_LOG_COLUMNS.join(', ');
   const next = (last: Row | undefined, limit: number) =>
     last
       ? session.all(
@@ -103,7 +103,7 @@ export async function readLog(session: Session, { poolId, after, rowsMax, bytesM
 export async function readLogBefore(session: Session, request: LogBeforeRequest): Promise<LogRow[]> {
   const { poolId, before, rowsMax, bytesMax } = request;
   const select = (conditions: string) =>
-    `SELECT ${LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND ${conditions} ORDER BY revision DESC, ordinal DESC`;
+    `SELECT ${TRACED_LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND ${conditions} ORDER BY revision DESC, ordinal DESC`;
   const next = (last: Row | undefined, limit: number) => {
     const [revision, ordinal] = [last?.revision as number, last?.ordinal as number];
     return last
@@ -134,7 +134,7 @@ async function completeLastCommit(session: Session, poolId: number, rows: Row[])
     rows.length = begin;
     return;
   }
-  const sql = `SELECT ${LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND revision = ? AND ordinal > ? ORDER BY ordinal`;
+  const sql = `SELECT ${TRACED_LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND revision = ? AND ordinal > ? ORDER BY ordinal`;
   rows.push(...(await session.all(sql, [poolId, revision, last.ordinal as number])));
 }
 
@@ -146,7 +146,7 @@ function sizeOfLogRow(row: Row): number {
 export async function readItemChange(session: Session, request: ItemChangeRequest): Promise<ItemChangePage> {
   const { poolId, collectionId, key, upTo, rowsMax } = request;
   const newest = async (lowest: number) => {
-    const sql = `SELECT ${LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND revision >= ? AND revision <= ? AND collection_id = ? AND item_key = ? ORDER BY revision DESC LIMIT 1`;
+    const sql = `SELECT ${TRACED_LOG_COLUMNS.join(', ')} FROM commit_log WHERE pool_id = ? AND revision >= ? AND revision <= ? AND collection_id = ? AND item_key = ? ORDER BY revision DESC LIMIT 1`;
     return (await session.all(sql, [poolId, lowest, upTo, collectionId, key]))[0];
   };
   let reached = upTo;

@@ -3,6 +3,7 @@
  * The hot statements are written by hand in store.ts and don't go through them.
  */
 import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
+import { TRACE_LENGTH_MAX } from '../engine/tracing.js';
 import { loginEntities } from './login-rows.js';
 
 type Driver = 'better-sqlite3' | 'mysql';
@@ -95,6 +96,8 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         time: number,
         /** Why the item changed, where nobody asked for it: `expired`, `timeout`, `broken`. */
         reason: name(8, nullable),
+        /** Of a commit's first change: the trace of the request that made it, where it was followed. */
+        trace: name(TRACE_LENGTH_MAX, nullable),
       },
     }),
     new EntitySchema({

@@ -32,6 +32,7 @@ import {
   HEAD,
   ITEM_COLUMNS,
   LOG_COLUMNS,
+  TRACED_LOG_COLUMNS,
   toAnswer,
   toCollection,
   toHead,
@@ -188,10 +189,11 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
     }
     await indexes.removeEntries(session, poolId, group.unindexed);
     await indexes.addEntries(session, poolId, group.indexed);
+    const isTraced = group.log.some(({ trace }) => trace !== undefined);
     await session.insert(
       'commit_log',
-      LOG_COLUMNS,
-      group.log.map((row) => fromLogRow(poolId, row)),
+      isTraced ? TRACED_LOG_COLUMNS : LOG_COLUMNS,
+      group.log.map((row) => (isTraced ? [...fromLogRow(poolId, row), row.trace ?? null] : fromLogRow(poolId, row))),
     );
     await session.insert(
       'collection',

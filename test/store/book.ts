@@ -22,6 +22,13 @@ export async function openStore(database: DatabaseName, existing?: string): Prom
 /** What one commit does: sets the JSON text of an item, or deletes it (null). */
 export type Writes = readonly (readonly [key: string, json: string | null])[];
 
+export interface CommitMore {
+  readonly time?: number;
+  readonly before?: string;
+  readonly changed?: string;
+  readonly trace?: string;
+}
+
 /** One pool with one collection, `things`. */
 export class Book {
   private constructor(
@@ -49,7 +56,7 @@ export class Book {
   }
 
   /** One transaction with one commit of these writes. */
-  async commit(writes: Writes, more: { time?: number; before?: string; changed?: string } = {}): Promise<number> {
+  async commit(writes: Writes, more: CommitMore = {}): Promise<number> {
     await this.store.transact((tx) => this.append(tx, writes, more));
     return this.revision;
   }
@@ -57,7 +64,7 @@ export class Book {
   async append(
     tx: StoreTransaction,
     writes: Writes,
-    { time = 1, before = '{}', changed = '[]' }: { time?: number; before?: string; changed?: string } = {},
+    { time = 1, before = '{}', changed = '[]', trace }: CommitMore = {},
   ): Promise<void> {
     const revision = this.revision + 1;
     const { collectionId } = this;
@@ -77,6 +84,7 @@ export class Book {
         subject: 'somebody',
         time,
         reason: null,
+        trace: ordinal === 0 ? trace : undefined,
       }),
     );
     const upserts = writes.flatMap(([key, json]): StoredItem[] =>

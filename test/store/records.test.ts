@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LogRow, Store } from '../../src/engine/ports.js';
+import { TRACE_LENGTH_MAX } from '../../src/engine/tracing.js';
 import { databases } from '../support/server.js';
 import { Book, openStore } from './book.js';
 
@@ -276,6 +277,28 @@ describe.each(databases)('the records of the store on $name', ({ name }) => {
   });
 
   describe('the log', () => {
+    test('keeps the trace of a commit with its first row, the longest too, and has none where there was none', async () => {
+      const book = await Book.open(store, 'traced');
+      const longest = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01 a=${'x'.repeat(510)}`;
+      expect(longest).toHaveLength(TRACE_LENGTH_MAX);
+      await book.commit(
+        [
+          ['a', '1'],
+          ['b', '1'],
+        ],
+        { trace: longest },
+      );
+      await store.transact(async (tx) => {
+        await book.append(tx, [['c', '1']]);
+        await book.append(tx, [['c', '2']], { trace: longest.slice(0, 55) });
+      });
+      const { rows } = await store.log({ poolId: book.id, after: 0, rowsMax: 100, bytesMax: 100_000 });
+      expect(rows.map(({ trace }) => trace)).toEqual([longest, undefined, undefined, longest.slice(0, 55)]);
+      const before = { poolId: book.id, before: 4, rowsMax: 100, bytesMax: 100_000 };
+      const backward = await store.snapshot(book.id, (source) => source.logBefore(before));
+      expect(backward.at(-2)?.trace).toBe(longest);
+    });
+
     test('comes in pages of whole commits, whatever their bounds', async () => {
       const book = await Book.open(store, 'log');
       const sizes = [1, 3, 1, 200, 2, 1, 1, 70, 1];

@@ -32,6 +32,8 @@ export interface ServerOptions {
   database: DatabaseName;
   /** An existing database instead of a new one: that of another server, running or killed. */
   databaseUrl?: string;
+  /** Where it listens instead of on a free port: that of a server that was stopped, of which others know. */
+  port?: number;
   /** Environment variables on top of the address and the database; `undefined` takes one away. */
   env?: Record<string, string | undefined>;
 }
@@ -67,10 +69,10 @@ afterAll(async () => {
  *
  * @throws Error with the server's output if it ends or isn't ready within 20 s; with the reason if there is no MariaDB
  */
-export async function startServer({ database, databaseUrl, env = {} }: ServerOptions): Promise<Server> {
+export async function startServer({ database, databaseUrl, port: wanted, env = {} }: ServerOptions): Promise<Server> {
   if (!existsSync(PROGRAM)) throw new Error('The server is not built: run the tests through `npm test`.');
   const onDatabase = databaseUrl ?? (await createDatabase(database));
-  const port = await freePort();
+  const port = wanted ?? (await freePort());
   const url = `http://127.0.0.1:${port}`;
   const child = spawn(process.execPath, [PROGRAM], {
     cwd: ROOT,
@@ -159,7 +161,9 @@ async function statement(server: string, sql: string): Promise<void> {
 
 /** The settings of the one who runs the tests must not reach the servers under test. */
 function environmentOfUser(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name)));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(STARGUS|OTEL|VITEST|NODE_ENV)/.test(name)),
+  );
 }
 
 /** Leaves a file for as long as the child runs, by which scripts/test.mjs ends it if these tests are killed before it. */
@@ -205,7 +209,8 @@ async function killed(child: ChildProcess): Promise<void> {
   await exited(child);
 }
 
-function freePort(): Promise<number> {
+/** A port of loopback that nobody has at this moment. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer().once('error', reject);
     probe.listen(0, '127.0.0.1', () => {

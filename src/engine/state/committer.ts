@@ -11,9 +11,11 @@ import { Problem } from '../errors.js';
 import type { Bus } from '../hints.js';
 import { limits } from '../limits.js';
 import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '../ports.js';
+import { type Trace, type Tracing, untraced } from '../tracing.js';
 import { turn } from '../turn.js';
 import type { Command, Unprepared } from './commands.js';
 import { type Judged, judgeGroup, publish, type Submitted } from './group.js';
+import { GroupTrace } from './group-trace.js';
 import type { JudgingOptions } from './judging.js';
 import type { Repeatable, Request } from './repetition.js';
 import type { Replicas } from './replicas.js';
@@ -43,13 +45,16 @@ export class Committer {
     private readonly bus: Bus,
     private readonly telemetry: Telemetry,
     private readonly options: JudgingOptions,
+    private readonly tracing: Tracing = untraced,
   ) {}
 
   /** Judges and commits the command. Resolves when the commit is durable; rejects with a Problem and without a trace. */
   submit<Answer>(pool: string, command: Command<Answer>, repeatable?: Repeatable<Answer>): Promise<Submitted<Answer>> {
+    const trace = this.tracing.current();
     return new Promise<Submitted<Answer>>((resolve, reject) => {
       this.#enqueue(pool, {
         command,
+        trace,
         repeatable: repeatable as Repeatable<unknown> | undefined,
         resolve: resolve as (submitted: Submitted<unknown>) => void,
         reject,
@@ -117,6 +122,7 @@ export class Committer {
 
   async #runGroup(pool: string, queue: Queue): Promise<void> {
     const began = performance.now();
+    const trace = this.tracing.isOn ? new GroupTrace(this.tracing, pool) : undefined;
     let group: readonly Waiting[] = [];
     const take = () => {
       if (group.length === 0) group = takeGroup(queue);
@@ -124,12 +130,15 @@ export class Committer {
     };
     let judged: Judged;
     try {
-      judged = await this.#attempt(pool, take);
+      judged = await this.#attempt(pool, take, trace);
     } catch (error) {
+      trace?.failed(tracesOf(take()), error);
       const problem = this.#explain(error);
       for (const { reject } of take()) reject(problem);
       return;
     }
+    const served = group.slice(0, judged.verdicts.length);
+    trace?.committed(tracesOf(served), judged.commits.length, judged.commits.at(-1)?.revision);
     this.#publish(judged);
     if (judged.building) this.onBuilding?.();
     for (const [i, verdict] of judged.verdicts.entries()) {
@@ -167,14 +176,16 @@ export class Committer {
     }
   }
 
-  async #attempt(pool: string, take: () => readonly Waiting[]): Promise<Judged> {
+  async #attempt(pool: string, take: () => readonly Waiting[], trace?: GroupTrace): Promise<Judged> {
     for (let attempt = 1; ; attempt++) {
       let judged: Judged | undefined;
-      try {
-        return await this.store.transact(async (tx) => {
+      const transact = () =>
+        this.store.transact(async (tx) => {
           judged = await judgeGroup(pool, take, tx, this.replicas, this.definitions, this.options, this.telemetry);
           return judged;
         });
+      try {
+        return await (trace ? trace.attempt(transact) : transact());
       } catch (error) {
         // Judged, but not surely durable: the locks are read anew, as they are then.
         if (judged?.replica) judged.replica.locks = undefined;
@@ -214,4 +225,8 @@ function takeGroup(queue: Queue): Waiting[] {
   }
   queue.bytes -= bytes;
   return queue.waiting.splice(0, count);
+}
+
+function tracesOf(group: readonly Waiting[]): (Trace | undefined)[] {
+  return group.map(({ trace }) => trace);
 }

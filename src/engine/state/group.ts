@@ -137,7 +137,13 @@ async function judgeEach(
       const { answer, changes } = await judge(command, court);
       for (const change of changes) work += bytesOf(change);
       if (changes.length > 0)
-        commits.push({ revision: state.revision, time: state.now, subject: command.subject.id, changes });
+        commits.push({
+          revision: state.revision,
+          time: state.now,
+          subject: command.subject.id,
+          changes,
+          trace: request.trace,
+        });
       if (!command.dryRun) repetitions.keep(request, answer);
       verdicts.push({ submitted: { answer } });
     } catch (error) {

@@ -1,4 +1,5 @@
 /** The data model: items, changes and commits, as values that are never altered once made. */
+import type { Trace } from '../tracing.js';
 import { getMember, type Json, type JsonObject, jsonEqual, pickMembers } from './json.js';
 
 export type Attributes = JsonObject;
@@ -86,6 +87,8 @@ export interface Commit {
   readonly time: number;
   readonly subject: string;
   readonly changes: readonly Change[];
+  /** The trace of the request that made it, where that was followed: what delivers the commit goes on with it. */
+  readonly trace?: Trace | undefined;
 }
 
 /** A collection, as the pool's state has it. */

@@ -8,6 +8,7 @@ import { limits } from '../limits.js';
 import type { SessionAnswer, StoredAnswer, StoreTransaction } from '../ports.js';
 import { checkSession, type SessionRef } from '../sessions/session-states.js';
 import { ownerOf } from '../subject.js';
+import type { Trace } from '../tracing.js';
 import type { Command } from './commands.js';
 import type { GroupState } from './draft.js';
 
@@ -38,6 +39,8 @@ export type Repeatable<Answer> = Idempotency<Answer> | Numbered<Answer>;
 export interface Request {
   readonly command: Command<unknown>;
   readonly repeatable: Repeatable<unknown> | undefined;
+  /** Where it stands in its trace, where that is followed. */
+  readonly trace?: Trace | undefined;
 }
 
 /** The kept answers that a group's requests may ask for, and those that it keeps. */

@@ -220,7 +220,8 @@ export function commitsOf(rows: readonly LogRow[], name: (collectionId: number) 
   for (const row of rows) {
     let commit = commits.at(-1);
     if (commit?.revision !== row.revision) {
-      commit = { revision: row.revision, time: row.time, subject: row.subject, changes: [] };
+      const { revision, time, subject, trace } = row;
+      commit = { revision, time, subject, changes: [], trace };
       commits.push(commit);
     }
     commit.changes.push(changeOf(row, name(row.collectionId)));
@@ -274,5 +275,6 @@ export function rowsOf(commit: Commit, collectionId: (name: string) => number): 
     subject: commit.subject,
     time: commit.time,
     reason: causeOf(change),
+    trace: ordinal === 0 ? commit.trace : undefined,
   }));
 }

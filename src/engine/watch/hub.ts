@@ -108,6 +108,10 @@ export class Hub implements Follower {
     return this.#groups.size;
   }
 
+  get members(): number {
+    return this.#places.size;
+  }
+
   /** The member has been told everything up to the replica's present revision and is told what follows. */
   join(member: Member, { views, bookmarkMs, session, heedsPolicy }: Interest): void {
     const watched = views.map((view) => this.#watch(view)).sort((a, b) => a.serial - b.serial);

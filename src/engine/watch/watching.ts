@@ -159,12 +159,19 @@ export class Watching {
     for (const [done, subject] of this.#waiting) if (isEnded(subject)) done('revoked');
   }
 
-  get counts(): { streams: number; groups: number; bufferedBytes: number } {
+  get counts(): { streams: number; behind: number; groups: number; bufferedBytes: number } {
     let groups = 0;
+    let live = 0;
     let bufferedBytes = 0;
-    for (const { follower } of this.replicas.all()) if (follower instanceof Hub) groups += follower.groups;
+    for (const { follower } of this.replicas.all()) {
+      if (!(follower instanceof Hub)) continue;
+      groups += follower.groups;
+      live += follower.members;
+    }
     for (const { stream } of this.#running) bufferedBytes += stream.sink.buffered;
-    return { streams: this.#running.size, groups, bufferedBytes };
+    // Who waits for a change of the log is a member of a hub as well.
+    const behind = this.#running.size + this.#waiting.size - live;
+    return { streams: this.#running.size, behind: Math.max(0, behind), groups, bufferedBytes };
   }
 
   /** Judges where the stream begins. Refuses before anything is sent. */
