@@ -25,8 +25,8 @@ interface Treatment {
   readonly rising?: readonly string[];
   /** Whatever else changes of a row. A column may be missing, in a backup of older tables. */
   readonly restored?: (row: Row, restoration: Restoration) => Row;
-  /** What its rows are to an operator, where a database that has some isn't empty. */
-  readonly told?: string;
+  /** What one of its rows and many are to an operator, where a database that has some isn't empty. */
+  readonly told?: readonly [one: string, many: string];
 }
 
 export interface Table extends Treatment {
@@ -46,12 +46,12 @@ const treatments: Readonly<Record<string, Treatment>> = {
     has: (row) => row.name !== null,
     rising: ['revision', 'oldest_revision'],
     restored: (row, { epochOf }) => ({ ...row, epoch: epochOf(row.id as number) }),
-    told: 'pools',
+    told: ['pool', 'pools'],
   },
   collection: { kept: true, has: ofLivingPool, rising: ['revision'] },
   // Before the items, whose entries are made anew when they are loaded.
   collection_index: { kept: true, has: (row, oldest) => ofLivingPool(row, oldest) && row.state !== 'dropped' },
-  item: { kept: true, has: ofLivingPool, rising: ['revision', 'created_revision'], told: 'items' },
+  item: { kept: true, has: ofLivingPool, rising: ['revision', 'created_revision'], told: ['item', 'items'] },
   item_index: { kept: false },
   commit_log: {
     kept: true,
@@ -70,7 +70,7 @@ const treatments: Readonly<Record<string, Treatment>> = {
   },
   session_answer: { kept: true, has: ofLivingPool },
   pool_usage: { kept: true, has: ofLivingPool },
-  identity_account: { kept: true, told: 'accounts' },
+  identity_account: { kept: true, told: ['account', 'accounts'] },
   identity_key: { kept: true },
   identity_envelope: { kept: true },
   identity_proof: { kept: true },
@@ -80,10 +80,10 @@ const treatments: Readonly<Record<string, Treatment>> = {
   login_nonce: { kept: false },
   used_proof: { kept: true },
   // A refresh token that was exchanged or revoked since would be good again.
-  login: { kept: false, told: 'logins' },
+  login: { kept: false, told: ['login', 'logins'] },
   refresh_token: { kept: false },
   revocation: { kept: true },
-  api_key: { kept: true, told: 'API keys' },
+  api_key: { kept: true, told: ['API key', 'API keys'] },
   // With the keys go the access tokens that were revoked since; and the file has no private key.
   signing_key: { kept: false },
 };

@@ -53,9 +53,8 @@ backup. Sessions and logins are over; docs/OPERATING.md tells what else comes ba
 async function checkEmpty(target: Restoring, url: string, force: boolean): Promise<string | undefined> {
   const held = await target.held();
   if (held.size === 0) return undefined;
-  const lost = Array.from(
-    held,
-    ([table, count]) => `${count.toLocaleString('en')} ${tableByName.get(table)?.told}`,
+  const lost = Array.from(held, ([table, count]) =>
+    countText(count, tableByName.get(table)?.told as [string, string]),
   ).join(', ');
   if (force) return lost;
   throw new CommandFault(
