@@ -213,7 +213,8 @@ export class ArchiveReader {
       source.destroy();
       gunzip.destroy();
     }
-    if (length > 0) throw new ArchiveFault(`${this.file} is cut off: it ends inside a line.`);
+    if (length > 0 && this.#header) throw new ArchiveFault(`${this.file} is cut off: it ends inside a line.`);
+    if (length > 0) throw new ArchiveFault(`${this.file} is no backup of Stargus.`);
   }
 
   #readable(error: unknown): unknown {

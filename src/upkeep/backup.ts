@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, CommandFault } from '../cli/command.js';
 import { countText, Progress } from './progress.js';
+import { reasonOf } from './reason.js';
 import { removeParts, takeBackup } from './take-backup.js';
 
 export function backup(databaseUrl: string, version: string): Command {
@@ -36,7 +37,7 @@ SQLite database is copied beside the file first, so there must be room for both.
         );
       } catch (error) {
         progress.clear();
-        throw new CommandFault(`No backup was made. ${(error as Error).message}`);
+        throw new CommandFault(`No backup was made. ${reasonOf(error)}`);
       }
     },
   };

@@ -4,6 +4,7 @@ import { openForReading } from '../store/reading.js';
 import { examine } from './examine.js';
 import { type Finding, Findings } from './findings.js';
 import { countText, Progress } from './progress.js';
+import { reasonOf } from './reason.js';
 
 export function doctor(databaseUrl: string): Command {
   return {
@@ -44,7 +45,7 @@ async function look(databaseUrl: string, findings: Findings, progress: Progress)
     }
   } catch (error) {
     progress.clear();
-    throw new CommandFault(`The database could not be examined. ${(error as Error).message}`, 3);
+    throw new CommandFault(`The database could not be examined. ${reasonOf(error)}`, 3);
   }
 }
 

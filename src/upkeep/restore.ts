@@ -1,12 +1,14 @@
 /** `stargus restore`: fills a database that no server uses from a backup. */
 import { resolve } from 'node:path';
 import { type Command, CommandFault, type Given } from '../cli/command.js';
+import { OutcomeUnknown } from '../engine/ports.js';
 import { hidePassword } from '../platform/config.js';
 import { openForRestoring } from '../store/opening.js';
 import type { Restoring } from '../store/restoring.js';
 import { tableByName } from '../store/tables.js';
 import { type Checked, checkBackup, loadBackup, type RestoredPool } from './load-backup.js';
 import { countText, Progress } from './progress.js';
+import { reasonOf } from './reason.js';
 
 /** Pools that are told by name. */
 const TOLD = 20;
@@ -43,7 +45,11 @@ backup. Sessions and logins are over; docs/OPERATING.md tells what else comes ba
       } catch (error) {
         progress.clear();
         if (error instanceof CommandFault) throw error;
-        throw new CommandFault(`Nothing was restored. ${(error as Error).message}`);
+        if (error instanceof OutcomeUnknown)
+          throw new CommandFault(
+            `The restore may be done or not: ${reasonOf(error.reason)} came while it was being committed. Look what is there, or repeat it with --force.`,
+          );
+        throw new CommandFault(`Nothing was restored. ${reasonOf(error)}`);
       }
     },
   };
