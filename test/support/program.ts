@@ -26,3 +26,9 @@ export function runProgram(args: readonly string[], env: Record<string, string> 
     child.once('close', (code) => resolve({ code, out, err }));
   });
 }
+
+/** @throws Error with what `stargus doctor` finds in the database, whoever uses it at the moment */
+export async function checkHealth(databaseUrl: string): Promise<void> {
+  const { code, out, err } = await runProgram(['doctor'], { STARGUS_DATABASE_URL: databaseUrl });
+  if (code !== 0) throw new Error(`The doctor has findings:\n${out}${err}`);
+}
