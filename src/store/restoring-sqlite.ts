@@ -2,13 +2,14 @@
  * Filling a SQLite database: a new file is made beside it and takes its place by being renamed, while the lock keeps servers away.
  * A new file may be written without a journal: whoever is interrupted throws it away.
  */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import type { DataSource } from 'typeorm';
 import { dataSourceFor, lockOut } from './data-source.js';
 import type { Session } from './dialect.js';
 import { SqliteSession } from './dialect-sqlite.js';
+import { syncFile, syncFolder } from './durable.js';
 import { removeFiles } from './reading.js';
 import { countHeld, type Restoring } from './restoring.js';
 
@@ -36,7 +37,10 @@ async function held(path: string): Promise<ReadonlyMap<string, number>> {
   try {
     const session = new SqliteSession(connection);
     const present = await session.all("SELECT name FROM sqlite_master WHERE type = 'table'", []);
-    return await countHeld(session, new Set(present.map(({ name }) => String(name))));
+    const names = new Set(present.map(({ name }) => String(name)));
+    if (names.size > 0 && !names.has('migrations'))
+      throw new Error(`${path} is a database of something else. Move it away if it isn’t needed.`);
+    return await countHeld(session, names);
   } finally {
     connection.close();
   }
@@ -60,10 +64,10 @@ async function load(path: string, schema: string, work: (session: Session) => Pr
       // All of it in the one file, which is renamed alone.
       connectionOf(source).pragma('journal_mode = DELETE');
     });
-    sync(part);
+    syncFile(part);
     retire(path);
     renameSync(part, path);
-    sync(dirname(path));
+    syncFolder(dirname(path));
   } finally {
     removeFiles(part);
   }
@@ -92,13 +96,4 @@ function retire(path: string): void {
     connection.close();
   }
   if (existsSync(`${path}-wal`)) throw new Error(`${path} is in use by another program.`);
-}
-
-function sync(path: string): void {
-  const file = openSync(path, 'r');
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
 }

@@ -1,9 +1,10 @@
 /** Writes a backup: one state of a database, row by row, in constant memory, while servers go on. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { migrationNames } from '../store/data-source.js';
 import type { Row, Session } from '../store/dialect.js';
-import { openCopy, openForReading, type Reading, removeFiles } from '../store/reading.js';
+import { syncFolder } from '../store/durable.js';
+import { openCopy, openForReading, pathOf, type Reading, removeFiles } from '../store/reading.js';
 import { clockOf } from '../store/reads.js';
 import { type Table, tables } from '../store/tables.js';
 import { walk } from '../store/walk.js';
@@ -24,8 +25,19 @@ export function removeParts(file: string): void {
 const partOf = (file: string) => `${file}.part`;
 const copyOf = (file: string) => `${file}.part.db`;
 
+/** Nothing that is written or removed may be the database. */
+function refuseItself(database: string, file: string): void {
+  if (!existsSync(database)) return;
+  const { dev, ino } = statSync(database);
+  for (const written of [file, partOf(file), copyOf(file)]) {
+    const other = statSync(written, { throwIfNoEntry: false });
+    if (other?.ino === ino && other.dev === dev) throw new Error(`${written} is the database itself.`);
+  }
+}
+
 /** The file is there when it is whole and on disk, and not before. */
 export async function takeBackup(url: string, file: string, version: string, progress: Progress): Promise<Taken> {
+  if (url.startsWith('sqlite:')) refuseItself(pathOf(url), file);
   // What one that was killed has left.
   removeParts(file);
   const reading = url.startsWith('sqlite:')
@@ -96,14 +108,5 @@ async function* rowsOf(session: Session, table: Table, oldest: ReadonlyMap<numbe
   for (const poolId of oldest.keys()) {
     for await (const page of walk(session, { table: name, columns, key, within: [poolId] }))
       yield has ? page.filter((row) => has(row, oldest)) : page;
-  }
-}
-
-function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
   }
 }

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -70,7 +71,7 @@ describe('backup', () => {
     for (const end of ['.part', '.part.db', '.part.db-wal']) writeFileSync(file + end, 'left', { mode: 0o644 });
     const databaseUrl = await filled('sqlite', 'x');
     const run = await backup(databaseUrl, file);
-    expect([run.code, run.err]).toEqual([0, '']);
+    expect(run.code).toBe(0);
     expect(run.out).toContain('1 pool, 3 items as of 2');
     expect([readdirSync(own), statSync(file).mode & 0o777]).toEqual([['x.backup'], 0o600]);
     const again = await backup(databaseUrl, file);
@@ -79,7 +80,7 @@ describe('backup', () => {
     const former = readFileSync(file);
     expect((await backup(databaseUrl, file, '--force')).code).toBe(0);
     expect(readFileSync(file).equals(former)).toBe(false);
-    expect(await restore(databaseUrl, file, '--check')).toMatchObject({ code: 0, err: '' });
+    expect(await restore(databaseUrl, file, '--check')).toMatchObject({ code: 0 });
   });
 
   it.each([
@@ -92,6 +93,22 @@ describe('backup', () => {
     expect([run.code, run.out]).toEqual([1, '']);
     expect(run.err).toContain(message);
     expect(run.err).not.toContain('    at ');
+  });
+
+  it('never replaces the database itself', async () => {
+    const databaseUrl = await filled('sqlite', 'x');
+    const database = databaseUrl.slice('sqlite:'.length);
+    const run = await backup(databaseUrl, database, '--force');
+    expect(run).toMatchObject({ code: 1, out: '' });
+    expect(run.err).toContain('is the database itself');
+    // Nor by the names of what it writes beside the file.
+    renameSync(database, path.join(path.dirname(database), 'x.part.db'));
+    const beside = await backup(
+      `sqlite:${path.join(path.dirname(database), 'x.part.db')}`,
+      path.join(path.dirname(database), 'x'),
+    );
+    expect(beside.err).toContain('is the database itself');
+    expect(await values(`sqlite:${path.join(path.dirname(database), 'x.part.db')}`)).toHaveLength(3);
   });
 
   it.each([
@@ -211,7 +228,7 @@ describe('restore', () => {
     const databaseUrl = await createDatabase('sqlite');
     const run = await restore(databaseUrl, made);
     expect([run.code, run.out]).toEqual([1, '']);
-    expect(run.err).toMatch(/^Nothing was restored\. /);
+    expect(run.err).toMatch(/^Nothing was restored\. /m);
     expect(run.err).toContain(message);
     expect(run.err).not.toContain('    at ');
     expect(readdirSync(path.dirname(databaseUrl.slice('sqlite:'.length)))).toEqual([]);
@@ -227,7 +244,7 @@ describe('restore', () => {
       const empty = await createDatabase(name);
       const run = await restore(empty, twice);
       expect([run.code, run.out]).toEqual([1, '']);
-      expect(run.err).toMatch(/^Nothing was restored\. .*(UNIQUE|Duplicate)/);
+      expect(run.err).toMatch(/^Nothing was restored\. .*(UNIQUE|Duplicate)/m);
       expect(await isUntouched(name, empty)).toBe(true);
       const held = await filled(name, 'held');
       expect((await restore(held, twice, '--force')).code).toBe(1);
@@ -279,7 +296,7 @@ describe('restore', () => {
       lines[0].schema = 'Logins1763700000006';
       writeArchive(old, lines);
       const databaseUrl = await createDatabase(name);
-      expect(await restore(databaseUrl, old)).toMatchObject({ code: 0, err: '' });
+      expect(await restore(databaseUrl, old)).toMatchObject({ code: 0 });
       expect(await sql(databaseUrl, 'SELECT writes, refusals, blocks FROM pool_usage')).toEqual([
         { writes: 2, refusals: 0, blocks: 0 },
       ]);
@@ -307,7 +324,7 @@ describe('restore', () => {
       );
       const made = newFile();
       const taken = await backup(former.databaseUrl, made);
-      expect([taken.code, taken.err]).toEqual([0, '']);
+      expect(taken.code).toBe(0);
       await former.stop();
       const text = JSON.stringify(readArchive(made));
       const [signing] = await sql(former.databaseUrl, 'SELECT private_jwk FROM signing_key');
@@ -331,9 +348,23 @@ describe('restore', () => {
     });
   });
 
+  it('leaves a database of something else alone, by force too', async () => {
+    const databaseUrl = await createDatabase('sqlite');
+    await sql(databaseUrl, 'CREATE TABLE letters (text text)', "INSERT INTO letters VALUES ('dear')");
+    const run = await restore(databaseUrl, file, '--force');
+    expect(run).toMatchObject({ code: 1, out: '' });
+    expect(run.err).toContain('is a database of something else');
+    expect(await sql(databaseUrl, 'SELECT text FROM letters')).toEqual([{ text: 'dear' }]);
+    writeFileSync(
+      databaseUrl.slice('sqlite:'.length),
+      'no database at all, but a text that is long enough to be one '.repeat(90),
+    );
+    expect((await restore(databaseUrl, file, '--force')).err).toContain('can’t be read');
+  });
+
   it('can be checked without a database', async () => {
     const run = await restore('sqlite:./nowhere/at/all.db', file, '--check', '--json');
-    expect([run.code, run.err]).toEqual([0, '']);
+    expect(run.code).toBe(0);
     expect(JSON.parse(run.out)).toMatchObject({ database: 'sqlite', rows: { pool: 1, item: 3 }, pools: [] });
     expect(existsSync('./nowhere')).toBe(false);
   });
