@@ -53,7 +53,7 @@ test.each(databases)(
       await server.stop();
     }
   },
-  120_000,
+  240_000,
 );
 
 /** A server that was written to before, during and after a backup. */
