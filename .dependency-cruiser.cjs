@@ -4,6 +4,7 @@
  *   main, app.module, wiring ─▶ http ─▶ engine ◀─ store        platform ◀─ all but engine
  *                               jobs ─▶ engine
  *                               cli  ─▶ engine
+ *                               upkeep ─▶ store, engine, and how cli reads a command line
  *
  * `npm run check` fails where they don't. Type-only imports count like the others.
  */
@@ -57,6 +58,17 @@ module.exports = {
       ['src/cli', 'src/engine', 'src/platform'],
       'A command speaks to servers over HTTP; it knows the formats of the engine and nothing of a server’s inside.',
     ),
+    {
+      name: 'upkeep-imports',
+      comment:
+        'Upkeep is commands on a database as a whole: the store opens it, the engine says what must be in it. No server runs in them.',
+      severity: 'error',
+      from: { path: '^src/upkeep/' },
+      to: {
+        path: '^(src|migrations|test|bench|examples|scripts)/',
+        pathNot: ['^src/(upkeep|store|engine|platform)/', '^src/cli/command[.]ts$'],
+      },
+    },
     layer('platform', ['src/platform'], 'The platform is a leaf.'),
     {
       name: 'migrations-imports',

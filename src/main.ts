@@ -28,6 +28,11 @@ async function main(): Promise<void> {
   if (command === '--help' || command === '-h') return void process.stdout.write(helpText());
   try {
     const { config, warnings } = readConfig(process.env);
+    if (command === 'backup' || command === 'restore' || command === 'doctor') {
+      const { runUpkeep } = await import('./upkeep/upkeep.js');
+      process.exitCode = await runUpkeep(command, process.argv.slice(3), config.STARGUS_DATABASE_URL);
+      return;
+    }
     for (const warning of warnings) console.warn(`warning: ${warning}`);
     if (command === '--version') return await printVersion();
     if (command === 'migrate') return await migrate(config.STARGUS_DATABASE_URL, direction);

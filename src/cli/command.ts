@@ -1,11 +1,11 @@
 /** What a command of the command line is: its options, its words, what it does; and how its arguments are read. */
 import { parseArgs } from 'node:util';
 
-/** Something that the person who typed the command can act on. Exit code 1: it failed; 2: it was typed wrong. */
+/** Something that the person who typed the command can act on. Exit code 1: it failed; 2: it was typed wrong; 3: where 1 is an answer, it failed. */
 export class CommandFault extends Error {
   constructor(
     message: string,
-    readonly exitCode: 1 | 2 = 1,
+    readonly exitCode: 1 | 2 | 3 = 1,
   ) {
     super(message);
   }
@@ -36,8 +36,8 @@ export interface Command {
   run(given: Given): Promise<void>;
 }
 
-/** @throws CommandFault when they aren't as the command wants them */
-export function readArguments(name: string, { options }: Command, args: readonly string[]): Given {
+/** `words` are those that name the command, as in `identity create`. @throws CommandFault when they aren't as it wants them */
+function readArguments(words: string, { options }: Command, args: readonly string[]): Given {
   const spec = Object.fromEntries(
     Object.entries(options).map(([option, { value }]) => [option, { type: value ? 'string' : 'boolean' } as const]),
   );
@@ -45,11 +45,11 @@ export function readArguments(name: string, { options }: Command, args: readonly
   try {
     values = parseArgs({ args: [...args], options: spec, strict: true, allowPositionals: false }).values;
   } catch (error) {
-    throw new CommandFault(`${(error as Error).message} \`${PROGRAM} identity ${name} --help\` lists the options.`, 2);
+    throw new CommandFault(`${(error as Error).message} \`${PROGRAM} ${words} --help\` lists the options.`, 2);
   }
   const missing = Object.entries(options).find(([option, { required }]) => required && values[option] === undefined);
   if (missing)
-    throw new CommandFault(`--${missing[0]} is needed. \`${PROGRAM} identity ${name} --help\` lists the options.`, 2);
+    throw new CommandFault(`--${missing[0]} is needed. \`${PROGRAM} ${words} --help\` lists the options.`, 2);
   return {
     text: (option) => values[option] as string | undefined,
     needed: (option) => values[option] as string,
@@ -57,10 +57,28 @@ export function readArguments(name: string, { options }: Command, args: readonly
   };
 }
 
-export function helpOf(name: string, { about, options }: Command): string {
+function helpOf(words: string, { about, options }: Command): string {
   const lines = Object.entries(options).map(([option, { value, meaning, required }]) => {
     const head = `--${option}${value ? ` <${value}>` : ''}`;
     return `  ${head.padEnd(24)}${meaning}${required ? ' (needed)' : ''}`;
   });
-  return `Usage: stargus identity ${name} [options]\n\n${about}\n\n${lines.join('\n')}\n`;
+  return `Usage: stargus ${words} [options]\n\n${about}\n\n${lines.join('\n')}\n`;
+}
+
+/** Runs a command, or prints what it is where that is asked for, and answers the exit code. */
+export async function runCommand(words: string, command: Command, args: readonly string[]): Promise<number> {
+  try {
+    if (args.includes('--help') || args.includes('-h')) process.stdout.write(helpOf(words, command));
+    else await command.run(readArguments(words, command, args));
+    return 0;
+  } catch (error) {
+    return tellFault(error);
+  }
+}
+
+/** Says what went wrong, if it is something that a person can act on. */
+export function tellFault(error: unknown): number {
+  if (!(error instanceof CommandFault)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  return error.exitCode;
 }

@@ -1,5 +1,5 @@
 /** `stargus identity …`: makes the keys of an account, brings them to servers, and logs in with them. */
-import { type Command, CommandFault, helpOf, PROGRAM, readArguments } from './command.js';
+import { type Command, CommandFault, PROGRAM, runCommand, tellFault } from './command.js';
 import { create } from './create.js';
 import { enroll } from './enroll.js';
 import { login } from './login.js';
@@ -34,18 +34,7 @@ export async function runIdentity([name, ...args]: readonly string[]): Promise<n
     (name === undefined ? process.stderr : process.stdout).write(HELP);
     return name === undefined ? 2 : 0;
   }
-  try {
-    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-    if (!command) throw new CommandFault(`There is no command ${name}; \`${PROGRAM} identity --help\` lists them.`, 2);
-    if (args.includes('--help') || args.includes('-h')) {
-      process.stdout.write(helpOf(name, command));
-      return 0;
-    }
-    await command.run(readArguments(name, command, args));
-    return 0;
-  } catch (error) {
-    if (!(error instanceof CommandFault)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return error.exitCode;
-  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command) return runCommand(`identity ${name}`, command, args);
+  return tellFault(new CommandFault(`There is no command ${name}; \`${PROGRAM} identity --help\` lists them.`, 2));
 }

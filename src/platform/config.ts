@@ -281,6 +281,9 @@ export function helpText(): string {
 Usage: stargus            start the server
        stargus migrate    bring the tables of STARGUS_DATABASE_URL up to date
        stargus migrate down    take back the newest migration
+       stargus backup --to FILE       write a backup of the database, while servers run
+       stargus restore --from FILE    fill an empty database from one
+       stargus doctor                 look for contradictions in the database
        stargus identity …      make the keys of an account, bring them to servers, log in
        stargus --help | --version
 

@@ -32,6 +32,9 @@ const migrations = [
   Traces1763700000012,
 ];
 
+/** What brings the tables about, in order. The last one's name is the version of a schema. */
+export const migrationNames: readonly string[] = migrations.map((Migration) => new Migration().name);
+
 /** How long a connection to MySQL may take to be made. */
 const CONNECT_MS = 10_000;
 const CONNECTIONS = 16;
@@ -49,14 +52,18 @@ export async function openDatabase({ url, migrate }: OpenOptions): Promise<Datab
     : openMysql(url, migrate);
 }
 
-/** A DataSource for the URL, not yet connected; for migrations and for the comparison of tables and entities. */
-export function dataSourceFor(url: string): DataSource {
+/**
+ * A DataSource for the URL, not yet connected; for migrations and for the comparison of tables and entities. With `upTo` it knows
+ * the migrations up to that one only.
+ */
+export function dataSourceFor(url: string, upTo = migrationNames.at(-1) as string): DataSource {
+  const known = migrations.slice(0, migrationNames.indexOf(upTo) + 1);
   if (url.startsWith('sqlite:')) {
     return new DataSource({
       type: 'better-sqlite3',
       database: resolve(url.slice('sqlite:'.length)),
       entities: entitiesFor('better-sqlite3'),
-      migrations,
+      migrations: known,
       prepareDatabase: (connection: Sqlite.Database) => {
         connection.pragma('journal_mode = WAL');
         // In WAL the default is NORMAL, which may lose acknowledged commits when the power fails.
@@ -72,7 +79,7 @@ export function dataSourceFor(url: string): DataSource {
     type: 'mysql',
     url,
     entities: entitiesFor('mysql'),
-    migrations,
+    migrations: known,
     charset: 'utf8mb4',
     timezone: 'Z',
     // Revisions and times are BIGINT and below 2^53: as numbers, not as the strings that TypeORM asks for by default.
@@ -101,7 +108,8 @@ async function openSqlite(path: string, migrate: boolean): Promise<Database> {
   }
 }
 
-function lockOut(path: string): Sqlite.Database {
+/** Holds the lock that a SQLite database's one process has, until it is closed. Refuses where another one has it. */
+export function lockOut(path: string): Sqlite.Database {
   const guard = new Sqlite(`${path}.lock`, { timeout: 0 });
   try {
     guard.pragma('journal_mode = MEMORY');
@@ -116,7 +124,7 @@ function lockOut(path: string): Sqlite.Database {
   }
 }
 
-async function openMysql(url: string, migrate: boolean): Promise<Database> {
+export async function openMysql(url: string, migrate: boolean): Promise<Database> {
   const source = dataSourceFor(url);
   await source.initialize();
   prepareConnections(source);
@@ -175,7 +183,7 @@ function prepareConnections(source: DataSource): void {
 }
 
 /** Two nodes that start together must not both run the migrations. */
-async function migrateAlone(source: DataSource): Promise<void> {
+export async function migrateAlone(source: DataSource): Promise<void> {
   const runner = source.createQueryRunner();
   try {
     await runner.query("SELECT GET_LOCK(CONCAT('stargus-migrate-', LEFT(DATABASE(), 40)), 60)");

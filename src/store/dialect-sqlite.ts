@@ -7,7 +7,7 @@ import type { DataSource } from 'typeorm';
 import { StoreUnavailable } from '../engine/ports.js';
 import type { Base, Database, Join, Row, Session, Upsert, Value } from './dialect.js';
 
-class SqliteSession implements Session {
+export class SqliteSession implements Session {
   readonly forUpdate = '';
   readonly orderedJoin = 'CROSS JOIN';
   readonly clock = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";

@@ -3,6 +3,7 @@
  * in the log at its revision, the log has no hole, the state is the replay of the log, and who repeats a write with its
  * Idempotency-Key until it is answered has it applied once.
  */
+import { checkHealth } from '../support/program.js';
 import { type DatabaseName, type Server, startServer } from '../support/server.js';
 import {
   type Answer,
@@ -132,6 +133,7 @@ class Crashes {
       await watcher.stop();
       this.#checkWatcher(watcher);
     }
+    await checkHealth(this.server.databaseUrl);
     return {
       acknowledged: this.#acknowledged.length,
       unanswered: this.#unanswered,

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { checkHealth } from '../support/program.js';
 import { type DatabaseName, databases, type Server, startServer } from '../support/server.js';
 import { Client, pause } from './client.js';
 import { COLLECTIONS, command, resolve, send } from './commands.js';
@@ -199,6 +200,7 @@ async function killed(name: DatabaseName): Promise<void> {
     const { faults, states } = await readIndexRows(server.databaseUrl);
     expect(faults).toEqual([]);
     if (states.includes('building')) interrupted++;
+    await checkHealth(server.databaseUrl);
     server = await startServer({ database: name, databaseUrl: server.databaseUrl, env });
     // A build that was interrupted goes on by itself.
     await untilReady(client);

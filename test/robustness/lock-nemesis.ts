@@ -8,6 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { checkHealth } from '../support/program.js';
 import { type DatabaseName, markRunning, type Server, startServer } from '../support/server.js';
 import { Client, type LoggedCommit, pause } from './client.js';
 import { COUNTERS, type Step } from './exclusion.js';
@@ -113,6 +114,7 @@ class Run {
     this.#tell(true);
     await Promise.all(Array.from(this.#workers.values(), letEnd));
     const log = await this.#log();
+    await checkHealth(first.databaseUrl);
     return { log, steps: this.#all.flatMap((worker) => worker.steps()), deeds: this.#deeds };
   }
 

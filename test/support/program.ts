@@ -1,0 +1,34 @@
+/** The built program as a person or a script runs it: a process of its own that ends by itself, and what it said. */
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+
+const PROGRAM = path.resolve(import.meta.dirname, '../../dist/src/main.js');
+
+export interface Run {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The settings of the one who runs the tests don't reach it. */
+export function runProgram(args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
+  const own = Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name));
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
+    env: { ...Object.fromEntries(own), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, out, err }));
+  });
+}
+
+/** @throws Error with what `stargus doctor` finds in the database, whoever uses it at the moment */
+export async function checkHealth(databaseUrl: string): Promise<void> {
+  const { code, out, err } = await runProgram(['doctor'], { STARGUS_DATABASE_URL: databaseUrl });
+  if (code !== 0) throw new Error(`The doctor has findings:\n${out}${err}`);
+}
