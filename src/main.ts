@@ -27,8 +27,8 @@ async function main(): Promise<void> {
   }
   if (command === '--help' || command === '-h') return void process.stdout.write(helpText());
   try {
-    const { config, warnings } = readConfig(process.env);
-    for (const warning of warnings) console.warn(`warning: ${warning}`);
+    const { config, warnings, unknown } = readConfig(process.env);
+    for (const warning of [...unknown, ...warnings]) console.warn(`warning: ${warning}`);
     if (command === '--version') return await printVersion();
     if (command === 'migrate') return await migrate(config.STARGUS_DATABASE_URL, direction);
     if (command !== undefined) fail(`There is no command ${command}; \`stargus --help\` lists them.`);

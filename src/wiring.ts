@@ -1,6 +1,6 @@
 /**
- * Builds the engine from its ports and the server from the engine: the only place where the layers meet. `serve` answers
- * a running server that can be stopped in order.
+ * Builds the engine from its ports and the server from the engine: the only place where the layers meet. `build` makes a server
+ * that doesn't listen yet, and may never (stargus.ts); `serve` has it listen and answers it running. Both are stopped in order.
  */
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
@@ -22,6 +22,7 @@ import type { JsonObject } from './engine/state/json.js';
 import type { Subject } from './engine/subject.js';
 import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
+import { InProcess } from './http/in-process.js';
 import type { SystemFacts } from './http/system.controller.js';
 import { LocalWork } from './jobs/local-work.js';
 import { Sweeper } from './jobs/sweeper.js';
@@ -60,25 +61,62 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
+/** A server that is ready to answer, and hasn't a port before it is told to listen. */
+export interface BuiltServer {
+  readonly publicUrl: PublicUrl;
+  readonly logger: Logger;
+  /** Answers requests of this process. */
+  readonly inProcess: InProcess;
+  /** Opens a port, once; answers the URL there. */
+  listen(port: number, host: string): Promise<string>;
+  /** Begins what is done in the background. */
+  start(): void;
+  /** As RunningServer's; also of one that has begun nothing. */
+  stop(): Promise<void>;
+}
+
 /** What may be given to a server in place of what it has by itself. */
 export interface Parts {
   /** Where the keys of accounts are found. */
   readonly keys?: KeySource;
+  readonly logger?: Logger;
+  /** The process is another program's: nothing is set, measured or printed that is the whole process's. */
+  readonly isGuest?: boolean;
 }
 
 export async function serve(config: Config, parts: Parts = {}): Promise<RunningServer> {
-  const logger = newLogger(config.STARGUS_LOG_LEVEL);
+  const server = await build(config, parts);
+  try {
+    const url = await server.listen(config.STARGUS_PORT, config.STARGUS_HOST);
+    server.start();
+    return { url, logger: server.logger, stop: () => server.stop() };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+export async function build(config: Config, parts: Parts = {}): Promise<BuiltServer> {
+  const logger = parts.logger ?? newLogger(config.STARGUS_LOG_LEVEL);
   const database = await openDatabase({ url: config.STARGUS_DATABASE_URL, migrate: config.STARGUS_MIGRATE });
   const store = new SqlStore(database);
   const offenders = new Offenders({
     weightMax: config.STARGUS_BLOCK_AFTER * ATTEMPT_WEIGHT,
     blockMs: config.STARGUS_BLOCK,
   });
-  const metrics: Metrics = new Metrics(() => ({
-    ...gaugesOf(engine),
-    blockedAddresses: offenders.count(Date.now()),
-  }));
-  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
+  const metrics: Metrics = new Metrics(
+    () => ({
+      ...gaugesOf(engine),
+      blockedAddresses: offenders.count(Date.now()),
+    }),
+    { ofProcess: parts.isGuest !== true },
+  );
+  const publicUrl = new PublicUrl(
+    config.STARGUS_PUBLIC_URL,
+    config.STARGUS_HOST,
+    parts.isGuest ? 0 : config.STARGUS_PORT,
+    parts.isGuest,
+  );
   const work = new LocalWork({
     concurrency: WORKS_AT_A_TIME,
     lookMs: LOOK_MS,
@@ -113,7 +151,9 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     logger,
     metrics,
     providers,
+    isGuest: parts.isGuest === true,
   });
+  const inProcess = new InProcess(instance.server, () => publicUrl.href);
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
@@ -128,27 +168,24 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
         logger.warn({ error: traceOf(error) }, 'a sweep failed and is tried again'),
       ),
   );
-  try {
-    await access.open();
-    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '')
-      await printOperatorKey(access, identityStore, logger);
-    await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
-  } catch (error) {
-    await access.close();
-    await store.close();
-    throw error;
-  }
-  publicUrl.listening(config.STARGUS_HOST, (instance.server.address() as AddressInfo).port);
-  engine.watching.start();
-  engine.leases.start();
-  engine.metering.start();
-  engine.audit.start();
-  for (const sweeper of sweepers) sweeper.start();
-  engine.builder.wake();
-  work.start(engine.workers);
-  return {
-    url: await app.getUrl(),
+  const server: BuiltServer = {
+    publicUrl,
     logger,
+    inProcess,
+    async listen(port, host) {
+      await app.listen(port, host);
+      publicUrl.listening(host, (instance.server.address() as AddressInfo).port);
+      return app.getUrl();
+    },
+    start() {
+      engine.watching.start();
+      engine.leases.start();
+      engine.metering.start();
+      engine.audit.start();
+      for (const sweeper of sweepers) sweeper.start();
+      engine.builder.wake();
+      work.start(engine.workers);
+    },
     async stop() {
       facts.stopping = true;
       engine.watching.close();
@@ -159,7 +196,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       await engine.audit.close();
       await engine.committer.close();
       const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
-      await listening;
+      await Promise.all([listening, inProcess.close()]);
       clearTimeout(late);
       await app.close();
       await engine.metering.close();
@@ -167,6 +204,15 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       await store.close();
     },
   };
+  try {
+    await access.open();
+    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '')
+      await printOperatorKey(access, identityStore, logger);
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
 }
 
 /** The first start makes the operator's key and shows it, past the logger, whose lines are kept. Later starts have nothing to show. */

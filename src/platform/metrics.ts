@@ -47,8 +47,9 @@ export class Metrics {
   ]);
   readonly #requestTimes = new RequestTimes(SECONDS);
 
-  constructor(gauges: () => Gauges) {
-    collectDefaultMetrics({ register: this.registry });
+  /** Those of the process are measured by whoever the process is. */
+  constructor(gauges: () => Gauges, { ofProcess = true } = {}) {
+    if (ofProcess) collectDefaultMetrics({ register: this.registry });
     this.#gauge('stargus_streams', 'Open streams.', () => gauges().streams);
     this.#gauge('stargus_watch_groups', 'Groups of streams with equal views.', () => gauges().watchGroups);
     this.#gauge(
