@@ -3,7 +3,8 @@
  *
  *   main, app.module, wiring ─▶ http ─▶ engine ◀─ store        platform ◀─ all but engine
  *                               jobs ─▶ engine
- *                               cli  ─▶ engine
+ *                               cli  ─▶ engine, lan
+ *                               lan  ─▶ engine
  *
  * `npm run check` fails where they don't. Type-only imports count like the others.
  */
@@ -54,9 +55,10 @@ module.exports = {
     ),
     layer(
       'cli',
-      ['src/cli', 'src/engine', 'src/platform'],
+      ['src/cli', 'src/lan', 'src/engine', 'src/platform'],
       'A command speaks to servers over HTTP; it knows the formats of the engine and nothing of a server’s inside.',
     ),
+    layer('lan', ['src/lan', 'src/engine'], 'The local network is told what announcing.ts gives, and no more.'),
     layer('platform', ['src/platform'], 'The platform is a leaf.'),
     {
       name: 'migrations-imports',
@@ -95,6 +97,7 @@ module.exports = {
       ['^src/store/', '^migrations/'],
       'SQL is the store’s business.',
     ),
+    onlyIn('multicast', packages('bonjour-service'), ['^src/lan/'], 'The local network is spoken to in one place.'),
     onlyIn('queues', packages('bullmq', 'ioredis'), ['^src/jobs/'], 'Redis is the jobs’ business.'),
     onlyIn(
       'frameworks',

@@ -6,6 +6,7 @@ import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { type Provider } from '@nestjs/common';
+import { announce } from './announcing.js';
 import { Offenders } from './engine/abuse/offenders.js';
 import { Access } from './engine/access/access.js';
 import { ForeignAccounts } from './engine/access/foreign-accounts.js';
@@ -26,6 +27,7 @@ import { InProcess } from './http/in-process.js';
 import type { SystemFacts } from './http/system.controller.js';
 import { LocalWork } from './jobs/local-work.js';
 import { Sweeper } from './jobs/sweeper.js';
+import type { Announcer } from './lan/announcer.js';
 import { type Config, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
@@ -168,13 +170,16 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
         logger.warn({ error: traceOf(error) }, 'a sweep failed and is tried again'),
       ),
   );
+  let announcer: Announcer | undefined;
   const server: BuiltServer = {
     publicUrl,
     logger,
     inProcess,
     async listen(port, host) {
       await app.listen(port, host);
-      publicUrl.listening(host, (instance.server.address() as AddressInfo).port);
+      const address = instance.server.address() as AddressInfo;
+      publicUrl.listening(host, address.port);
+      if (config.STARGUS_LAN) announcer = announce(config, engine, facts.version, address, logger);
       return app.getUrl();
     },
     start() {
@@ -188,6 +193,7 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
     },
     async stop() {
       facts.stopping = true;
+      const goodbye = announcer?.close();
       engine.watching.close();
       engine.leases.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
@@ -196,7 +202,7 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
       await engine.audit.close();
       await engine.committer.close();
       const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
-      await Promise.all([listening, inProcess.close()]);
+      await Promise.all([listening, inProcess.close(), goodbye]);
       clearTimeout(late);
       await app.close();
       await engine.metering.close();

@@ -185,6 +185,21 @@ export const variables = {
     'auto',
     z.union([z.literal('auto'), duration]),
   ),
+  STARGUS_LAN: variable(
+    '1: announce the server on the local network by mDNS, as `--lan` does; `stargus discover` lists who does.',
+    '0',
+    yesNo,
+  ),
+  STARGUS_LAN_NAME: variable(
+    'The name that is announced. Without it “Stargus on” and the machine’s.',
+    '',
+    z.string().refine((text) => Buffer.byteLength(text) <= 57, 'must have at most 57 bytes'),
+  ),
+  STARGUS_LAN_POOLS: variable(
+    '1: the names of pools are announced too, to everybody on the network. 0: not. auto: with STARGUS_AUTH=open.',
+    'auto',
+    z.enum(['auto', '0', '1']),
+  ),
   STARGUS_LOG_LEVEL: variable(
     'trace, debug, info, warn, error or silent. debug logs every request.',
     'info',
@@ -285,9 +300,10 @@ export function helpText(): string {
   );
   return `Stargus: shared, persistent, watchable state over HTTP/JSON and Server-Sent Events.
 
-Usage: stargus            start the server
+Usage: stargus [--lan]    start the server; --lan: and announce it on the local network
        stargus migrate    bring the tables of STARGUS_DATABASE_URL up to date
        stargus migrate down    take back the newest migration
+       stargus discover        list the servers that announce themselves on the local network
        stargus identity …      make the keys of an account, bring them to servers, log in
        stargus --help | --version
 
