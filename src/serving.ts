@@ -167,7 +167,7 @@ let before: unknown;
 let quiet = 0;
 
 /** Nest's one logger, which the program whose guest this is may use itself, says nothing while the work is done. */
-async function quietly<T>(work: () => Promise<T>): Promise<T> {
+export async function quietly<T>(work: () => Promise<T>): Promise<T> {
   if (quiet++ === 0) {
     before = shared.staticInstanceRef;
     shared.staticInstanceRef = SILENT;

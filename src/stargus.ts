@@ -57,6 +57,8 @@ export class Stargus {
 
   /** The same on an empty database, which is removed when the server is closed: for tests, and for what needn't last. */
   static async temporary(configuration: Configuration = {}, options: StargusOptions = {}): Promise<Stargus> {
+    if (configuration.STARGUS_DATABASE_URL !== undefined)
+      throw new ConfigError('STARGUS_DATABASE_URL: a temporary server has a database of its own. Use Stargus.start().');
     const folder = await mkdtemp(path.join(tmpdir(), 'stargus-'));
     const removed = () => rm(folder, { recursive: true, force: true });
     const STARGUS_DATABASE_URL = `sqlite:${path.join(folder, 'stargus.db')}`;

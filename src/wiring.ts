@@ -32,7 +32,7 @@ import { type Config, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
-import { newApp } from './serving.js';
+import { newApp, quietly } from './serving.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
@@ -176,7 +176,7 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
     logger,
     inProcess,
     async listen(port, host) {
-      await app.listen(port, host);
+      await (parts.isGuest ? quietly(() => app.listen(port, host)) : app.listen(port, host));
       const address = instance.server.address() as AddressInfo;
       publicUrl.listening(host, address.port);
       if (config.STARGUS_LAN) announcer = announce(config, engine, facts.version, address, logger);
@@ -193,7 +193,7 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
     },
     async stop() {
       facts.stopping = true;
-      const goodbye = announcer?.close();
+      const ended = [announcer?.close(), inProcess.close()];
       engine.watching.close();
       engine.leases.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
@@ -201,8 +201,11 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
       await Promise.all([...sweepers.map((sweeper) => sweeper.stop()), engine.builder.stop(), work.stop()]);
       await engine.audit.close();
       await engine.committer.close();
-      const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
-      await Promise.all([listening, inProcess.close(), goodbye]);
+      const late = setTimeout(() => {
+        instance.server.closeAllConnections();
+        inProcess.cut();
+      }, STOP_MS);
+      await Promise.all([listening, ...ended]);
       clearTimeout(late);
       await app.close();
       await engine.metering.close();

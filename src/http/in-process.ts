@@ -58,6 +58,11 @@ export class InProcess {
     clearInterval(this.#hold);
   }
 
+  /** Ends the connections whose requests haven't ended by themselves. */
+  cut(): void {
+    this.#agent.cut();
+  }
+
   #requestOf(input: string | URL | Request, init: RequestInit | undefined): Request {
     const base = this.baseUrl();
     const isPath = typeof input === 'string' && input.startsWith('/') && !input.startsWith('//');
@@ -204,6 +209,10 @@ class MemoryAgent extends Agent {
     this.maxFreeSockets = 0;
     for (const free of Object.values(this.freeSockets)) for (const socket of free ?? []) socket.destroy();
     if (this.#open.size > 0) await ended;
+  }
+
+  cut(): void {
+    for (const socket of this.#open) socket.destroy();
   }
 }
 
