@@ -15,7 +15,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, test, vi } from 'vitest';
 import { limits } from '../../src/engine/limits.js';
 import { Multicast } from '../../src/lan/multicast.js';
-import { ADDRESSES, canMakeNetwork, makeNetwork, type Network } from '../support/network.js';
+import { ADDRESSES, makeNetwork, type Network } from '../support/network.js';
 import { markRunning, startServer } from '../support/server.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -281,7 +281,7 @@ describe('what strangers announce', () => {
   });
 });
 
-describe.skipIf(!canMakeNetwork)('a network of two machines', () => {
+describe('a network of two machines', () => {
   let network: Network;
   const folder = mkdtempSync(path.join(tmpdir(), 'stargus-lan-'));
   beforeAll(() => {
