@@ -14,6 +14,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, test, vi } from 'vitest';
 import { limits } from '../../src/engine/limits.js';
+import { Announcement } from '../../src/lan/announcement.js';
+import { browse } from '../../src/lan/browsing.js';
 import { Multicast } from '../../src/lan/multicast.js';
 import { ADDRESSES, makeNetwork, type Network } from '../support/network.js';
 import { markRunning, startServer } from '../support/server.js';
@@ -146,28 +148,38 @@ describe('a server on the loopback interface', () => {
     await other.end();
   });
 
-  it('has a name of its own, when others have it and when two take it at once', async () => {
+  it('takes no name that somebody has, and says goodbye for itself alone', async () => {
     const name = uniqueName();
-    const holder = await peer('announce', LOOPBACK, [
-      {
-        name,
-        port: 1,
-        address: LOOPBACK,
-        host: `h${randomBytes(4).toString('hex')}`,
-        txt: txtOf(['v=1', 'auth=open']),
-      },
-    ]);
-    const servers = await Promise.all([announced(name), announced(name)]);
-    await expect
-      .poll(async () => (await found(name)).map((server) => server.name), HEAR)
-      .toEqual([name, `${name} (2)`, `${name} (3)`]);
-    const urls = (await found(name)).map(({ url }) => url);
-    expect([...urls].sort()).toEqual([`http://${LOOPBACK}:1`, ...servers.map(({ url }) => url)].sort());
-    // What one says of itself when it goes is not said of the others.
-    await servers[0].stop();
-    expect((await found(name)).map(({ url }) => url)).toEqual(urls.filter((url) => url !== servers[0].url));
-    await servers[1].stop();
+    const host = `h${randomBytes(4).toString('hex')}`;
+    const txt = txtOf(['v=1', 'auth=open']);
+    const holder = await peer('announce', LOOPBACK, [{ name, port: 1, address: LOOPBACK, host, txt }]);
+    const server = await announced(name);
+    const both = [
+      [name, `http://${LOOPBACK}:1`],
+      [`${name} (2)`, server.url],
+    ];
+    const seen = async () => (await found(name)).map((one) => [one.name, one.url]);
+    await expect.poll(seen, HEAR).toEqual(both);
+    await server.stop();
+    expect(await seen()).toEqual(both.slice(0, 1));
     await holder.end();
+  });
+
+  it('gets a name of its own though others want the same at the same moment', async () => {
+    const name = uniqueName();
+    const strings = ['v=1', 'auth=open'].map((text) => Buffer.from(text));
+    const ports = [1, 2, 3, 4, 5];
+    const announcements = ports.map((port) => {
+      const id = randomBytes(4).toString('hex');
+      return new Announcement({ name, id, port }, { through: LOOPBACK, addresses: [LOOPBACK] }, strings, () => {});
+    });
+    const seen = async () => (await browse(1000, [LOOPBACK])).found.filter((one) => one.name.startsWith(name));
+    await expect
+      .poll(async () => (await seen()).map((one) => one.name), HEAR)
+      .toEqual([name, ...[2, 3, 4, 5].map((n) => `${name} (${n})`)]);
+    expect((await seen()).map(({ port }) => port).sort()).toEqual(ports);
+    await Promise.all(announcements.map((announcement) => announcement.close()));
+    expect(await seen()).toEqual([]);
   });
 
   it('tells its pools to nobody where authentication is required, unless it is told to', async () => {
@@ -248,7 +260,7 @@ describe('what strangers announce', () => {
       service(' other format', ['v=2', 'auth=open']),
       service(' not ours', ['hello=world']),
       service(' nothing', []),
-      service(' long', [...us, ...Array.from({ length: 5 }, (_, i) => `x${i}=${'x'.repeat(250)}`), 'auth=open']),
+      service(' long', [...us, ...Array.from({ length: 6 }, (_, i) => `x${i}=${'x'.repeat(250)}`), 'auth=open']),
     ]);
     // A name of that kind zeroconf wouldn't announce.
     const raw = new Multicast(LOOPBACK, () => {});
