@@ -3,8 +3,9 @@
  *
  *   main, app.module, wiring ─▶ http ─▶ engine ◀─ store        platform ◀─ all but engine
  *                               jobs ─▶ engine
- *                               cli  ─▶ engine
  *                               upkeep ─▶ store, engine, and how cli reads a command line
+ *                               cli  ─▶ engine, lan
+ *                               lan  ─▶ engine
  *
  * `npm run check` fails where they don't. Type-only imports count like the others.
  */
@@ -55,7 +56,7 @@ module.exports = {
     ),
     layer(
       'cli',
-      ['src/cli', 'src/engine', 'src/platform'],
+      ['src/cli', 'src/lan', 'src/engine', 'src/platform'],
       'A command speaks to servers over HTTP; it knows the formats of the engine and nothing of a server’s inside.',
     ),
     {
@@ -69,6 +70,7 @@ module.exports = {
         pathNot: ['^src/(upkeep|store|engine|platform)/', '^src/cli/command[.]ts$'],
       },
     },
+    layer('lan', ['src/lan', 'src/engine'], 'The local network is told what announcing.ts gives, and no more.'),
     layer('platform', ['src/platform'], 'The platform is a leaf.'),
     {
       name: 'migrations-imports',
@@ -113,6 +115,7 @@ module.exports = {
       ['^src/platform/spans[.]ts$'],
       'Who is traced knows the port; what is loaded for it is loaded in one place, where it is switched on.',
     ),
+    onlyIn('multicast', packages('bonjour-service'), ['^src/lan/'], 'The local network is spoken to in one place.'),
     onlyIn('queues', packages('bullmq', 'ioredis'), ['^src/jobs/'], 'Redis is the jobs’ business.'),
     onlyIn(
       'frameworks',

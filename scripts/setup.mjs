@@ -81,7 +81,7 @@ async function build() {
 function removeOrphans(sources) {
   const kept = new Set(sources.map((file) => path.relative(ROOT, file).replace(/\.ts$/, '')));
   for (const file of ['src', 'migrations'].flatMap((folder) => filesBelow(path.join(DIST, folder)))) {
-    const built = path.relative(DIST, file).replace(/\.(js|js\.map)$/, '');
+    const built = path.relative(DIST, file).replace(/\.(js|js\.map|d\.ts)$/, '');
     if (kept.has(built)) continue;
     rmSync(file);
     // tsc's memory of the last build would keep it from writing a file again that we removed.

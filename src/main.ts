@@ -19,21 +19,28 @@ async function main(): Promise<void> {
   // What is compiled once needn't be compiled at the next start: half of the time until it is ready.
   module.enableCompileCache();
   const { ConfigError, helpText, readConfig } = await import('./platform/config.js');
-  const [command, direction] = process.argv.slice(2);
+  const words = process.argv.slice(2);
+  const isAnnounced = words[0] === '--lan';
+  const [command, direction] = isAnnounced ? words.slice(1) : words;
   if (command === 'identity') {
     const { runIdentity } = await import('./cli/identity.js');
     process.exitCode = await runIdentity(process.argv.slice(3));
     return;
   }
+  if (command === 'discover') {
+    const { runDiscover } = await import('./cli/discover.js');
+    process.exitCode = await runDiscover(process.argv.slice(3));
+    return;
+  }
   if (command === '--help' || command === '-h') return void process.stdout.write(helpText());
   try {
-    const { config, warnings } = readConfig(process.env);
+    const { config, warnings, unknown } = readConfig(isAnnounced ? { ...process.env, STARGUS_LAN: '1' } : process.env);
     if (command === 'backup' || command === 'restore' || command === 'doctor') {
       const { runUpkeep } = await import('./upkeep/upkeep.js');
       process.exitCode = await runUpkeep(command, process.argv.slice(3), config.STARGUS_DATABASE_URL);
       return;
     }
-    for (const warning of warnings) console.warn(`warning: ${warning}`);
+    for (const warning of [...unknown, ...warnings]) console.warn(`warning: ${warning}`);
     if (command === '--version') return await printVersion();
     if (command === 'migrate') return await migrate(config.STARGUS_DATABASE_URL, direction);
     if (command !== undefined) fail(`There is no command ${command}; \`stargus --help\` lists them.`);

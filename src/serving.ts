@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import fastifyStatic from '@fastify/static';
-import { type Provider } from '@nestjs/common';
+import { Logger as NestLogger, type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import {
@@ -94,9 +94,11 @@ export interface Served {
   readonly providers: readonly Provider[];
   /** A page that shows the queues, where there are some. */
   readonly queues?: FastifyPluginCallback | undefined;
+  /** Whether the process is another program's. */
+  readonly isGuest: boolean;
 }
 
-/** The web server with every route, not listening yet. */
+/** The web server with every route, ready for requests but not listening. */
 export async function newApp(served: Served): Promise<{ app: NestFastifyApplication; instance: FastifyInstance }> {
   const { config, engine, access, authentication, offenders, facts, logger, metrics, tracing } = served;
   const addresses = new Addresses(config.STARGUS_TRUSTED_PROXIES, config.STARGUS_UNLIMITED);
@@ -157,17 +159,41 @@ export async function newApp(served: Served): Promise<{ app: NestFastifyApplicat
   ]);
   // The adapter adds its own middleware engine to what it didn't make; there is none to run.
   const adapter = new FastifyAdapter(instance);
-  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
-    logger: ['error', 'warn'],
-    bodyParser: false,
-  });
-  app.useGlobalFilters(new ProblemFilter(options.failed));
-  mount(
-    instance,
-    controllers.map((controller) => app.get<object>(controller)),
-    options,
-  );
+  const make = async () => {
+    const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
+      ...(served.isGuest ? { abortOnError: false } : { logger: ['error', 'warn'] }),
+      bodyParser: false,
+    });
+    app.useGlobalFilters(new ProblemFilter(options.failed));
+    mount(
+      instance,
+      controllers.map((controller) => app.get<object>(controller)),
+      options,
+    );
+    await app.init();
+    await instance.ready();
+    return app;
+  };
+  const app = await (served.isGuest ? quietly(make) : make());
   return { app, instance };
+}
+
+const SILENT = { log: () => {}, error: () => {}, warn: () => {} };
+const shared = NestLogger as unknown as { staticInstanceRef: unknown };
+let before: unknown;
+let quiet = 0;
+
+/** Nest's one logger, which the program whose guest this is may use itself, says nothing while the work is done. */
+export async function quietly<T>(work: () => Promise<T>): Promise<T> {
+  if (quiet++ === 0) {
+    before = shared.staticInstanceRef;
+    shared.staticInstanceRef = SILENT;
+  }
+  try {
+    return await work();
+  } finally {
+    if (--quiet === 0 && shared.staticInstanceRef === SILENT) shared.staticInstanceRef = before;
+  }
 }
 
 function newFastify(options: MountOptions, addresses: Addresses): FastifyInstance {

@@ -1,11 +1,12 @@
 /**
- * Builds the engine from its ports and the server from the engine: the only place where the layers meet. `serve` answers
- * a running server that can be stopped in order.
+ * Builds the engine from its ports and the server from the engine: the only place where the layers meet. `build` makes a server
+ * that doesn't listen yet, and may never (stargus.ts); `serve` has it listen and answers it running. Both are stopped in order.
  */
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { type Provider } from '@nestjs/common';
+import { announce } from './announcing.js';
 import { Offenders } from './engine/abuse/offenders.js';
 import { Access } from './engine/access/access.js';
 import { ForeignAccounts } from './engine/access/foreign-accounts.js';
@@ -23,16 +24,18 @@ import type { Subject } from './engine/subject.js';
 import { type Tracing, untraced } from './engine/tracing.js';
 import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
+import { InProcess } from './http/in-process.js';
 import type { SystemFacts } from './http/system.controller.js';
 import { type Background, type BackgroundOptions, LocalBackground, type Scheduled } from './jobs/background.js';
 import { boardOf } from './jobs/board.js';
 import { RedisBackground } from './jobs/redis-background.js';
+import type { Announcer } from './lan/announcer.js';
 import { type Config, hidePassword, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
 import { openTracing } from './platform/tracing.js';
-import { newApp, QUEUES_PATH } from './serving.js';
+import { newApp, QUEUES_PATH, quietly } from './serving.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
@@ -62,14 +65,43 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
+/** A server that is ready to answer, and hasn't a port before it is told to listen. */
+export interface BuiltServer {
+  readonly publicUrl: PublicUrl;
+  readonly logger: Logger;
+  /** Answers requests of this process. */
+  readonly inProcess: InProcess;
+  /** Opens a port, once; answers the URL there. */
+  listen(port: number, host: string): Promise<string>;
+  /** Begins what is done in the background. */
+  start(): void;
+  /** As RunningServer's; also of one that has begun nothing. */
+  stop(): Promise<void>;
+}
+
 /** What may be given to a server in place of what it has by itself. */
 export interface Parts {
   /** Where the keys of accounts are found. */
   readonly keys?: KeySource;
+  readonly logger?: Logger;
+  /** The process is another program's: nothing is set, measured or printed that is the whole process's. */
+  readonly isGuest?: boolean;
 }
 
 export async function serve(config: Config, parts: Parts = {}): Promise<RunningServer> {
-  const logger = newLogger(config.STARGUS_LOG_LEVEL);
+  const server = await build(config, parts);
+  try {
+    const url = await server.listen(config.STARGUS_PORT, config.STARGUS_HOST);
+    server.start();
+    return { url, logger: server.logger, stop: () => server.stop() };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+export async function build(config: Config, parts: Parts = {}): Promise<BuiltServer> {
+  const logger = parts.logger ?? newLogger(config.STARGUS_LOG_LEVEL);
   const offenders = new Offenders({
     weightMax: config.STARGUS_BLOCK_AFTER * ATTEMPT_WEIGHT,
     blockMs: config.STARGUS_BLOCK,
@@ -81,9 +113,11 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       redisUp: config.STARGUS_REDIS_URL === '' ? undefined : background.bus.isConnected,
     }),
     VERSION,
+    { ofProcess: parts.isGuest !== true },
   );
   metrics.worksWaiting = () => background.waiting();
-  const spans = await openTracing(process.env, {
+  // Of another program's process it is that program which says what is traced.
+  const spans = await openTracing(parts.isGuest ? {} : process.env, {
     version: VERSION,
     exported: (count, delivered) => metrics.spansExported(count, delivered),
     warn: (message, details) => logger.warn(details, message),
@@ -94,7 +128,12 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     (work, seconds, fault) => metrics.databaseWorked(work, seconds, fault),
   );
   const store = new SqlStore(database);
-  const publicUrl = new PublicUrl(config.STARGUS_PUBLIC_URL, config.STARGUS_HOST, config.STARGUS_PORT);
+  const publicUrl = new PublicUrl(
+    config.STARGUS_PUBLIC_URL,
+    config.STARGUS_HOST,
+    parts.isGuest ? 0 : config.STARGUS_PORT,
+    parts.isGuest,
+  );
   const identityStore = new SqlIdentityStore(database);
   const background = await newBackground(config, identityStore, metrics, logger);
   const engine = newEngine(config, store, background, metrics, logger, tracing);
@@ -126,32 +165,34 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     tracing,
     providers,
     queues: background instanceof RedisBackground ? boardOf(background.queues, QUEUES_PATH) : undefined,
+    isGuest: parts.isGuest === true,
   });
-  try {
-    await access.open();
-    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '')
-      await printOperatorKey(access, identityStore, logger);
-    await app.listen(config.STARGUS_PORT, config.STARGUS_HOST);
-  } catch (error) {
-    await background.close();
-    await access.close();
-    await store.close();
-    throw error;
-  }
-  publicUrl.listening(config.STARGUS_HOST, (instance.server.address() as AddressInfo).port);
-  engine.watching.start();
-  engine.leases.start();
-  engine.metering.start();
-  engine.audit.start();
-  if (config.STARGUS_ROLE === 'api') engine.committer.onBuilding = () => background.sweepSoon('indexes');
-  else background.start(engine.workers, sweepsOf(config, engine, access));
-  return {
-    url: await app.getUrl(),
+  const inProcess = new InProcess(instance.server, () => publicUrl.href);
+  let announcer: Announcer | undefined;
+  const server: BuiltServer = {
+    publicUrl,
     logger,
+    inProcess,
+    async listen(port, host) {
+      await (parts.isGuest ? quietly(() => app.listen(port, host)) : app.listen(port, host));
+      const address = instance.server.address() as AddressInfo;
+      publicUrl.listening(host, address.port);
+      if (config.STARGUS_LAN) announcer = announce(config, engine, facts.version, address, logger);
+      return app.getUrl();
+    },
+    start() {
+      engine.watching.start();
+      engine.leases.start();
+      engine.metering.start();
+      engine.audit.start();
+      if (config.STARGUS_ROLE === 'api') engine.committer.onBuilding = () => background.sweepSoon('indexes');
+      else background.start(engine.workers, sweepsOf(config, engine, access));
+    },
     async stop() {
       facts.stopping = true;
       // Load balancers learn by /readyz that nothing new is to come here, while all is still answered.
       if (config.STARGUS_DRAIN > 0) await new Promise((resolve) => setTimeout(resolve, config.STARGUS_DRAIN));
+      const ended = [announcer?.close(), inProcess.close()];
       engine.watching.close();
       engine.leases.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
@@ -159,8 +200,11 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       await Promise.all([background.stop(), engine.builder.stop()]);
       await engine.audit.close();
       await engine.committer.close();
-      const late = setTimeout(() => instance.server.closeAllConnections(), STOP_MS);
-      await listening;
+      const late = setTimeout(() => {
+        instance.server.closeAllConnections();
+        inProcess.cut();
+      }, STOP_MS);
+      await Promise.all([listening, ...ended]);
       clearTimeout(late);
       await app.close();
       await engine.metering.close();
@@ -170,6 +214,15 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       await spans?.close();
     },
   };
+  try {
+    await access.open();
+    if (config.STARGUS_AUTH === 'required' && config.STARGUS_OPERATOR_KEY === '')
+      await printOperatorKey(access, identityStore, logger);
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
 }
 
 /** The first start makes the operator's key and shows it, past the logger, whose lines are kept. Later starts have nothing to show. */

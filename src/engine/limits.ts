@@ -405,6 +405,12 @@ export const limits = {
   auditAdmittedPerMinuteMax: 1000,
   /** Items of the audit that one commit removes. */
   auditRemovedMax: 500,
+  /** What is told of a server on the local network: with the rest of the packet it fits into one frame of Ethernet (RFC 6763, 6.2). */
+  lanRecordBytesMax: 1300,
+  /** Pools that are looked through for what to tell there; some hundred of the shortest names would fit. */
+  lanPoolsMax: 600,
+  /** Servers, and machines, that a search of the local network keeps in mind: a network has some, a hostile one any number. */
+  lanFoundMax: 200,
   heartbeatMs: 15_000,
   bookmarkMsDefault: 30_000,
   bookmarkMsMin: 1_000,

@@ -190,6 +190,21 @@ export const variables = {
     'auto',
     z.union([z.literal('auto'), duration]),
   ),
+  STARGUS_LAN: variable(
+    '1: announce the server on the local network by mDNS, as `--lan` does; `stargus discover` lists who does.',
+    '0',
+    yesNo,
+  ),
+  STARGUS_LAN_NAME: variable(
+    'The name that is announced. Without it “Stargus on” and the machine’s.',
+    '',
+    z.string().refine((text) => Buffer.byteLength(text) <= 57, 'must have at most 57 bytes'),
+  ),
+  STARGUS_LAN_POOLS: variable(
+    '1: the names of pools are announced too, to everybody on the network. 0: not. auto: with STARGUS_AUTH=open.',
+    'auto',
+    z.enum(['auto', '0', '1']),
+  ),
   STARGUS_LOG_LEVEL: variable(
     'trace, debug, info, warn, error or silent. debug logs every request.',
     'info',
@@ -198,14 +213,20 @@ export const variables = {
 } as const;
 
 type Variables = typeof variables;
+/** The variables as text, by their names: what an environment has of them. */
+export type Configuration = { readonly [Name in keyof Variables]?: string | undefined };
 type Values = { readonly [Name in keyof Variables]: z.output<Variables[Name]['schema']> };
 export type Config = Values;
 
 /** What is wrong with the configuration, one line for each variable. */
 export class ConfigError extends Error {}
 
-/** Reads the configuration, or throws ConfigError. Answers warnings about variables that look like ours but aren't. */
-export function readConfig(environment: Record<string, string | undefined>): { config: Config; warnings: string[] } {
+/** Reads the configuration, or throws ConfigError. Answers what is to be warned of, and variables that look like ours but aren't. */
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): {
+  config: Config;
+  warnings: string[];
+  unknown: string[];
+} {
   const errors: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, { fallback, schema }] of Object.entries(variables)) {
@@ -218,7 +239,8 @@ export function readConfig(environment: Record<string, string | undefined>): { c
   if (errors.length === 0) errors.push(...contradictions(config));
   if (errors.length > 0) throw new ConfigError(errors.join('\n'));
   const known = new Set(Object.keys(variables));
-  const warnings = Object.keys(environment)
+  const warnings: string[] = [];
+  const unknown = Object.keys(environment)
     .filter((name) => name.startsWith('STARGUS_') && !name.startsWith('STARGUS_TEST_') && !known.has(name))
     .map((name) => `${name} is not a variable of this version; \`stargus --help\` lists them.`);
   const isClosed = config.STARGUS_AUTH === 'required';
@@ -230,17 +252,13 @@ export function readConfig(environment: Record<string, string | undefined>): { c
     warnings.push(
       'STARGUS_SECRET is not set: the keys that sign tokens lie open in the database, and whoever reads it or a backup of it can be anybody.',
     );
-  return { config, warnings };
+  return { config, warnings, unknown };
 }
 
 function contradictions(config: Config): string[] {
   const errors: string[] = [];
-  if (config.STARGUS_AUTH === 'open' && !isLoopback(config.STARGUS_HOST)) {
-    errors.push(
-      `STARGUS_AUTH=open lets everybody do everything, so it is refused on STARGUS_HOST=${config.STARGUS_HOST}, which others can reach. ` +
-        'Set STARGUS_AUTH=required, or listen on 127.0.0.1.',
-    );
-  }
+  const exposed = checkListening(config);
+  if (exposed !== undefined) errors.push(exposed);
   if (config.STARGUS_ROLE !== 'all' && config.STARGUS_REDIS_URL === '') {
     errors.push(
       `STARGUS_ROLE=${config.STARGUS_ROLE} shares the work with other processes, which takes Redis. Set STARGUS_REDIS_URL, or STARGUS_ROLE=all.`,
@@ -252,6 +270,15 @@ function contradictions(config: Config): string[] {
     );
   }
   return errors;
+}
+
+/** Whether the address may be listened on; what is wrong, where it may not. */
+export function checkListening({ STARGUS_AUTH, STARGUS_HOST }: Pick<Config, 'STARGUS_AUTH' | 'STARGUS_HOST'>) {
+  if (STARGUS_AUTH !== 'open' || isLoopback(STARGUS_HOST)) return undefined;
+  return (
+    `STARGUS_AUTH=open lets everybody do everything, so it is refused on STARGUS_HOST=${STARGUS_HOST}, which others can reach. ` +
+    'Set STARGUS_AUTH=required, or listen on 127.0.0.1.'
+  );
 }
 
 function isRedisUrl(text: string): boolean {
@@ -278,12 +305,13 @@ export function helpText(): string {
   );
   return `Stargus: shared, persistent, watchable state over HTTP/JSON and Server-Sent Events.
 
-Usage: stargus            start the server
+Usage: stargus [--lan]    start the server; --lan: and announce it on the local network
        stargus migrate    bring the tables of STARGUS_DATABASE_URL up to date
        stargus migrate down    take back the newest migration
        stargus backup --to FILE       write a backup of the database, while servers run
        stargus restore --from FILE    fill an empty database from one
        stargus doctor                 look for contradictions in the database
+       stargus discover        list the servers that announce themselves on the local network
        stargus identity …      make the keys of an account, bring them to servers, log in
        stargus --help | --version
 

@@ -3,8 +3,10 @@ import { type Logger, pino } from 'pino';
 
 export type { Logger };
 
-export function newLogger(level: string): Logger {
-  return pino({ level, base: { name: 'stargus' }, timestamp: pino.stdTimeFunctions.isoTime });
+/** `to` takes the lines in place of standard output. */
+export function newLogger(level: string, to?: { write(line: string): void }): Logger {
+  const options = { level, base: { name: 'stargus' }, timestamp: pino.stdTimeFunctions.isoTime };
+  return to ? pino(options, to) : pino(options);
 }
 
 /** Where an error comes from, without what it carries: a failed query's error carries the query's data. */

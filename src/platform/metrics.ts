@@ -74,8 +74,9 @@ export class Metrics {
   ]);
   readonly #requestTimes = new RequestTimes(SECONDS);
 
-  constructor(gauges: () => Gauges, version: string) {
-    collectDefaultMetrics({ register: this.registry });
+  /** Those of the process are measured by whoever the process is. */
+  constructor(gauges: () => Gauges, version: string, { ofProcess = true } = {}) {
+    if (ofProcess) collectDefaultMetrics({ register: this.registry });
     this.#gauge('stargus_streams', 'Open streams.', () => gauges().streams);
     this.#gauge(
       'stargus_streams_behind',

@@ -3,13 +3,24 @@
  * whatever is signed for it must name. It is configured, or, where it isn't, the address that the server listens on, known once
  * it does.
  */
+/** The URL of a server that hasn't a port and is asked by its own process only. */
+export const NOWHERE = 'http://localhost';
+
 export class PublicUrl {
   #href: string | undefined;
   /** Whether somebody has said how others reach the server. */
   readonly isConfigured: boolean;
 
-  /** `configured` is an origin without a slash at the end; empty for the address that is listened on. A port of 0 is not known yet. */
-  constructor(configured: string, host: string, port: number) {
+  /**
+   * `configured` is an origin without a slash at the end; empty for the address that is listened on. A port of 0 is not known yet; a
+   * server that may never listen is at NOWHERE until then.
+   */
+  constructor(
+    configured: string,
+    host: string,
+    port: number,
+    private readonly mayNeverListen = false,
+  ) {
     this.isConfigured = configured !== '';
     if (this.isConfigured) this.#href = configured;
     else if (port !== 0) this.listening(host, port);
@@ -24,6 +35,7 @@ export class PublicUrl {
 
   /** Without a slash at the end. */
   get href(): string {
+    if (this.#href === undefined && this.mayNeverListen) return NOWHERE;
     if (this.#href === undefined) throw new Error('The server’s URL is asked for before it listens.');
     return this.#href;
   }

@@ -23,6 +23,8 @@ export class Replicas {
   readonly #byName = new Map<string, Replica>();
   readonly #loading = new Map<string, Promise<Replica | undefined>>();
   readonly #refreshing = new Map<Replica, Promise<void>>();
+  /** Called when a pool was heard of first, or is gone, as far as this node knows. */
+  changed: () => void = () => {};
 
   constructor(
     private readonly store: Store,
@@ -92,6 +94,7 @@ export class Replicas {
     replica.usedAt = this.clock();
     this.#byName.set(head.name, replica);
     this.#forgetIdle();
+    this.changed();
     return replica;
   }
 
@@ -99,6 +102,7 @@ export class Replicas {
   drop(replica: Replica): void {
     if (this.#byName.get(replica.name) === replica) this.#byName.delete(replica.name);
     replica.end();
+    this.changed();
   }
 
   /** Brings the replica at least to where the database was when this was called. */
