@@ -22,6 +22,7 @@ import type { JsonObject } from './engine/state/json.js';
 import type { Subject } from './engine/subject.js';
 import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
+import { Performing } from './http/performing.js';
 import type { SystemFacts } from './http/system.controller.js';
 import { LocalWork } from './jobs/local-work.js';
 import { Sweeper } from './jobs/sweeper.js';
@@ -114,8 +115,10 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     metrics,
     providers,
   });
+  engine.operationWorker.performer = new Performing(instance);
   const sweepers = [
     [engine.compaction, config.STARGUS_SWEEP] as const,
+    [engine.operations, config.STARGUS_SWEEP] as const,
     [engine.expiry, EXPIRY_MS] as const,
     [engine.due, DUE_MS] as const,
     [engine.metering, USAGE_MS] as const,
@@ -153,6 +156,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
       facts.stopping = true;
       engine.watching.close();
       engine.leases.close();
+      engine.operations.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
       instance.server.closeIdleConnections();
       await Promise.all([...sweepers.map((sweeper) => sweeper.stop()), engine.builder.stop(), work.stop()]);

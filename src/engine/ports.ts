@@ -2,6 +2,7 @@
  * The ports of the engine: what it needs of the world, as contracts. `Store` is implemented in src/store for SQLite and
  * MySQL/MariaDB; test/store runs one text of these contracts on every backend.
  */
+import type { FinishedOperation, OperationMark, OperationStore } from './operations/operation-store.js';
 import type { JsonObject } from './state/json.js';
 import type { KeyRange } from './state/key-order.js';
 import type { Cause, Collection } from './state/model.js';
@@ -358,6 +359,9 @@ export interface Store {
   /** The pools of which some row of usage was made before `time` (ms since 1970). */
   usedPools(time: number): Promise<string[]>;
 
+  /** Writes that were accepted and are done later. */
+  readonly operations: OperationStore;
+
   /** The database's clock, in milliseconds since 1970. Rejects with `StoreUnavailable` when the database can't be reached. */
   now(): Promise<number>;
   close(): Promise<void>;
@@ -423,6 +427,9 @@ export interface StoreTransaction extends ItemSource {
   ): Promise<SessionAnswer[]>;
   /** Keeps answers, and of each session those of the last `kept` sequences only. */
   keepSessionAnswers(poolId: number, answers: readonly SessionAnswer[], kept: number): Promise<void>;
+  /** The operations that there are of these, locked against being cancelled or done elsewhere until the transaction ends. */
+  operations(ids: readonly string[]): Promise<OperationMark[]>;
+  finishOperations(finished: readonly FinishedOperation[]): Promise<void>;
   /** Up to `limit` rows of usage, locked against being added to until the transaction ends. */
   usage(poolId: number, limit: number): Promise<UsageRow[]>;
   deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void>;
