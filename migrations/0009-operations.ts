@@ -1,9 +1,10 @@
 /** Writes that were accepted and are done later: what they are, who asked, and what they came to. */
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
+// `"serial"` is quoted for TypeORM, as in 0001.
 const sqlite = [
   `CREATE TABLE operation (
-    serial integer PRIMARY KEY AUTOINCREMENT NOT NULL,
+    "serial" integer PRIMARY KEY AUTOINCREMENT NOT NULL,
     id varchar(36) NOT NULL,
     pool varchar(128) NOT NULL,
     epoch varchar(47),
