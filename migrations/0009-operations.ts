@@ -46,7 +46,7 @@ const mysql = [
     fingerprint varchar(64) ${text} NULL,
     call_name varchar(64) ${text} NOT NULL,
     subject mediumtext ${text} NOT NULL,
-    request text ${text} NOT NULL,
+    request mediumtext ${text} NOT NULL,
     body longblob NULL,
     bytes bigint NOT NULL,
     attempts smallint NOT NULL DEFAULT 0,

@@ -275,6 +275,8 @@ export const limits = {
   operationBytesPerPoolMax: 64 * MiB,
   /** An operation with which a worker dies, or that it can't do for a fault of ours, is begun so often; it may be what it dies of. */
   operationAttemptsMax: 20,
+  /** So long an operation that was begun is left to who did; then its worker counts as dead. Longer than nearly every write takes. */
+  operationBusyMs: 2000,
   operationWaitMsMax: 60_000,
 
   /** A page of items, in items and in bytes; a page that reaches the bytes first ends early with a next token. */

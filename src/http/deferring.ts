@@ -10,7 +10,8 @@ import { operationPath } from '../engine/operations/operation-news.js';
 import type { Operations } from '../engine/operations/operations.js';
 import type { StoredSession } from '../engine/ports.js';
 import { checkOwnName } from '../engine/state/names.js';
-import { idempotencyOf, send } from './answers.js';
+import type { Reply } from '../engine/state/repetition.js';
+import { idempotencyOf } from './answers.js';
 import { rawBody } from './body.js';
 import type { Call, RouteSpec } from './route.js';
 
@@ -33,13 +34,13 @@ export function wishesLater({ headers }: FastifyRequest): boolean {
   return headers.prefer !== undefined && WISH.test(String(headers.prefer));
 }
 
-/** Keeps a request that has been checked against its route, and answers where its result will be. `session` is the one that it names. */
+/** Keeps a request that has been checked against its route; what this answers says where its result will be. `session` is the one that it names. */
 export async function defer(
   call: Call,
   { operationId }: RouteSpec,
   operations: Operations,
   session: StoredSession | undefined,
-): Promise<void> {
+): Promise<Reply> {
   const { request, reply, params, subject } = call;
   const pool = checkOwnName('pool', params.pool as string);
   const body = rawBody(request);
@@ -58,7 +59,7 @@ export async function defer(
     body: body.length > 0 ? body : undefined,
   });
   if (!isNew) reply.header('idempotency-replayed', 'true');
-  send(call, {
+  return {
     status: 202,
     headers: {
       location: operationPath(pool, operation.id),
@@ -66,7 +67,7 @@ export async function defer(
       ...(operation.doneAt === undefined && { 'retry-after': RETRY_S }),
     },
     body: JSON.stringify(told(operation)),
-  });
+  };
 }
 
 function keptHeaders({ headers }: FastifyRequest): Record<string, string> {

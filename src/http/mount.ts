@@ -9,7 +9,7 @@ import type { Operations } from '../engine/operations/operations.js';
 import type { StoredSession } from '../engine/ports.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
 import { isFree, nobody, type Subject } from '../engine/subject.js';
-import { poolHeaders } from './answers.js';
+import { poolHeaders, send } from './answers.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { NEVER, sentMethod } from './connections.js';
@@ -170,9 +170,10 @@ async function postpone(call: Call, spec: RouteSpec, { touch, operations, stateO
   const { params, writer, subject, reply } = call;
   const pool = params.pool as string;
   const session = writer?.session && (await touch(pool, writer.session, subject));
+  const answer = await defer(call, spec, operations, session);
   const at = stateOf(pool, subject);
   if (at) reply.headers(poolHeaders(at.epoch, at.revision));
-  await defer(call, spec, operations, session);
+  send(call, answer);
 }
 
 /** Also a request that is refused before anything is looked up renews the session that it names. */

@@ -8,17 +8,12 @@ const time = (description: string) => z.string().meta({ format: 'date-time', des
 const result = z
   .object({
     status: z.int().meta({ type: 'integer', format: 'int32', description: 'The HTTP status.' }),
-    headers: z
-      .record(z.string(), z.string())
-      .meta({
-        description: 'Headers of the answer, by their names in lower case: `etag`, `location`, `stargus-revision` …',
-      }),
-    body: z
-      .unknown()
-      .optional()
-      .meta({
-        description: 'The answer’s body: what the call answers otherwise, or the problem with which it was refused.',
-      }),
+    headers: z.record(z.string(), z.string()).meta({
+      description: 'Headers of the answer, by their names in lower case: `etag`, `location`, `stargus-revision` …',
+    }),
+    body: z.unknown().optional().meta({
+      description: 'The answer’s body: what the call answers otherwise, or the problem with which it was refused.',
+    }),
   })
   .meta({ id: 'OperationResult', description: 'What a write that was done later came to.' });
 

@@ -6,6 +6,7 @@ import { limits } from '../engine/limits.js';
 import type { Operation, OperationRequest, OperationTask } from '../engine/operations/operation.js';
 import type {
   Accepted,
+  Claim,
   FinishedOperation,
   NewOperation,
   OperationBounds,
@@ -20,7 +21,7 @@ import { clockOf } from './reads.js';
 
 const TOLD =
   'id, pool, call_name, caller, accepted_at, started_at, done_at, expires_at, answer_status, answer_headers, answer_body';
-const TASK = 'serial, id, pool, session, subject, request, body, attempts, expires_at';
+const TASK = 'serial, id, pool, session, subject, request, body, attempts, started_at, expires_at';
 const NEW = [
   ...['id', 'pool', 'epoch', 'caller', 'session', 'idempotency_key', 'fingerprint', 'call_name'],
   ...['subject', 'request', 'body', 'bytes', 'accepted_at', 'expires_at'],
@@ -76,19 +77,17 @@ export class SqlOperations implements OperationStore {
     });
   }
 
-  claim(
-    pool: string,
-    caller: string,
-  ): Promise<{ task: OperationTask; attempts: number; expiresAt: number; now: number } | undefined> {
+  claim(pool: string, caller: string, busyMs: number): Promise<Claim | undefined> {
     return this.#write(async (session) => {
       const row = await lockFirst(session, pool, caller);
       if (!row) return undefined;
       const now = await clockOf(session);
+      const busyUntil = row.started_at === null ? 0 : (row.started_at as number) + busyMs;
+      if (busyUntil > now) return { kind: 'busy', ms: busyUntil - now };
       const attempts = (row.attempts as number) + 1;
-      await session.run('UPDATE operation SET attempts = ?, started_at = ? WHERE serial = ?', [
-        ...[attempts, now, row.serial as number],
-      ]);
-      return { task: toTask(row), attempts, expiresAt: row.expires_at as number, now };
+      const sql = 'UPDATE operation SET attempts = ?, started_at = ? WHERE serial = ?';
+      await session.run(sql, [attempts, now, row.serial as number]);
+      return { kind: 'claimed', task: toTask(row), attempts, expiresAt: row.expires_at as number, now };
     });
   }
 

@@ -221,7 +221,7 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         call_name: name(64),
         /** JSON object: who asked. Emptied, as the request and its body are, once it is done. */
         subject: long('mediumtext'),
-        request: long('text'),
+        request: long('mediumtext'),
         body: column(mysql ? 'longblob' : 'blob', nullable),
         /** What it takes while it isn't done. */
         bytes: number,

@@ -89,22 +89,30 @@ describe.each(databases)('operations in the store on $name', ({ name }) => {
     const ids = ['z', 'b', 'a'].map((letter) => letter + randomUUID().slice(1));
     for (const id of ids) await store.accept(operation({ pool, id, session: 's' }), BOUNDS, HOUR);
     await accept({ pool, caller: 'bob' });
-    const first = await store.claim(pool, 'ann');
+    const claim = async (caller = 'ann', busyMs = 0) => {
+      const claimed = await store.claim(pool, caller, busyMs);
+      return claimed?.kind === 'claimed' ? claimed : undefined;
+    };
+    const first = await claim();
     expect(first).toMatchObject({
       attempts: 1,
       task: { id: ids[0], pool, session: 's', body: Buffer.from([0, 255, 10]) },
     });
     expect(first?.task.subject).toEqual({ id: 'ann', isUnbound: false, restrictions: [] });
-    expect((await store.claim(pool, 'ann'))?.attempts).toBe(2);
+    // Others leave it to who has begun it, for a while.
+    const busy = await store.claim(pool, 'ann', HOUR);
+    expect(busy).toMatchObject({ kind: 'busy' });
+    expect((busy as { ms: number }).ms).toBeLessThanOrEqual(HOUR);
+    expect((await claim())?.attempts).toBe(2);
     await store.release(ids[0] as string);
     expect(await store.find(pool, ids[0] as string)).toMatchObject({ startedAt: undefined });
-    expect((await store.claim(pool, 'ann'))?.attempts).toBe(2);
+    expect((await claim('ann', HOUR))?.attempts).toBe(2);
     await store.finish(ids[0] as string, ANSWER, HOUR);
-    expect((await store.claim(pool, 'ann'))?.task.id).toBe(ids[1]);
+    expect((await claim())?.task.id).toBe(ids[1]);
     await store.finish(ids[1] as string, ANSWER, HOUR);
     await store.remove(pool, ids[2] as string);
-    expect(await store.claim(pool, 'ann')).toBeUndefined();
-    expect((await store.claim(pool, 'bob'))?.attempts).toBe(1);
+    expect(await store.claim(pool, 'ann', 0)).toBeUndefined();
+    expect((await claim('bob'))?.attempts).toBe(1);
   });
 
   test('it is done once: what it came to first stays', async () => {
@@ -144,7 +152,7 @@ describe.each(databases)('operations in the store on $name', ({ name }) => {
     const pool = newPool();
     const { id } = await accept({ pool });
     const { id: waiting } = await accept({ pool });
-    await store.claim(pool, 'ann');
+    await store.claim(pool, 'ann', 0);
     expect(await store.remove(pool, id)).toMatchObject({ id, doneAt: undefined });
     expect(await store.find(pool, id)).toBeDefined();
     expect(await store.remove(pool, waiting)).toMatchObject({ id: waiting, startedAt: undefined });

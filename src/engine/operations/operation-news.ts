@@ -9,7 +9,7 @@ import type { Telemetry } from '../ports.js';
 import { Draft, type GroupState } from '../state/draft.js';
 import type { JsonObject } from '../state/json.js';
 import type { Attributes, Change, Commit, ItemRef } from '../state/model.js';
-import type { Reply } from '../state/repetition.js';
+import type { Reply } from '../state/reply.js';
 import { system } from '../subject.js';
 
 export const OPERATIONS = '_operations';

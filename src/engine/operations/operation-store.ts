@@ -4,7 +4,7 @@
  * either applied and done, or neither. Every call that writes is durable when it resolves, and is repeated by the store where the
  * database asks for that.
  */
-import type { Reply } from '../state/repetition.js';
+import type { Reply } from '../state/reply.js';
 import type { Operation, OperationTask } from './operation.js';
 
 /** An operation to be accepted. */
@@ -35,6 +35,17 @@ export type Accepted =
   /** A bound is reached: of the pool's, or of the caller's. */
   | { readonly kind: 'full'; readonly of: 'pool' | 'caller' };
 
+export type Claim =
+  | {
+      readonly kind: 'claimed';
+      readonly task: OperationTask;
+      /** How often it was begun, this time included. */
+      readonly attempts: number;
+      readonly expiresAt: number;
+      readonly now: number;
+    }
+  | { readonly kind: 'busy'; readonly ms: number };
+
 export interface OperationStore {
   /** Keeps an operation, for `lifeMs`. Of the same pool, caller and key there is one at a time. */
   accept(operation: NewOperation, bounds: OperationBounds, lifeMs: number): Promise<Accepted>;
@@ -44,11 +55,11 @@ export interface OperationStore {
   /** Which of these are still to be done. */
   openAmong(ids: readonly string[]): Promise<string[]>;
 
-  /** The caller's first operation that isn't done, noted as begun once more; and the present time. */
-  claim(
-    pool: string,
-    caller: string,
-  ): Promise<{ task: OperationTask; attempts: number; expiresAt: number; now: number } | undefined>;
+  /**
+   * The caller's first operation that isn't done, noted as begun once more. If it was begun less than `busyMs` ago, somebody else
+   * may be doing it: then only how long that is still so.
+   */
+  claim(pool: string, caller: string, busyMs: number): Promise<Claim | undefined>;
   /** It could not be done now: it waits again, and what was begun doesn't count as an attempt. */
   release(id: string): Promise<void>;
   /** Notes what it came to, unless it is done already; kept for `keepMs` from now. */

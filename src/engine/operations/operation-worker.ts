@@ -2,6 +2,8 @@
  * Does operations: those of one caller in a pool one after the other, in the order in which they were accepted. Each goes the same way as
  * a request that comes over the network, through the port `Performer`, so that whatever holds for that holds for it.
  *
+ * Others keep away for a while from what one has begun, so that it isn't done twice for nothing; nothing rests on that.
+ *
  * Exactly once: a write notes in its own commit's transaction that its operation is done and what it came to, and whoever does it
  * again finds that and changes nothing (state/repetition.ts). What commits nothing by itself, a refusal above all, is noted
  * here afterwards; until then it may be judged once more.
@@ -11,7 +13,7 @@ import { limits } from '../limits.js';
 import type { Store, Telemetry, Work, Worker } from '../ports.js';
 import type { Command } from '../state/commands.js';
 import type { Committer } from '../state/committer.js';
-import type { Reply } from '../state/repetition.js';
+import type { Reply } from '../state/reply.js';
 import { system } from '../subject.js';
 import type { OperationTask } from './operation.js';
 import type { Operations } from './operations.js';
@@ -39,8 +41,9 @@ export class OperationWorker implements Worker {
 
   async work({ pool, name: caller }: Work, signal: AbortSignal): Promise<number | undefined> {
     while (!signal.aborted) {
-      const claimed = await this.store.operations.claim(pool, caller);
+      const claimed = await this.store.operations.claim(pool, caller, limits.operationBusyMs);
       if (!claimed) return undefined;
+      if (claimed.kind === 'busy') return claimed.ms;
       const { task, attempts, expiresAt, now } = claimed;
       const answer = this.#givenUp(task, attempts, expiresAt <= now) ?? (await this.#perform(task));
       if (answer === 'later') {

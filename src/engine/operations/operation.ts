@@ -3,7 +3,7 @@
  * with it: the request as it was sent, and who asked. What holds for them is looked up when it is done.
  */
 import { createHash } from 'node:crypto';
-import type { Reply } from '../state/repetition.js';
+import type { Reply } from '../state/reply.js';
 import { ownerOf, type Subject } from '../subject.js';
 
 /** The request as it came, as far as it matters for what is done. */

@@ -12,13 +12,9 @@ import { checkSession, isOver, type SessionRef } from '../sessions/session-state
 import { ownerOf, type Subject } from '../subject.js';
 import type { Command } from './commands.js';
 import type { GroupState } from './draft.js';
+import type { Reply } from './reply.js';
 
-/** An answer as it was or will be sent, for repetition. */
-export interface Reply {
-  readonly status: number;
-  readonly headers: Record<string, string>;
-  readonly body: string;
-}
+export type { Reply };
 
 /** The operation that a request is done for. */
 export interface OperationRef {
