@@ -8,7 +8,7 @@ import { type Answer, Client, inParallel, pause } from './client.js';
 import { variants } from './nodes.js';
 
 const POOLS = ['one', 'two', 'three'];
-const KILLS = 8;
+const KILLS = 6;
 
 describe.each(variants)('operations on $name, nodes: $nodes', ({ name, nodes }) => {
   test('are done once and in order, whatever is killed', async () => {
@@ -107,9 +107,9 @@ describe.each(variants)('operations on $name, nodes: $nodes', ({ name, nodes }) 
       cancelled += told.cancelled;
     }
     // What didn't happen proves nothing.
-    expect(accepted).toBeGreaterThan(50);
+    expect(accepted).toBeGreaterThan(30);
     expect(cancelled).toBeGreaterThan(0);
     expect(unanswered).toBeGreaterThan(0);
     client.close();
-  }, 180_000);
+  }, 240_000);
 });
