@@ -4,7 +4,6 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
-import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import fastifyStatic from '@fastify/static';
 import { Logger as NestLogger, type Provider } from '@nestjs/common';
@@ -23,7 +22,7 @@ import { Access } from './engine/access/access.js';
 import { Engine } from './engine/engine.js';
 import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
-import { isFree, type Subject } from './engine/subject.js';
+import { anonymous, isFree, type Subject } from './engine/subject.js';
 import type { Tracing } from './engine/tracing.js';
 import { Addresses } from './http/address.js';
 import { Arrivals } from './http/arrivals.js';
@@ -32,6 +31,7 @@ import { boundConnections, foldMethod } from './http/connections.js';
 import { Gate, type RateKind, type Refusal } from './http/gate.js';
 import { answerMalformed, noteAnswer } from './http/malformed.js';
 import { answerError, type MountOptions, mount } from './http/mount.js';
+import { performer, taskOf } from './http/performing.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { sendProblem } from './http/problem.js';
 import { allowOrigins, Origins, shield } from './http/shield.js';
@@ -115,13 +115,21 @@ export async function newApp(served: Served): Promise<{ app: NestFastifyApplicat
   const options: MountOptions = {
     arrivals: new Arrivals(REQUEST_MS),
     gate,
-    admit: (request) => authentication.checkHost(request),
-    authenticate: (request) => authentication.authenticate(request),
+    admit: (request) => {
+      if (!taskOf(request)) authentication.checkHost(request);
+    },
+    authenticate: (request) => {
+      const task = taskOf(request);
+      return task
+        ? performer(task, (subject) => isRevoked(access, authentication, subject))
+        : authentication.authenticate(request);
+    },
     isRevoked: (subject) => access.revocations.covers(subject),
-    known: (request) => authentication.known(request),
+    known: (request) => taskOf(request)?.subject ?? authentication.known(request),
     checkNumber: (login, seq) => access.proofs.checkNumber(login, seq),
     touch: (pool, session, subject) => engine.leases.touch(pool, session, subject),
     stateOf: (pool, subject) => stateOf(engine, pool, subject),
+    operations: engine.operations,
     uses: engine.metering,
     tracing,
     answered: (operation, status, seconds, requestId) => {
@@ -271,8 +279,7 @@ const OF_WORKERS = new Set(['/healthz', '/readyz', '/metrics']);
 /** A worker has every route, for writes that it was left to do, but from outside it is only asked how it is. */
 function refuseOutsiders(instance: FastifyInstance): void {
   instance.addHook('onRequest', (request, reply, done) => {
-    const isInside = !(request.raw.socket instanceof Socket);
-    if (isInside || OF_WORKERS.has(request.url.split('?')[0] as string)) return done();
+    if (taskOf(request) !== undefined || OF_WORKERS.has(request.url.split('?')[0] as string)) return done();
     reply.header('request-id', request.id);
     sendProblem(
       request,
@@ -290,11 +297,20 @@ function guard(instance: FastifyInstance, options: MountOptions, origins: Origin
   instance.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id);
     shield(request, reply);
-    const problem = options.gate.enter(request) ?? origins.check(request);
+    const problem = taskOf(request) ? undefined : (options.gate.enter(request) ?? origins.check(request));
     if (!problem) return done();
     options.gate.refused(problem, undefined, request, undefined);
     sendProblem(request, reply, problem);
   });
+}
+
+/**
+ * Whether what an operation was sent under was revoked since: what this node remembers, and the database for longer. Who had to show
+ * nothing may do nothing once something has to be shown.
+ */
+async function isRevoked(access: Access, { described }: Authentication, subject: Subject): Promise<boolean> {
+  if (subject.id === anonymous.id && described.required) return true;
+  return access.isRevoked(subject);
 }
 
 /** The pool as this node knows it, for who may do something there; for who is bound by a policy that it hasn't read yet, nothing. */

@@ -25,6 +25,7 @@ import { type Tracing, untraced } from './engine/tracing.js';
 import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
 import { InProcess } from './http/in-process.js';
+import { Performing } from './http/performing.js';
 import type { SystemFacts } from './http/system.controller.js';
 import { type Background, type BackgroundOptions, LocalBackground, type Scheduled } from './jobs/background.js';
 import { boardOf } from './jobs/board.js';
@@ -167,6 +168,7 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
     queues: background instanceof RedisBackground ? boardOf(background.queues, QUEUES_PATH) : undefined,
     isGuest: parts.isGuest === true,
   });
+  engine.operationWorker.performer = new Performing(instance);
   const inProcess = new InProcess(instance.server, () => publicUrl.href);
   let announcer: Announcer | undefined;
   const server: BuiltServer = {
@@ -195,6 +197,7 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
       const ended = [announcer?.close(), inProcess.close()];
       engine.watching.close();
       engine.leases.close();
+      engine.operations.close();
       const listening = new Promise<void>((resolve) => instance.server.close(() => resolve()));
       instance.server.closeIdleConnections();
       await Promise.all([background.stop(), engine.builder.stop()]);
@@ -289,6 +292,7 @@ function sweepsOf(config: Config, engine: Engine, access: Access): Scheduled[] {
   const { STARGUS_SWEEP: everyMs } = config;
   return [
     { name: 'compaction', work: engine.compaction, everyMs },
+    { name: 'operations', work: engine.operations, everyMs },
     { name: 'expiry', work: engine.expiry, everyMs: EXPIRY_MS },
     { name: 'due', work: engine.due, everyMs: DUE_MS },
     { name: 'usage', work: engine.metering, everyMs: USAGE_MS },

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { rules, violationsOf } from '../scripts/openapi-rules.mjs';
 import { controllers } from '../src/app.module.js';
 import { errorTable } from '../src/engine/errors.js';
+import { isDeferrable } from '../src/http/deferring.js';
 import { openApiDocument } from '../src/http/openapi.js';
 import { Route, type RouteSpec, routesOf } from '../src/http/route.js';
 
@@ -73,12 +74,14 @@ describe('the document', () => {
       const inPath = [...spec.path.matchAll(/:(\w+)/g)].map(([, name]) => name);
       // Any call about a pool may name a session, any write there prove a lock.
       const writes = spec.headers?.includes('Idempotency-Key') || spec.body?.stream !== undefined;
-      const implied = inPath.includes('pool') ? ['Stargus-Session', ...(writes ? ['Stargus-Lock'] : [])] : [];
+      const later = isDeferrable(spec);
+      const ofWrites = [...(writes ? ['Stargus-Lock'] : []), ...(later ? ['Prefer'] : [])];
+      const implied = inPath.includes('pool') ? ['Stargus-Session', ...ofWrites] : [];
       const headers = [...new Set([...(spec.headers ?? []), ...implied])];
       expect(names, spec.operationId).toEqual([...inPath, ...query, ...headers]);
       const minimal = spec.headers?.includes('Prefer') ? ['204'] : [];
       expect(Object.keys(responses).sort(), spec.operationId).toEqual(
-        [...Object.keys(spec.answers), ...minimal, 'default'].sort(),
+        [...Object.keys(spec.answers), ...minimal, ...(later ? ['202'] : []), 'default'].sort(),
       );
       expect(Object.keys(requestBody?.content ?? {}), spec.operationId).toEqual(
         spec.body ? [spec.body.stream ?? 'application/json', ...Object.keys(spec.body.types ?? {})] : [],

@@ -9,6 +9,8 @@ import { AUDIT } from './audit/audit-items.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
 import type { Bus, Worker, WorkQueue } from './hints.js';
+import { OperationWorker } from './operations/operation-worker.js';
+import { Operations } from './operations/operations.js';
 import type { Clock, Store, Telemetry } from './ports.js';
 import { Querying, type QueryOptions } from './query/querying.js';
 import { Due } from './sessions/due.js';
@@ -57,6 +59,8 @@ export class Engine {
   readonly due: Due;
   readonly metering: Metering;
   readonly audit: Audit;
+  readonly operations: Operations;
+  readonly operationWorker: OperationWorker;
   readonly definitions = new Definitions();
   /** Those who do what is left to be done; wiring has them called. */
   readonly workers: readonly Worker[];
@@ -94,7 +98,9 @@ export class Engine {
     this.reader.bringUp.set(USAGE, (pool) => this.metering.bringUp(pool));
     this.audit = new Audit(this.replicas, this.committer, telemetry, clock, options);
     this.reader.bringUp.set(AUDIT, (pool) => this.audit.bringUp(pool));
-    this.workers = [];
+    this.operations = new Operations(store, this.entitled, work);
+    this.operationWorker = new OperationWorker(store, this.committer, this.operations, telemetry);
+    this.workers = [this.operationWorker];
   }
 
   /** What the dictionary says of a collection now. */

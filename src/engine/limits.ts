@@ -273,6 +273,18 @@ export const limits = {
   lockRequestIdLengthMax: 128,
   lockNoteLengthMax: 1024,
 
+  /** How long an accepted operation may wait, and how long what it came to is kept: as long as a revocation is remembered. */
+  operationMs: 24 * 3600 * 1000,
+  /** Operations that aren't done: of a pool, of one caller in it, and the bytes of a pool's. Whoever is so far ahead of the workers waits. */
+  operationsPerPoolMax: 10_000,
+  operationsPerCallerMax: 1000,
+  operationBytesPerPoolMax: 64 * MiB,
+  /** An operation with which a worker dies, or that it can't do for a fault of ours, is begun so often; it may be what it dies of. */
+  operationAttemptsMax: 20,
+  /** So long an operation that was begun is left to who did; then its worker counts as dead. Longer than nearly every write takes. */
+  operationBusyMs: 2000,
+  operationWaitMsMax: 60_000,
+
   /** A page of items, in items and in bytes; a page that reaches the bytes first ends early with a next token. */
   pageItemsMax: 1000,
   pageItemsDefault: 50,

@@ -2,6 +2,7 @@
  * The ports of the engine: what it needs of the world, as contracts. `Store` is implemented in src/store for SQLite and
  * MySQL/MariaDB; test/store runs one text of these contracts on every backend.
  */
+import type { FinishedOperation, OperationMark, OperationStore } from './operations/operation-store.js';
 import type { JsonObject } from './state/json.js';
 import type { KeyRange } from './state/key-order.js';
 import type { Cause, Collection } from './state/model.js';
@@ -363,6 +364,9 @@ export interface Store {
   /** The pools of which some row of usage was made before `time` (ms since 1970). */
   usedPools(time: number): Promise<string[]>;
 
+  /** Writes that were accepted and are done later. */
+  readonly operations: OperationStore;
+
   /** The database's clock, in milliseconds since 1970. Rejects with `StoreUnavailable` when the database can't be reached. */
   now(): Promise<number>;
   close(): Promise<void>;
@@ -428,34 +432,15 @@ export interface StoreTransaction extends ItemSource {
   ): Promise<SessionAnswer[]>;
   /** Keeps answers, and of each session those of the last `kept` sequences only. */
   keepSessionAnswers(poolId: number, answers: readonly SessionAnswer[], kept: number): Promise<void>;
+  /** The operations that there are of these, locked against being cancelled or done elsewhere until the transaction ends. */
+  operations(ids: readonly string[]): Promise<OperationMark[]>;
+  finishOperations(finished: readonly FinishedOperation[]): Promise<void>;
   /** Up to `limit` rows of usage, locked against being added to until the transaction ends. */
   usage(poolId: number, limit: number): Promise<UsageRow[]>;
   deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void>;
 }
 
-/** The database asks to repeat the transaction; nothing of it was applied. */
-export class RetryTransaction extends Error {
-  constructor(readonly reason: unknown) {
-    super('The database asks to repeat the transaction');
-    this.name = 'RetryTransaction';
-  }
-}
-
-/** The connection broke while the transaction was being committed: it may or may not have been applied. */
-export class OutcomeUnknown extends Error {
-  constructor(readonly reason: unknown) {
-    super('The connection broke while the transaction was being committed');
-    this.name = 'OutcomeUnknown';
-  }
-}
-
-/** The database can't be reached or refuses to work. */
-export class StoreUnavailable extends Error {
-  constructor(readonly reason: unknown) {
-    super(`The database is unavailable: ${reason instanceof Error ? reason.message : String(reason)}`);
-    this.name = 'StoreUnavailable';
-  }
-}
+export { OutcomeUnknown, RetryTransaction, StoreUnavailable } from './store-failures.js';
 
 export interface Clock {
   /** Milliseconds since 1970, for time-outs inside this process only; times in the data are the database's. */

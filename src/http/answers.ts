@@ -9,8 +9,9 @@ import type { Submitted } from '../engine/state/group.js';
 import type { ItemRef, ItemState } from '../engine/state/model.js';
 import { type Preconditions, parseTags } from '../engine/state/preconditions.js';
 import type { Reader } from '../engine/state/reader.js';
-import type { Idempotency, Reply } from '../engine/state/repetition.js';
+import type { Deferred, Idempotency, Reply } from '../engine/state/repetition.js';
 import { rawBody } from './body.js';
+import { operationOf } from './performing.js';
 import type { Call } from './route.js';
 
 export const JSON_ANSWER = 'application/json; charset=utf-8';
@@ -58,13 +59,14 @@ export function shaped<Answer>({ request }: Call, shape: (answer: Answer) => Rep
   };
 }
 
-/** The request's Idempotency-Key with a digest of what makes it the same request. */
+/** The request's Idempotency-Key with a digest of what makes it the same request, and the operation that it is done for. */
 export function idempotencyOf<Answer>(
   { request, mediaType, writer }: Call,
   shape: (answer: Answer) => Reply,
-): Idempotency<Answer> | undefined {
+): Idempotency<Answer> | Deferred<Answer> | undefined {
   const key = request.headers['idempotency-key'];
-  if (key === undefined) return undefined;
+  const operation = operationOf(request);
+  if (key === undefined) return operation && { operation, shape };
   if (typeof key !== 'string' || !/^[\x20-\x7e]{1,255}$/.test(key)) {
     throw new Problem(
       'badRequest',
@@ -82,7 +84,7 @@ export function idempotencyOf<Answer>(
     writer?.session?.session,
   ])
     digest.update(`${part ?? ''}\n`);
-  return { key, fingerprint: digest.update(rawBody(request)).digest('hex'), shape };
+  return { key, fingerprint: digest.update(rawBody(request)).digest('hex'), operation, shape };
 }
 
 /** If-Match compares strongly, If-None-Match weakly (RFC 9110, 13.1). */

@@ -17,6 +17,7 @@ import type { Reply } from '../engine/state/repetition.js';
 import { idempotencyOf, poolHeaders, sendWritten } from './answers.js';
 import { rawBody } from './body.js';
 import * as schema from './items.schema.js';
+import { operationOf } from './performing.js';
 import { type Call, Route } from './route.js';
 
 @Controller()
@@ -76,7 +77,9 @@ export class BatchController {
     const sequence = session?.sequence;
     // Of two ways to know a repetition the session's own goes before.
     const repeatable =
-      session && sequence !== undefined ? { batch: { ...session, sequence }, shape } : idempotencyOf(call, shape);
+      session && sequence !== undefined
+        ? { batch: { ...session, sequence }, operation: operationOf(call.request), shape }
+        : idempotencyOf(call, shape);
     sendWritten(call, await this.engine.committer.submit(pool, command, repeatable), shape);
   }
 }

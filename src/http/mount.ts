@@ -5,14 +5,18 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../engine/errors.js';
+import type { Operations } from '../engine/operations/operations.js';
+import type { StoredSession } from '../engine/ports.js';
 import type { SessionRef } from '../engine/sessions/session-states.js';
 import { isFree, nobody, type Subject } from '../engine/subject.js';
 import type { Tracing } from '../engine/tracing.js';
-import { poolHeaders } from './answers.js';
+import { poolHeaders, send } from './answers.js';
 import type { Arrivals } from './arrivals.js';
 import { bodyLimitOf, checkBody, checkQuery, mediaTypeOf, registerParsers, unsupported } from './body.js';
 import { NEVER, sentMethod } from './connections.js';
+import { defer, isDeferrable, wishesLater } from './deferring.js';
 import type { Gate, RateKind } from './gate.js';
+import { taskOf } from './performing.js';
 import { internalProblem, sendProblem, toProblem } from './problem.js';
 import { endSpan, spansOf } from './request-spans.js';
 import { type BoundRoute, type Call, type Method, type RouteSpec, routesOf } from './route.js';
@@ -37,9 +41,11 @@ export interface MountOptions {
   /** Refuses the number of a sealed request that was used before under its login. */
   checkNumber(login: string, seq: number): Promise<void>;
   /** A request that only reads names its session: renews it, or refuses. */
-  touch(pool: string, session: SessionRef, subject: Subject): Promise<unknown>;
+  touch(pool: string, session: SessionRef, subject: Subject): Promise<StoredSession>;
   /** The state of a pool, where this node knows it, for who may do something there. */
   stateOf(pool: string, subject: Subject): { epoch: string; revision: number } | undefined;
+  /** Where writes are kept that are done later. */
+  readonly operations: Operations;
   /** Hears of what requests use. */
   readonly uses: Uses;
   readonly tracing: Tracing;
@@ -71,6 +77,7 @@ function bind(
   options: MountOptions,
 ): void {
   const use = useKindOf(spec, !isRead(spec));
+  const canWait = isDeferrable(spec);
   const { gate } = options;
   const { ofAddress, ofSubject } = gate.boundsOf(spec, spec.rate ?? kindOf(spec));
   const spans = spansOf(options.tracing, spec);
@@ -88,8 +95,10 @@ function bind(
       // The token alone of an encrypted login is good for nothing: whose it is isn't known before the request was opened.
       if (who.channel) mediaType = await openSealed(who.channel, request, reply, spec, mediaType, options.checkNumber);
       subject = who;
-      if (use) noteUser(request, subject, use);
-      const counting = ofSubject && gate.takeSubject(ofSubject, request, reply, subject);
+      // What is done for an operation was counted when that was accepted.
+      const task = taskOf(request);
+      if (use && !task) noteUser(request, subject, use);
+      const counting = ofSubject && !task && gate.takeSubject(ofSubject, request, reply, subject);
       if (counting instanceof Promise) await counting;
       const query = checkQuery(spec, request);
       const body = checkBody(spec, request, mediaType);
@@ -101,7 +110,9 @@ function bind(
       isTaken = true;
       const { isRevoked } = options;
       const call: Call = { request, reply, params, query, body, mediaType, subject, writer, isRevoked };
-      if (use?.isStream) await telling(options.uses, call, async () => controller[property]?.(call));
+      // What is encrypted isn't kept for later: it would be in the clear, and its answer as well.
+      if (canWait && !task && !subject.channel && wishesLater(request)) await postpone(call, spec, options);
+      else if (use?.isStream) await telling(options.uses, call, async () => controller[property]?.(call));
       else await controller[property]?.(call);
     } catch (error) {
       if (subject !== undefined && !isTaken) renewAnyway(request, subject, options);
@@ -130,6 +141,7 @@ function bind(
       ...(ofAddress
         ? [
             (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => {
+              if (taskOf(request)) return done();
               try {
                 const counting = gate.takeAddress(ofAddress, request, reply);
                 if (counting instanceof Promise) counting.then(() => done(), done);
@@ -159,11 +171,22 @@ function bind(
     onResponse: (request, reply, done) => {
       if (!spec.streaming)
         options.answered(spec.operationId, reply.statusCode, reply.elapsedTime / 1000, reply.request.id);
-      if (use) tellUse(options.uses, request, reply, use, () => options.known(request));
       if (spans) endSpan(request, reply.raw.statusCode);
+      if (use && !taskOf(request)) tellUse(options.uses, request, reply, use, () => options.known(request));
       done();
     },
   });
+}
+
+/** Has the write done later. The session that it names must live now, so that it can be told. */
+async function postpone(call: Call, spec: RouteSpec, { touch, operations, stateOf }: MountOptions): Promise<void> {
+  const { params, writer, subject, reply } = call;
+  const pool = params.pool as string;
+  const session = writer?.session && (await touch(pool, writer.session, subject));
+  const answer = await defer(call, spec, operations, session);
+  const at = stateOf(pool, subject);
+  if (at) reply.headers(poolHeaders(at.epoch, at.revision));
+  send(call, answer);
 }
 
 /** Also a request that is refused before anything is looked up renews the session that it names. */

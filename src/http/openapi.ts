@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { limits } from '../engine/limits.js';
 import { bodyLimitOf, JSON_TYPE } from './body.js';
+import { isDeferrable } from './deferring.js';
 import { type AnswerSpec, type HeaderName, type RouteSpec, routesOf } from './route.js';
 import { problem } from './schemas.js';
 
@@ -35,6 +36,7 @@ const TAGS: Readonly<Record<string, string>> = {
   changes: 'Every commit can be read later from the log, or heard of at once on a stream of Server-Sent Events.',
   sessions: 'A session is a client’s named, leased presence; what it has goes with it in one commit.',
   locks: 'A lock keeps others from writing what it covers, until its session gives it back or ends.',
+  operations: 'A write that was sent with `Prefer: respond-async` is done later; here is what it came to.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   policy: 'Policies are items of the collection `_policies`; here they are asked what they say.',
   identities: 'An account is a URL where its public keys are read; this server hosts accounts, and reads foreign ones.',
@@ -64,6 +66,7 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   session: { description: 'The session’s id, or its name.', schema: NAME },
   lock: { description: 'The lock’s id.', schema: { type: 'string' } },
   view: { description: 'The name of a session’s view.', schema: NAME },
+  operation: { description: 'The operation’s id.', schema: { type: 'string' } },
   account: { description: 'The name of an account that this server hosts.', schema: NAME },
   kid: { description: 'The key’s RFC 7638 thumbprint.', schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$' } },
   apiKey: { description: 'The API key’s id.', schema: { type: 'string' } },
@@ -87,7 +90,8 @@ const REQUEST_HEADERS: Readonly<Record<HeaderName, { description: string; schema
     schema: { type: 'string', minLength: 1, maxLength: limits.idempotencyKeyLengthMax },
   },
   Prefer: {
-    description: '`return=minimal`: answer 204 with the same headers and no body.',
+    description:
+      '`return=minimal`, where there is such an answer: answer 204 with the same headers and no body. `respond-async`: keep the write, answer 202 and do it later.',
     schema: { type: 'string' },
   },
   'Stargus-Min-Revision': {
@@ -263,7 +267,7 @@ function sizeOf(bytes: number): string {
 }
 
 function responses(spec: RouteSpec, schemas: Schemas): Described {
-  const described: Described = {};
+  const described: { [status: string]: Described } = {};
   for (const [status, answer] of Object.entries(spec.answers)) {
     const schema = answer.schema ? schemas.describe(answer.schema, 'output') : undefined;
     described[status] = {
@@ -272,9 +276,19 @@ function responses(spec: RouteSpec, schemas: Schemas): Described {
       ...contentOf(answer, schema),
     };
   }
+  if (isDeferrable(spec)) {
+    described['202'] = {
+      description:
+        'Kept, as `Prefer: respond-async` asked, to be done later: Location leads to the Operation, which is also the body of this answer.',
+      headers: headerRefs([
+        ...['Request-Id', 'Stargus-Revision', 'Stargus-Cursor', 'Location', 'Retry-After'],
+        ...['Preference-Applied', 'Idempotency-Replayed'],
+      ] as AnswerHeader[]),
+    };
+  }
   if (spec.headers?.includes('Prefer')) {
     const headers = new Set(
-      Object.values(described).flatMap((answer) => Object.keys((answer as { headers: Described }).headers)),
+      Object.keys(spec.answers).flatMap((status) => Object.keys(described[status]?.headers as Described)),
     );
     described['204'] = {
       description: 'Done as with the other answers; `Prefer: return=minimal` asked for no body.',
@@ -330,7 +344,9 @@ function requestHeaders(spec: RouteSpec): readonly HeaderName[] {
   const { headers = [] } = spec;
   if (!isAboutPool(spec)) return headers;
   const writes = headers.includes('Idempotency-Key') || spec.body?.stream !== undefined;
-  return [...new Set<HeaderName>([...headers, 'Stargus-Session', ...(writes ? ['Stargus-Lock' as const] : [])])];
+  const more: HeaderName[] = ['Stargus-Session', ...(writes ? ['Stargus-Lock' as const] : [])];
+  if (isDeferrable(spec)) more.push('Prefer');
+  return [...new Set<HeaderName>([...headers, ...more])];
 }
 
 const pathComponent = (name: string) => `Path${name[0]?.toUpperCase()}${name.slice(1)}`;

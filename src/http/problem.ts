@@ -4,6 +4,7 @@ import { type ErrorCode, errorTable, Problem } from '../engine/errors.js';
 import { OutcomeUnknown, RetryTransaction, StoreUnavailable } from '../engine/ports.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { bodyLimitOf, unsupported } from './body.js';
+import { taskOf } from './performing.js';
 import type { RouteSpec } from './route.js';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
@@ -48,7 +49,7 @@ export function toProblem(error: unknown, spec: RouteSpec | undefined): Problem 
 
 /** The whole document, as it is told to who sent the request. */
 export function problemDocument(request: FastifyRequest, problem: Problem): object {
-  const origin = `${request.protocol}://${request.host}`;
+  const origin = taskOf(request)?.request.origin ?? `${request.protocol}://${request.host}`;
   return { type: problemUrl(problem.code, origin), ...problem.toJSON(), requestId: request.id };
 }
 

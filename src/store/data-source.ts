@@ -15,6 +15,7 @@ import { Usage1763700000004 } from '../../migrations/0004-usage.js';
 import { Identities1763700000005 } from '../../migrations/0005-identities.js';
 import { Logins1763700000006 } from '../../migrations/0006-logins.js';
 import { Refusals1763700000008 } from '../../migrations/0008-refusals.js';
+import { Operations1763700000009 } from '../../migrations/0009-operations.js';
 import { Traces1763700000012 } from '../../migrations/0012-traces.js';
 import type { Database } from './dialect.js';
 import { MysqlDatabase } from './dialect-mysql.js';
@@ -29,6 +30,7 @@ const migrations = [
   Identities1763700000005,
   Logins1763700000006,
   Refusals1763700000008,
+  Operations1763700000009,
   Traces1763700000012,
 ];
 

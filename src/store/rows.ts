@@ -206,6 +206,46 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
       indices: [{ name: 'pool_usage_noted', columns: ['noted_at'] }],
     }),
     new EntitySchema({
+      name: 'operation',
+      columns: {
+        /** In the order in which they were accepted. */
+        serial: id,
+        id: name(36),
+        /** The pool's name, not its id: what its deletion came to outlives it. */
+        pool: name(128),
+        /** The life of the pool in which it is to be done; null where there was no pool. */
+        epoch: name(47, nullable),
+        /** Whose it is: a digest. */
+        caller: name(43),
+        /** The session that is told. */
+        session: name(128, nullable),
+        idempotency_key: name(255, nullable),
+        fingerprint: name(64, nullable),
+        call_name: name(64),
+        /** JSON object: who asked. Emptied, as the request and its body are, once it is done. */
+        subject: long('mediumtext'),
+        request: long('mediumtext'),
+        body: column(mysql ? 'longblob' : 'blob', nullable),
+        /** What it takes while it isn't done. */
+        bytes: number,
+        attempts: { ...small, default: 0 },
+        accepted_at: number,
+        started_at: column('bigint', nullable),
+        done_at: column('bigint', nullable),
+        expires_at: number,
+        answer_status: column('smallint', nullable),
+        answer_headers: long('text', nullable),
+        answer_body: long('longtext', nullable),
+      },
+      indices: [
+        { name: 'operation_id', unique: true, columns: ['id'] },
+        { name: 'operation_key', unique: true, columns: ['pool', 'caller', 'idempotency_key'] },
+        { name: 'operation_open', columns: ['done_at', 'pool', 'caller'] },
+        { name: 'operation_pool', columns: ['pool', 'id'] },
+        { name: 'operation_caller', columns: ['pool', 'caller', 'id'] },
+      ],
+    }),
+    new EntitySchema({
       name: 'identity_account',
       withoutRowid: true,
       columns: {

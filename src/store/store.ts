@@ -24,6 +24,7 @@ import type {
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
+import { SqlOperations } from './operations.js';
 import { clockOf, headById, readItemChange, readLog, readRange, readRevisions } from './reads.js';
 import { deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
 import { SqlTransaction } from './transaction.js';
@@ -31,9 +32,11 @@ import { addUsage, deleteUsage, readUsage, readUsedPools } from './usage.js';
 
 export class SqlStore implements Store {
   readonly exclusive: boolean;
+  readonly operations: SqlOperations;
 
   constructor(private readonly database: Database) {
     this.exclusive = database.exclusive;
+    this.operations = new SqlOperations(database);
   }
 
   transact<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {

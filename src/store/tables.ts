@@ -68,6 +68,8 @@ const treatments: Readonly<Record<string, Treatment>> = {
     restored: (row, { now }) =>
       Number(row.ended) === 1 ? { ...row, expires_at: now + limits.sessionMemoryMs } : { ...row, expires_at: 0 },
   },
+  // Bound to the former life of its pool: whoever asked can't be told of it any more.
+  operation: { kept: false },
   session_answer: { kept: true, has: ofLivingPool },
   pool_usage: { kept: true, has: ofLivingPool },
   identity_account: { kept: true, told: ['account', 'accounts'] },

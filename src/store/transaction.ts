@@ -1,4 +1,5 @@
 /** The `StoreTransaction` port: what a group of commits reads and writes inside its transaction, by hand-written statements. */
+import type { FinishedOperation, OperationMark } from '../engine/operations/operation-store.js';
 import type {
   GroupWrite,
   IndexEntry,
@@ -37,6 +38,7 @@ import {
   toCollection,
   toHead,
 } from './mapping.js';
+import { finishOperations, readMarks } from './operations.js';
 import { readItems, readLog, readLogBefore, readRange } from './reads.js';
 import * as sessions from './sessions.js';
 import { deleteUsage, readUsage } from './usage.js';
@@ -241,6 +243,14 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
 
   keepSessionAnswers(poolId: number, answers: readonly SessionAnswer[], kept: number): Promise<void> {
     return sessions.keepSessionAnswers(this.session, poolId, answers, kept);
+  }
+
+  operations(ids: readonly string[]): Promise<OperationMark[]> {
+    return readMarks(this.session, ids);
+  }
+
+  finishOperations(finished: readonly FinishedOperation[]): Promise<void> {
+    return finishOperations(this.session, finished);
   }
 
   usage(poolId: number, limit: number): Promise<UsageRow[]> {

@@ -131,6 +131,17 @@ describe.each(databases)('an encrypted login on $name', ({ name }) => {
     expect(Buffer.from(own.key).equals(Buffer.from(client.key))).toBe(false);
   });
 
+  it('is done at once although it would rather not wait: what is sealed isn’t kept in the clear', async () => {
+    const own = new Scenario(scenario.server);
+    await admitAll(own);
+    const line = `PUT ${own.path('C/items/now')}`;
+    const sent = await client.sealed(line, { attributes: { secret: SECRET } });
+    const answer = await own.call(line, sent.body, { ...sent.headers, prefer: 'respond-async' });
+    expect(answer.status).toBe(201);
+    expect(answer.headers).not.toHaveProperty('preference-applied');
+    expect((await own.call('GET P/operations', undefined, asOperator)).body.operations).toEqual([]);
+  });
+
   it('writes, reads, queries, and is refused, and nothing of it can be read between', async () => {
     const put = await client.call(scenario, 'PUT C/items/a', { attributes: { secret: SECRET } });
     expect(put.body).toMatchObject({ key: 'a', changed: ['secret'] });

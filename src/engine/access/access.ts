@@ -111,6 +111,13 @@ export class Access {
     }
   }
 
+  /** Whether what the subject has shown was revoked since, however long ago (see `limits.revocationMs`). */
+  async isRevoked(subject: Pick<Subject, 'login' | 'lineage'>): Promise<boolean> {
+    if (this.revocations.covers(subject)) return true;
+    const ids = [...(subject.login === undefined ? [] : [subject.login]), ...(subject.lineage ?? [])];
+    return ids.length > 0 && this.store.anyRevoked(ids);
+  }
+
   /** An account has lost its last key: nothing that it ever had lets anybody in. May be repeated. */
   async endAccount(account: string): Promise<void> {
     // In this order: who is making a key meanwhile looks afterwards whether the login is over.

@@ -5,6 +5,7 @@
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { endDueLocks, endLocks, refence } from '../locks/lock-ends.js';
+import { newsRef } from '../operations/operation-news.js';
 import type { StoredSession } from '../ports.js';
 import type { Command, Explorer, Settled } from '../state/commands.js';
 import type { Draft } from '../state/draft.js';
@@ -224,7 +225,7 @@ class Belongings {
       }
       const id = draft.session(idOrName)?.id;
       if (id === undefined) continue;
-      await explorer.load([clientRef(id)]);
+      await explorer.load([clientRef(id), newsRef(id)]);
       const range = rangeOf({ prefix: attachmentPrefix(id) });
       const { items } = await explorer.range(ATTACHMENTS, range, limits.attachmentsPerSessionMax);
       for (const { json } of items) bytes += json.length;
@@ -238,7 +239,7 @@ class Belongings {
 
   /** Takes everything from the session that it has. Remembered is what its client left and may come back for. */
   end(draft: Draft, session: StoredSession, reason: 'expired' | undefined, isRemembered: boolean): void {
-    for (const ref of [...(this.#attachments.get(session.id) ?? []), clientRef(session.id)])
+    for (const ref of [...(this.#attachments.get(session.id) ?? []), newsRef(session.id), clientRef(session.id)])
       draft.write(ref, undefined, undefined, reason);
     endLocks(draft, session.id, reason);
     const { id, name, lastSequence, memento } = session;

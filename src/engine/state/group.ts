@@ -12,6 +12,7 @@ import { Problem } from '../errors.js';
 import type { Bus } from '../hints.js';
 import { limits } from '../limits.js';
 import { emptyLocks, LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
+import { commitNews, newsRef } from '../operations/operation-news.js';
 import type { LogRow, PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
 import { isOver, SessionStates } from '../sessions/session-states.js';
 import { isFree, ownerOf } from '../subject.js';
@@ -25,7 +26,7 @@ import { noIndexes } from './indexes.js';
 import { itemPages } from './item-pages.js';
 import { type Court, type JudgingOptions, judge } from './judging.js';
 import { loadItems, stateOf } from './loading.js';
-import type { Change, Collection, Commit } from './model.js';
+import type { Change, Collection, Commit, ItemRef } from './model.js';
 import { Repetitions, type Reply, type Request } from './repetition.js';
 import { type Replica, rowsOf } from './replica.js';
 import type { Replicas } from './replicas.js';
@@ -114,8 +115,7 @@ async function judgeEach(
   court: Court,
 ): Promise<{ verdicts: Verdict[]; commits: Commit[] }> {
   const { state, replica, tx } = court;
-  const commands = group.map(({ command }) => command);
-  const loaded = await loadItems(commands, state, replica, tx);
+  const loaded = await loadItems(group.map(named), state, replica, tx);
   let work = loaded.bytes;
   const commits: Commit[] = [];
   const verdicts: Verdict[] = [];
@@ -144,13 +144,21 @@ async function judgeEach(
           changes,
           trace: request.trace,
         });
-      if (!command.dryRun) repetitions.keep(request, answer);
+      const news = command.dryRun ? undefined : repetitions.keep(request, answer);
+      const told = news && commitNews(news, state, court);
+      if (told) commits.push(told);
       verdicts.push({ submitted: { answer } });
     } catch (error) {
       verdicts.push(refusal(error, replica && state));
     }
   }
   return { verdicts, commits };
+}
+
+/** What a request names: what its command touches, and where its session is told of an operation. */
+function named({ command: { touches }, repeatable }: Request): { readonly touches: readonly ItemRef[] } {
+  const session = repeatable?.operation?.session;
+  return { touches: session === undefined ? touches : [...touches, newsRef(session)] };
 }
 
 /** Also a repetition, and what is refused for its proofs, renews the session that it names. Whether it is the right one is judged later. */
@@ -260,7 +268,8 @@ async function loadSessions(
     const session = locks.get(id)?.session;
     if (session !== undefined) names.add(session);
   };
-  for (const { command } of group) {
+  for (const { command, repeatable } of group) {
+    if (repeatable?.operation?.session !== undefined) names.add(repeatable.operation.session);
     if (command.writer?.session) names.add(command.writer.session.session);
     if (command.writer?.alias) names.add(command.writer.alias.session);
     for (const name of command.sessions ?? []) names.add(name);

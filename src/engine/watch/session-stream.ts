@@ -1,9 +1,10 @@
 /**
- * The one stream of a session: all that it has attached, and the news of its locks. What is attached is in items of
+ * The one stream of a session: all that it has attached, and the news of its locks and operations. What is attached is in items of
  * `_attachments`, and that the session lives in its item of `_clients`, so the stream reads them as they are when it begins and
  * follows them in the log from there: a view that is attached, changed or detached meanwhile is so in its place in the order of
  * commits, and the stream ends with the session.
  */
+import { operationEventOf } from '../operations/operation-news.js';
 import type { Store, StoredSession } from '../ports.js';
 import { type AttachmentRequest, attachedViews } from '../sessions/attachments.js';
 import { ATTACHMENTS, attachmentPrefix, CLIENTS } from '../sessions/session-items.js';
@@ -62,10 +63,15 @@ export class SessionStream extends AttachStream {
 
   protected override takeIn(commit: Commit): Notice[] {
     for (const change of commit.changes) this.#heed(change, commit);
-    return commit.changes
+    const locks = commit.changes
       .flatMap(lockEventsOf)
       .filter(({ session }) => session === this.session.id)
       .map(({ data }) => ({ event: 'lock', data: this.options.outlook.isFree ? data : withoutOthers(data) }));
+    const operations = commit.changes
+      .map(operationEventOf)
+      .filter((event) => event?.session === this.session.id)
+      .map((event) => ({ event: 'operation', data: event?.data as JsonObject }));
+    return [...locks, ...operations];
   }
 
   #heed({ collection, key, after }: Change, { revision, subject }: Commit): void {
