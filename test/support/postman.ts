@@ -11,6 +11,7 @@ import { rangeOf } from '../../src/engine/state/key-order.js';
 import type { Attributes } from '../../src/engine/state/model.js';
 import { ensurePool } from '../../src/engine/state/pool-commands.js';
 import { system } from '../../src/engine/subject.js';
+import { LocalBus } from '../../src/jobs/local-bus.js';
 import { openDatabase } from '../../src/store/data-source.js';
 import { SqlStore } from '../../src/store/store.js';
 
@@ -21,6 +22,7 @@ const telemetry: Telemetry = {
   viewsEvaluated: nothing,
   framesSent: nothing,
   watcherEnded: nothing,
+  broughtForward: nothing,
   warn: (message, details) => console.error(message, details),
 };
 
@@ -48,6 +50,7 @@ export class Postman {
       store,
       telemetry,
       { now: () => Date.now() },
+      new LocalBus(),
       { want: nothing },
       {
         ...{ createPools: true, cacheBytes: 1 << 20, retention: { ageMs: 3_600_000, commits: 100_000 } },
