@@ -10,8 +10,8 @@ const FORMATS = { integer: ['int32', 'int64'], number: ['float', 'double'] };
 
 /** What the first word of an operationId may be. */
 const VERBS = [
-  'ack, acknowledge, attach, break, check, create, delete, end, enroll, exchange, explain, export, get, import, increment, issue, list, patch',
-  'post, preview, put, query, redeliver, renew, request, resume, revoke, rotate, run, send, start, stream, test, unlock, upload',
+  'ack, acknowledge, attach, break, check, create, delete, drop, end, enroll, exchange, explain, export, get, import, increment, issue, list, patch',
+  'post, preview, push, put, query, redeliver, renew, request, resume, revoke, rotate, run, send, start, stream, take, test, unlock, upload',
 ].flatMap((line) => line.split(', '));
 
 /** Names that generators change, each in its own way: reserved words of Python and Go, and what SQL and JavaScript keep. */

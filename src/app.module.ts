@@ -24,6 +24,7 @@ import { PinsController } from './http/pins.controller.js';
 import { PolicyController } from './http/policy.controller.js';
 import { PoolsController } from './http/pools.controller.js';
 import { QueriesController } from './http/queries.controller.js';
+import { QueuesController } from './http/queues.controller.js';
 import { ScriptsController } from './http/scripts.controller.js';
 import { SessionsController } from './http/sessions.controller.js';
 import { SystemController } from './http/system.controller.js';
@@ -48,6 +49,7 @@ export const controllers = [
   LocksController,
   AttachmentsController,
   OperationsController,
+  QueuesController,
   IdentitiesController,
   EnvelopesController,
   PinsController,

@@ -243,6 +243,42 @@ export const limits = {
   leaseBatchMax: 500,
   leaseAttemptsMax: 5,
 
+  /** Entries of one queue that nobody has acknowledged, and their events' bytes: who reads a whole queue holds that much. */
+  queueEntriesMax: 10_000,
+  queueEventsBytesMax: 16 * MiB,
+  /** A larger event is left out of its entry: the log has the commit. */
+  queueEventBytesMax: 256 * KiB,
+  /** With an event up to this size a stream tells that it came; a larger one is read. */
+  queueEventToldBytesMax: 16 * KiB,
+  /** Changes of a queue by one commit that a stream tells one by one; of more it tells that there were many. */
+  queueEventsTold: 100,
+  /** Entries of all queues of a pool, and the queues: each is an item. */
+  queueItemsPerPoolMax: 200_000,
+  /** Entries of a queue that are held at a time: whoever takes more looks past all of these. */
+  queueHeldMax: 1000,
+  /** Entries that one call takes, and their events' bytes: it is one commit and one answer. */
+  queueTakeMax: 100,
+  queueTakeBytesMax: 4 * MiB,
+  /** How long who took an entry has it to themselves: time for a piece of work, and soon enough over where its worker is gone. */
+  queueHoldMsMin: 100,
+  queueHoldMsMax: 3_600_000,
+  queueHoldMsDefault: 30_000,
+  /** How long an entry waits for somebody to come, before it is dropped: a week away is a long time; a month, for ever. */
+  queueKeepMsMin: 1_000,
+  queueKeepMsMax: 30 * 24 * 3600 * 1000,
+  queueKeepMsDefault: 7 * 24 * 3600 * 1000,
+  /** After how long an empty queue of which nothing was said is forgotten, with what it lost and how far it was filled. */
+  queueIdleMs: 30 * 24 * 3600 * 1000,
+  /** Entries that are enqueued by one command, and their events' bytes: it is one commit. */
+  queueEnqueueMax: 1000,
+  queueEnqueueBytesMax: 4 * MiB,
+  /** Deliveries that one call names. */
+  queueDeliveriesMax: 1000,
+  /** A notifier's name, and the revision. */
+  deliveryLengthMax: 256,
+  /** Series of deliveries of which a queue remembers how far they were enqueued. */
+  queueSeriesKept: 100,
+
   /** Scopes of one lock: the items of one piece of work. More have a prefix or a collection in common. */
   lockScopesMax: 100,
   /** What a lock is about is written again whenever something becomes of it. */

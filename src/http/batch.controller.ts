@@ -5,6 +5,8 @@ import { Engine } from '../engine/engine.js';
 import { Problem } from '../engine/errors.js';
 import { limits } from '../engine/limits.js';
 import { parseFilter } from '../engine/query/filter.js';
+import { findQueue } from '../engine/queues/addressing.js';
+import type { Ack } from '../engine/queues/queue-batch.js';
 import type { Writer } from '../engine/sessions/writer.js';
 import { formatCursor } from '../engine/state/cursor.js';
 import { type Op, type OpResult, type WriteAnswer, writeItems } from '../engine/state/item-commands.js';
@@ -14,6 +16,7 @@ import { checkItemKey, checkName, checkOwnName, checkWritableCollection } from '
 import type { Action } from '../engine/state/operations.js';
 import type { Condition } from '../engine/state/preconditions.js';
 import type { Reply } from '../engine/state/repetition.js';
+import { ownerOf } from '../engine/subject.js';
 import { idempotencyOf, poolHeaders, sendWritten } from './answers.js';
 import { rawBody } from './body.js';
 import * as schema from './items.schema.js';
@@ -49,12 +52,14 @@ export class BatchController {
     // What isn't judged as an op on an item: refused ones, and notes.
     const others: OpResult[] = [];
     let memento: string | undefined;
+    const acks: (Omit<Ack, 'queue'> & { readonly path: string })[] = [];
     for (const [index, op] of ops.entries()) {
       try {
         if (op.op === 'memento') {
           memento = mementoText(op, writer);
           others.push(resultOf(op, index, 200));
-        } else taken.push({ ...toOp(op, raw.ops[index]), index });
+        } else if (op.op === 'ack') acks.push({ index, ...toAck(op, writer) });
+        else taken.push({ ...toOp(op, raw.ops[index]), index });
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
         if (atomic) throw error.atOp(index);
@@ -65,6 +70,7 @@ export class BatchController {
       subject: call.subject,
       writer,
       memento,
+      acks: await this.#acks(pool, call, acks),
       bytes: rawBody(call.request).length * 2 + 256,
       ops: taken,
       conditions: conditions.map((condition, i) => toCondition(condition, condition, `/if/${i}`)),
@@ -81,6 +87,21 @@ export class BatchController {
         ? { batch: { ...session, sequence }, operation: operationOf(call.request), shape }
         : idempotencyOf(call, shape);
     sendWritten(call, await this.engine.committer.submit(pool, command, repeatable), shape);
+  }
+
+  /** What is acknowledged, of queues of who asks. */
+  async #acks(
+    pool: string,
+    { subject }: Call,
+    ops: readonly (Omit<Ack, 'queue'> & { readonly path: string })[],
+  ): Promise<Ack[]> {
+    const named = ops.reduce((sum, { deliveries }) => sum + deliveries.length, 0);
+    if (named > limits.queueDeliveriesMax)
+      throw new Problem('invalid', `A batch acknowledges at most ${limits.queueDeliveriesMax} deliveries.`);
+    const acks: Ack[] = [];
+    for (const { path, ...ack } of ops)
+      acks.push({ ...ack, queue: await findQueue(this.engine, pool, path, ownerOf(subject)) });
+    return acks;
   }
 }
 
@@ -119,6 +140,18 @@ function mementoText(op: schema.BatchOp, writer: Writer | undefined): string {
   return text;
 }
 
+/** What an op acknowledges, and which queue it means: where it names none, that of the session that speaks. */
+function toAck(op: schema.BatchOp, writer: Writer | undefined): { path: string; deliveries: string[] } {
+  const { delivery, deliveries, queue } = op;
+  checkMembers(op, [delivery === undefined ? 'deliveries' : 'delivery', 'queue']);
+  if (op.collection !== undefined || op.key !== undefined || op.if !== undefined)
+    throw new Problem('badRequest', 'The op ack takes no member but `delivery` or `deliveries`, and `queue`.');
+  const path = queue ?? writer?.session?.session;
+  if (path === undefined)
+    throw new Problem('badRequest', 'A queue is a session’s: name it by `queue`, or give the batch a `session`.');
+  return { path, deliveries: [...new Set(deliveries ?? [delivery as string])] };
+}
+
 /** `own` is the item that a condition without a place of its own is about. */
 function toCondition(
   { where, ...condition }: schema.OpCondition,
@@ -154,7 +187,7 @@ function toOp(op: schema.BatchOp, raw: RawOp | undefined): Op {
 }
 
 /** The members that each op takes, beside `op`, `collection`, `key` and `if`. */
-const MEMBERS: Record<Exclude<schema.BatchOp['op'], 'memento'>, readonly string[]> = {
+const MEMBERS: Record<Exclude<schema.BatchOp['op'], 'memento' | 'ack'>, readonly string[]> = {
   put: ['attributes'],
   merge: ['attributes'],
   create: ['attributes'],
@@ -164,7 +197,7 @@ const MEMBERS: Record<Exclude<schema.BatchOp['op'], 'memento'>, readonly string[
   append: ['attribute', 'value'],
   remove: ['attribute', 'value'],
 };
-const OPTIONAL = new Set(['min', 'max']);
+const OPTIONAL = new Set(['min', 'max', 'queue']);
 const COMMON = new Set(['op', 'collection', 'key', 'if']);
 
 function toAction(op: schema.BatchOp): Action {
@@ -187,9 +220,11 @@ function wanting(member: string): never {
 }
 
 function shapeOf(taken: readonly TakenOp[], others: readonly OpResult[]): (answer: WriteAnswer) => Reply {
-  return ({ revision, epoch, results }) => {
+  return ({ revision, epoch, results, acks }) => {
     const judged = results.map((result) => ({ ...result, index: (taken[result.index] as TakenOp).index }));
-    const all = others.length === 0 ? judged : [...judged, ...others].sort((a, b) => a.index - b.index);
+    const acked = acks.map(({ index, problem }) => resultOf({ op: 'ack' }, index, problem?.status ?? 200, problem));
+    const beside = others.length + acked.length > 0;
+    const all = beside ? [...judged, ...others, ...acked].sort((a, b) => a.index - b.index) : judged;
     return {
       status: 200,
       headers: poolHeaders(epoch, revision),

@@ -78,7 +78,7 @@ export const change = z
     reason: z
       .string()
       .optional()
-      .meta({ 'x-extensible-enum': ['entered', 'left', 'expired', 'denied'] }),
+      .meta({ 'x-extensible-enum': ['entered', 'left', 'expired', 'denied', 'full', 'dropped'] }),
     view: z.string().optional(),
   })
   .meta({ id: 'Change' });

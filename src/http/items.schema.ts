@@ -119,8 +119,8 @@ const opConditions = z.preprocess(
 
 export const batchOp = z
   .strictObject({
-    op: z.enum(['put', 'merge', 'delete', 'unset', 'increment', 'append', 'remove', 'create', 'memento']),
-    collection: name.optional().meta({ description: 'The collection’s name; absent for `memento`.' }),
+    op: z.enum(['put', 'merge', 'delete', 'unset', 'increment', 'append', 'remove', 'create', 'memento', 'ack']),
+    collection: name.optional().meta({ description: 'The collection’s name; absent for `memento` and `ack`.' }),
     key: itemKey.optional().meta({ description: 'May be absent for `create`: the server makes one.' }),
     attributes: jsonObject
       .optional()
@@ -131,6 +131,19 @@ export const batchOp = z
     min: finite.optional(),
     max: finite.optional(),
     value: z.unknown().optional().meta({ description: 'For `append`, `remove` and `memento`: any JSON value.' }),
+    delivery: z
+      .string()
+      .optional()
+      .meta({ description: 'For `ack`: the delivery of the session’s queue that is done with.' }),
+    queue: z.string().optional().meta({
+      description: 'For `ack`: the name of the session whose queue it is; the batch’s own session when absent.',
+    }),
+    deliveries: z
+      .array(z.string())
+      .min(1, 'must name at least one delivery')
+      .max(limits.queueDeliveriesMax, `must name at most ${limits.queueDeliveriesMax} deliveries`)
+      .optional()
+      .meta({ type: 'array', items: { type: 'string' }, description: 'For `ack`: several.' }),
     if: opConditions,
   })
   .meta({ id: 'BatchOp' });

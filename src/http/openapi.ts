@@ -37,6 +37,8 @@ const TAGS: Readonly<Record<string, string>> = {
   sessions: 'A session is a client’s named, leased presence; what it has goes with it in one commit.',
   locks: 'A lock keeps others from writing what it covers, until its session gives it back or ends.',
   operations: 'A write that was sent with `Prefer: respond-async` is done later; here is what it came to.',
+  queues:
+    'The queue of a session keeps what notifiers deliver to the session’s name until somebody has acknowledged it.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   policy: 'Policies are items of the collection `_policies`; here they are asked what they say.',
   identities: 'An account is a URL where its public keys are read; this server hosts accounts, and reads foreign ones.',
@@ -67,6 +69,10 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   lock: { description: 'The lock’s id.', schema: { type: 'string' } },
   view: { description: 'The name of a session’s view.', schema: NAME },
   operation: { description: 'The operation’s id.', schema: { type: 'string' } },
+  delivery: {
+    description: 'The delivery’s id, `<notifier>-<revision>`.',
+    schema: { type: 'string', maxLength: limits.deliveryLengthMax },
+  },
   account: { description: 'The name of an account that this server hosts.', schema: NAME },
   kid: { description: 'The key’s RFC 7638 thumbprint.', schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$' } },
   apiKey: { description: 'The API key’s id.', schema: { type: 'string' } },

@@ -103,6 +103,8 @@ export class Story {
     const stream = new SessionStream(hub, log, store, this.#connection, options, {
       id: this.session,
       epoch: 1,
+      name: this.session,
+      subject: anonymous.id,
     });
     this.#connection.onClose = () => stream.closed();
     this.#opened = replica.revision;

@@ -1,12 +1,14 @@
 /**
  * The commands on sessions: beginning, resuming and ending them, and what is done when their time is over. What a session
- * has (its presence, attachments and locks) comes and goes with it in one commit.
+ * has (its presence, attachments and locks) comes and goes with it in one commit. What is in its queue stays; what it has taken of
+ * that can be taken by others.
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import { endDueLocks, endLocks, refence } from '../locks/lock-ends.js';
 import { newsRef } from '../operations/operation-news.js';
 import type { StoredSession } from '../ports.js';
+import { findHeld, freeHeld, type Held } from '../queues/queue-upkeep.js';
 import type { Command, Explorer, Settled } from '../state/commands.js';
 import type { Draft } from '../state/draft.js';
 import type { Json } from '../state/json.js';
@@ -90,6 +92,7 @@ export function resumeSession(request: SessionRequest & { readonly name: string 
       if (!former) return begin(draft, request);
       checkOwner(former, subject);
       if (isOver(former, draft.now)) belongings.end(draft, former, 'expired', true);
+      else belongings.free(draft, former);
       const ttlMs = request.ttlMs ?? former.ttlMs;
       const session: StoredSession = {
         ...former,
@@ -201,6 +204,8 @@ export function endDue(request: {
 /** What sessions have and lose when they end, found before they are judged. */
 class Belongings {
   readonly #attachments = new Map<string, ItemRef[]>();
+  /** Entries of their queues that they have taken. */
+  readonly #held = new Map<string, Held>();
   #left: readonly string[] = [];
 
   /** The ids of the sessions that there are. */
@@ -216,6 +221,7 @@ class Belongings {
   async find(explorer: Explorer, sessions: readonly string[], bytesMax = Number.POSITIVE_INFINITY): Promise<void> {
     const draft = explorer.draft();
     this.#attachments.clear();
+    this.#held.clear();
     this.#left = [];
     let bytes = 0;
     for (const [index, idOrName] of sessions.entries()) {
@@ -223,13 +229,17 @@ class Belongings {
         this.#left = sessions.slice(index);
         return;
       }
-      const id = draft.session(idOrName)?.id;
-      if (id === undefined) continue;
+      const session = draft.session(idOrName);
+      if (!session) continue;
+      const { id } = session;
       await explorer.load([clientRef(id), newsRef(id)]);
       const range = rangeOf({ prefix: attachmentPrefix(id) });
       const { items } = await explorer.range(ATTACHMENTS, range, limits.attachmentsPerSessionMax);
       for (const { json } of items) bytes += json.length;
       bytes += draft.locks.bytesOf(id);
+      const held = await findHeld(explorer, session);
+      bytes += held.bytes;
+      this.#held.set(id, held);
       this.#attachments.set(
         id,
         items.map(({ key }) => ({ collection: ATTACHMENTS, key })),
@@ -237,11 +247,17 @@ class Belongings {
     }
   }
 
+  /** Lets others have what the session has taken of its queue. */
+  free(draft: Draft, session: StoredSession, reason?: 'expired'): void {
+    freeHeld(draft, session, this.#held.get(session.id), reason);
+  }
+
   /** Takes everything from the session that it has. Remembered is what its client left and may come back for. */
   end(draft: Draft, session: StoredSession, reason: 'expired' | undefined, isRemembered: boolean): void {
     for (const ref of [...(this.#attachments.get(session.id) ?? []), newsRef(session.id), clientRef(session.id)])
       draft.write(ref, undefined, undefined, reason);
     endLocks(draft, session.id, reason);
+    this.free(draft, session, reason);
     const { id, name, lastSequence, memento } = session;
     if (isRemembered && (name !== id || lastSequence > 0 || memento !== null)) {
       draft.saveSession({ ...session, ended: true, wakeAt: null, expiresAt: draft.now + limits.sessionMemoryMs });

@@ -4,6 +4,8 @@
  */
 import { limits } from '../limits.js';
 import type { IndexEntry, Store, StoredIndex, Telemetry } from '../ports.js';
+import { QUEUES } from '../queues/queue-items.js';
+import { settleQueues } from '../queues/queue-upkeep.js';
 import { system } from '../subject.js';
 import type { Committer } from './committer.js';
 import { isExpiry, sortKeyOfTime } from './indexes.js';
@@ -57,7 +59,8 @@ export class Expiry {
       const collection = await this.#nameOf(pool, poolId, index.collectionId);
       if (collection === undefined) return true;
       const after = this.#passed.get(index.id);
-      const command = expireItems({ subject: system, collection, limit: limits.expireItemsMax, after });
+      const bounds = { subject: system, limit: limits.expireItemsMax, after };
+      const command = collection === QUEUES ? settleQueues(bounds) : expireItems({ ...bounds, collection });
       const submitted = await this.committer.submit(pool, command);
       const { expired, last } = submitted.replayed ? { expired: 0, last: undefined } : submitted.answer;
       // What was looked at and stays is locked. The next look begins beyond it, and after the last one anew.

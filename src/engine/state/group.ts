@@ -21,7 +21,7 @@ import { isSystemName } from './collections.js';
 import { type Command, Unprepared } from './commands.js';
 import { newEpoch } from './cursor.js';
 import { bytesOf, GroupState, refId } from './draft.js';
-import { defineIndexes, entriesOf } from './index-writes.js';
+import { defineIndexes, defineSystemIndexes, entriesOf } from './index-writes.js';
 import { noIndexes } from './indexes.js';
 import { itemPages } from './item-pages.js';
 import { type Court, type JudgingOptions, judge } from './judging.js';
@@ -223,6 +223,7 @@ async function write(
     building = await defineIndexes(commits, head.id, collectionOf, indexes, definitions, tx);
   }
   const newCollections = touched.filter(({ name }) => state.collections.get(name)?.id === 0);
+  await defineSystemIndexes(newCollections, head.id, tx);
   return {
     poolId: head.id,
     rows,

@@ -5,6 +5,7 @@
 import type { Definitions } from '../dictionary/definitions.js';
 import { limits } from '../limits.js';
 import type { IndexEntry, StoredIndex, StoreTransaction } from '../ports.js';
+import { DUE_AT, QUEUES } from '../queues/queue-items.js';
 import { DICTIONARY } from './collections.js';
 import { refId } from './draft.js';
 import {
@@ -14,6 +15,7 @@ import {
   differenceOf,
   entryOf,
   type PoolIndexes,
+  timeIndex,
 } from './indexes.js';
 import { stateOf } from './loading.js';
 import { type Change, type Collection, type Commit, stateBefore } from './model.js';
@@ -54,6 +56,19 @@ function extremes(commits: readonly Commit[], indexesOf: (collection: string) =>
   return found.values();
 }
 
+/** Makes the indexes of those of the system's collections that have any, when they come into being: no definition declares them. */
+export async function defineSystemIndexes(
+  fresh: readonly Collection[],
+  poolId: number,
+  tx: StoreTransaction,
+): Promise<void> {
+  for (const { name, id } of fresh) {
+    if (name !== QUEUES) continue;
+    const declared = { collectionId: id, ...timeIndex({ attribute: DUE_AT }) };
+    await buildAtOnce(await newIndex(declared, poolId, tx), poolId, tx);
+  }
+}
+
 /**
  * Makes the indexes that the definitions of the group's commits declare and drops those that they don't. The index of a small
  * collection is complete at once. Answers whether something is left to be built or removed.
@@ -82,20 +97,22 @@ export async function defineIndexes(
       }
       for (const { name, definition } of wanted) {
         if (stored.some((index) => index.name === name && index.definition === definition)) continue;
-        const declared = { collectionId: collection.id, name, definition };
-        const index: StoredIndex = {
-          ...declared,
-          id: await tx.createIndex(poolId, declared),
-          state: 'building',
-          builtTo: null,
-          builtItems: 0,
-        };
+        const index = await newIndex({ collectionId: collection.id, name, definition }, poolId, tx);
         if (collection.items > limits.indexInlineItemsMax) left = true;
         else await buildAtOnce(index, poolId, tx);
       }
     }
   }
   return left;
+}
+
+async function newIndex(
+  declared: Pick<StoredIndex, 'collectionId' | 'name' | 'definition'>,
+  poolId: number,
+  tx: StoreTransaction,
+): Promise<StoredIndex> {
+  const id = await tx.createIndex(poolId, declared);
+  return { ...declared, id, state: 'building', builtTo: null, builtItems: 0 };
 }
 
 async function buildAtOnce(index: StoredIndex, poolId: number, tx: StoreTransaction): Promise<void> {

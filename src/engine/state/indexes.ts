@@ -132,8 +132,13 @@ export function declaredIndexes({ indexes, expiry }: Definition): { name: string
     const definition: IndexDefinition = { parts: partsOf(parts), unique };
     return { name: cutName(name), definition: JSON.stringify(definition) };
   });
-  if (expiry) declared.push({ name: EXPIRY_INDEX, definition: JSON.stringify({ expiry } satisfies IndexDefinition) });
+  if (expiry) declared.push(timeIndex(expiry));
   return declared;
+}
+
+/** The index by which items are found whose time is over, as it is stored. */
+export function timeIndex(expiry: Expiry): { name: string; definition: string } {
+  return { name: EXPIRY_INDEX, definition: JSON.stringify({ expiry } satisfies IndexDefinition) };
 }
 
 /** Not inside a surrogate pair: half of one would not come back from the database as it was. */

@@ -7,6 +7,7 @@ import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
 import type { IndexEntry } from '../ports.js';
 import type { Selection } from '../query/run.js';
+import { type Ack, type AckResult, acknowledgeIn, touchesOfAcks } from '../queues/queue-batch.js';
 import type { Writer } from '../sessions/writer.js';
 import type { Subject } from '../subject.js';
 import { DICTIONARY, entryRef, isSystemName } from './collections.js';
@@ -25,6 +26,8 @@ export interface Op extends ItemRef {
   readonly preconditions?: Preconditions;
   /** The preconditions are those of this attribute of the item, not of the item. */
   readonly attribute?: string;
+  /** Which op of its batch it is, where that holds others than these. */
+  readonly index?: number;
 }
 
 export interface OpResult extends ItemRef {
@@ -46,6 +49,8 @@ export interface OpResult extends ItemRef {
 
 export interface WriteAnswer extends Settled {
   readonly results: readonly OpResult[];
+  /** What became of the ops that acknowledge. */
+  readonly acks: readonly AckResult[];
 }
 
 export interface WriteRequest {
@@ -65,6 +70,8 @@ export interface WriteRequest {
   readonly isForced?: boolean | undefined;
   /** What the writer's session is to remember for its client, as JSON text. */
   readonly memento?: string | undefined;
+  /** Entries of the writer's queues that it is done with. */
+  readonly acks?: readonly Ack[] | undefined;
 }
 
 /** Operations on items as one commit. */
@@ -72,6 +79,8 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
   const { ops, conditions = [], atomic = true, batch = false } = request;
   const touches: ItemRef[] = [...ops, ...conditions];
   for (const op of ops) if (op.conditions) touches.push(...op.conditions);
+  if (request.acks) touches.push(...touchesOfAcks(request.acks));
+  const indexOf = (index: number) => ops[index]?.index ?? index;
   // What one op does is judged as a whole; so is what all of them do together, where they are one.
   const isOne = atomic && batch;
   /** Ops that were refused for what isn't in the draft. */
@@ -91,7 +100,7 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
     }),
     reset: () => refusals.clear(),
     refuse(ref, problem) {
-      if (isOne) throw problem.atOp(lastOpOn(ops, ref));
+      if (isOne) throw problem.atOp(indexOf(lastOpOn(ops, ref)));
       if (atomic) return false;
       // What the item would be is its last op's doing; where it still is without that, the one's before it.
       const index = judged.findLastIndex(
@@ -103,22 +112,28 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
     },
     decide(draft) {
       for (const condition of conditions) checkIn(draft, condition);
+      const acks = request.acks ? acknowledgeIn(draft, request.acks) : [];
+      const refused = atomic ? acks.find(({ problem }) => problem) : undefined;
       judged = ops.map((op, index): Judged => {
+        // Of ops that can't be applied the first is told.
+        if (refused && refused.index < indexOf(index)) throw refusedAck(refused);
         try {
           const refusal = refusals.get(index);
           if (refusal) throw refusal;
           return isOne ? judge(draft, op) : judgeWhole(draft, op);
         } catch (error) {
           if (!(error instanceof Problem)) throw error;
-          if (atomic) throw isOne ? error.atOp(index) : error;
+          if (atomic) throw isOne ? error.atOp(indexOf(index)) : error;
           return { existed: draft.seen(op) !== undefined, changed: [], status: error.status, problem: error };
         }
       });
+      if (refused) throw refusedAck(refused);
       const warnings = isOne ? checkAll(draft, ops) : undefined;
       if (request.memento !== undefined) remember(draft, request.writer, request.memento);
       const results = judged;
       return (settled) => ({
         ...settled,
+        acks,
         results: results.map((result, index) => {
           const { collection, key } = ops[index] as Op;
           const item = draft.shown({ collection, key });
@@ -138,6 +153,10 @@ export function writeItems(request: WriteRequest): Command<WriteAnswer> {
   };
 }
 
+function refusedAck({ index, problem }: AckResult): Problem {
+  return (problem as Problem).atOp(index);
+}
+
 function remember(draft: Draft, writer: Writer | undefined, memento: string): void {
   const session = writer?.session && draft.session(writer.session.session);
   if (!session) throw new Problem('badRequest', 'A memento is a session’s: the batch needs a `session`.');
@@ -153,7 +172,7 @@ function checkAll(draft: Draft, ops: readonly Op[]): Map<number, readonly ErrorP
       const told = draft.check(ops[index] as Op);
       if (told.length > 0) warnings.set(index, told);
     } catch (error) {
-      throw error instanceof Problem ? error.atOp(index) : error;
+      throw error instanceof Problem ? error.atOp(ops[index]?.index ?? index) : error;
     }
   }
   return warnings;

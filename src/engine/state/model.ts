@@ -77,8 +77,11 @@ export interface Change {
   readonly reason?: Cause | 'entered' | 'left' | 'denied';
 }
 
-/** Why something changed that nobody asked for: its time was over, it had waited long enough, or another broke it. Kept in the log. */
-export type Cause = 'expired' | 'timeout' | 'broken';
+/**
+ * Why something changed that nobody asked for: its time was over, it had waited long enough, another broke it, or it had to make room;
+ * or that it was dropped and not done with. Kept in the log.
+ */
+export type Cause = 'expired' | 'timeout' | 'broken' | 'full' | 'dropped';
 
 /** All changes of one revision, seen together or not at all. */
 export interface Commit {

@@ -45,12 +45,16 @@ export interface Attachment {
 export interface Notice {
   readonly event: string;
   readonly data: object;
+  /** What is told in place of that to who is far behind. */
+  readonly brief?: object;
 }
 
 /** How often snapshots are begun anew because too much changed while the reader took them, before it is told to come back. */
 const SNAPSHOT_ATTEMPTS = 5;
 /** What is joined to one commit for a slow attachment: beyond this a snapshot is cheaper. */
 const COALESCE_COMMITS_MAX = 20_000;
+/** Notices that are gathered for a slow reader before they are told. */
+const NOTICES_GATHERED = 1000;
 /** Commits that are joined in one turn of the event loop. */
 const COALESCE_TURN = 200;
 
@@ -108,6 +112,11 @@ export class AttachStream extends Stream {
     return this.replica.revision;
   }
 
+  /** What is told before the snapshots of who begins without a cursor. */
+  protected get standing(): Notice[] {
+    return [];
+  }
+
   /** Takes in what a commit says of the attachments, and answers what is told of it beyond their changes. */
   protected takeIn(_commit: Commit): Notice[] {
     return [];
@@ -134,8 +143,9 @@ export class AttachStream extends Stream {
         if (reason) this.#tellReset(reason, attachment);
         attachment.due = 0;
       }
+      if (this.attachments.length === 0 && reason) this.#tellReset(reason);
+      for (const { event, data } of this.standing) this.sink.write(frame(event, data));
       if (this.attachments.length > 0) return;
-      if (reason) this.#tellReset(reason);
       this.#tellLive([]);
     });
   }
@@ -208,27 +218,36 @@ export class AttachStream extends Stream {
     if (missed === 0 || this.over) return;
     // Once that is too much only the notices are gathered: no snapshot tells them.
     let joined = missed > COALESCE_COMMITS_MAX ? undefined : new Coalesced();
-    const notices: Notice[] = [];
+    let notices: Notice[] = [];
+    const tellGathered = () => {
+      for (const { event, data, brief = data } of notices) this.sink.write(frame(event, brief));
+      notices = [];
+    };
     let taken = 0;
     for await (const commit of this.log.between(this.replica, this.told, this.replica.revision)) {
       // What was seen before and after can't be joined.
       if (this.options.outlook.isTurnedBy(commit)) {
-        for (const { event, data } of notices) this.sink.write(frame(event, data));
+        tellGathered();
         return this.restart('policy');
       }
       notices.push(...this.takeIn(commit));
       if (this.over) return;
+      if (notices.length >= NOTICES_GATHERED) {
+        tellGathered();
+        await this.sink.drained();
+      }
       joined?.add({ ...commit, changes: this.#changesOf(commit) }, (change) => this.#concerns(change));
       if (joined && joined.bytes > limits.watchBufferBytesMax) joined = undefined;
       // From the ring they come without a pause, and others want their turn.
       if (++taken % COALESCE_TURN === 0) await turn();
     }
     if (!joined) {
-      for (const { event, data } of notices) this.sink.write(frame(event, data));
+      tellGathered();
       return this.restart('slow');
     }
     const { commit } = joined;
     if (!commit) return;
+    notices = notices.map(({ event, data, brief = data }) => ({ event, data: brief }));
     this.#tellCommit(commit, notices, (view) => view.seeEach(commit.changes));
     this.told = commit.revision;
   }

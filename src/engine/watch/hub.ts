@@ -5,7 +5,7 @@
  *
  * Every member of a group has been told everything up to the replica's revision: a watcher joins only at that revision,
  * in the same turn of the event loop in which it made sure of it, and leaves when it can't keep up. A member that a commit
- * concerns in more than its views, because it is about the member's session, is sent away before that commit and reads it
+ * concerns in more than its views, because it is about the member's session or its queue, is sent away before that commit and reads it
  * from the log by itself: such commits are few, and what they ask for isn't shared.
  */
 
@@ -17,8 +17,8 @@ import { additionOf, CHANGES } from '../state/log-items.js';
 import type { Change, Commit } from '../state/model.js';
 import { Multimap } from '../state/multimap.js';
 import type { Follower, Replica } from '../state/replica.js';
+import { concernsOf } from './concerns.js';
 import { frame } from './frames.js';
-import { sessionsOf } from './session-changes.js';
 import { SharedTurns } from './shared-turns.js';
 import { Sequence, Telling } from './telling.js';
 import type { View } from './view.js';
@@ -37,8 +37,8 @@ export interface Member {
 export interface Interest {
   readonly views: readonly View[];
   readonly bookmarkMs: number;
-  /** The member is released before each commit about this session. */
-  readonly session?: string | undefined;
+  /** The member is released before each commit about one of these: a session, a queue. */
+  readonly concerns?: readonly string[];
   /** The member is released before each commit that changes the policy. */
   readonly heedsPolicy?: boolean;
 }
@@ -69,7 +69,7 @@ class Group {
 
 interface Place {
   readonly group: Group;
-  readonly session: string | undefined;
+  readonly concerns: readonly string[];
 }
 
 export class Hub implements Follower {
@@ -77,7 +77,7 @@ export class Hub implements Follower {
   readonly #watched = new Map<string, Watched>();
   readonly #index = new WatchIndex<Watched>();
   readonly #places = new Map<Member, Place>();
-  readonly #sessions = new Multimap<string, Member>();
+  readonly #concerned = new Multimap<string, Member>();
   readonly #heedful = new Set<Member>();
   /** What changes of policy make of the members' views. */
   readonly turns: SharedTurns;
@@ -113,7 +113,7 @@ export class Hub implements Follower {
   }
 
   /** The member has been told everything up to the replica's present revision and is told what follows. */
-  join(member: Member, { views, bookmarkMs, session, heedsPolicy }: Interest): void {
+  join(member: Member, { views, bookmarkMs, concerns = NOTHING, heedsPolicy }: Interest): void {
     const watched = views.map((view) => this.#watch(view)).sort((a, b) => a.serial - b.serial);
     const id = `${bookmarkMs} ${watched.map(({ serial }) => serial).join()}`;
     let group = this.#groups.get(id);
@@ -123,8 +123,8 @@ export class Hub implements Follower {
       for (const { groups } of watched) groups.add(group);
     }
     group.members.add(member);
-    this.#places.set(member, { group, session });
-    if (session !== undefined) this.#sessions.add(session, member);
+    this.#places.set(member, { group, concerns });
+    for (const each of concerns) this.#concerned.add(each, member);
     if (heedsPolicy) this.#heedful.add(member);
   }
 
@@ -132,10 +132,10 @@ export class Hub implements Follower {
   leave(member: Member): boolean {
     const place = this.#places.get(member);
     if (!place) return false;
-    const { group, session } = place;
+    const { group, concerns } = place;
     this.#places.delete(member);
     this.#heedful.delete(member);
-    if (session !== undefined) this.#sessions.delete(session, member);
+    for (const each of concerns) this.#concerned.delete(each, member);
     group.members.delete(member);
     if (group.members.size === 0) this.#dissolve(group);
     return true;
@@ -148,7 +148,7 @@ export class Hub implements Follower {
     const output = new Map<Group, Sequence>();
     for (const commit of commits) {
       if (this.#heedful.size > 0 && changesPolicy(commit)) this.#release(this.#heedful, commit, output);
-      if (this.#sessions.size > 0) this.#releaseSessions(commit, output);
+      if (this.#concerned.size > 0) this.#releaseConcerned(commit, output);
       for (const [group, telling] of this.#tellings(commit)) {
         output.set(group, (output.get(group) ?? nothing).followedBy(telling));
         group.toldRevision = commit.revision;
@@ -231,10 +231,10 @@ export class Hub implements Follower {
     return all;
   }
 
-  /** Releases those whose session the commit is about. `output` is what the groups are still to be sent of the commits before. */
-  #releaseSessions(commit: Commit, output: ReadonlyMap<Group, Sequence>): void {
+  /** Releases those whose session or queue the commit is about. `output` is what the groups are still to be sent of the commits before. */
+  #releaseConcerned(commit: Commit, output: ReadonlyMap<Group, Sequence>): void {
     for (const change of commit.changes)
-      for (const session of sessionsOf(change)) this.#release(this.#sessions.get(session) ?? [], commit, output);
+      for (const each of concernsOf(change)) this.#release(this.#concerned.get(each) ?? NOBODY, commit, output);
   }
 
   /** Releases members before a commit, told everything until then. */
@@ -261,6 +261,9 @@ export class Hub implements Follower {
     for (const member of members) tell(member);
   }
 }
+
+const NOTHING: readonly string[] = [];
+const NOBODY: readonly Member[] = [];
 
 /** How often bookmarks are looked for; a quarter of the shortest `bookmarkMs`. */
 export const BOOKMARK_EVERY_MS = limits.bookmarkMsMin / 4;

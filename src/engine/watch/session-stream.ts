@@ -1,11 +1,15 @@
 /**
- * The one stream of a session: all that it has attached, and the news of its locks and operations. What is attached is in items of
+ * The one stream of a session: all that it has attached, and the news of its locks, operations and queue. What is attached is in items of
  * `_attachments`, and that the session lives in its item of `_clients`, so the stream reads them as they are when it begins and
  * follows them in the log from there: a view that is attached, changed or detached meanwhile is so in its place in the order of
  * commits, and the stream ends with the session.
  */
+
+import { limits } from '../limits.js';
 import { operationEventOf } from '../operations/operation-news.js';
 import type { Store, StoredSession } from '../ports.js';
+import { type Head, headOf, QUEUES, queueId } from '../queues/queue-items.js';
+import { queueOfSession } from '../queues/queue-upkeep.js';
 import { type AttachmentRequest, attachedViews } from '../sessions/attachments.js';
 import { ATTACHMENTS, attachmentPrefix, CLIENTS } from '../sessions/session-items.js';
 import type { JsonObject } from '../state/json.js';
@@ -16,16 +20,21 @@ import { type Attachment, AttachStream, type Notice } from './attach-stream.js';
 import type { Hub, Interest } from './hub.js';
 import { lockEventsOf } from './lock-events.js';
 import type { LogReader } from './log-reader.js';
+import { queueEventOf } from './queue-events.js';
 import type { Sight } from './sight.js';
 import { type SnapshotPage, snapshot } from './snapshot.js';
 import type { Sink, StreamOptions } from './stream.js';
 import { View, type ViewRequest } from './view.js';
 
 /** A session in one of its lives: resuming it raises the epoch. */
-export type SessionLife = Pick<StoredSession, 'id' | 'epoch'>;
+export type SessionLife = Pick<StoredSession, 'id' | 'epoch' | 'name' | 'subject'>;
 
 export class SessionStream extends AttachStream {
   readonly #prefix: string;
+  /** The queue that the session's clients share. */
+  readonly #queue: string;
+  /** What the queue's head said when the attachments were read. */
+  #head: Head | undefined;
   /** The session was there, and as it should be, at this revision: what the log tells of it before is of a former life. */
   #seenAt = 0;
 
@@ -39,6 +48,7 @@ export class SessionStream extends AttachStream {
   ) {
     super(hub, log, store, sink, options);
     this.#prefix = attachmentPrefix(session.id);
+    this.#queue = queueId(queueOfSession(session));
   }
 
   protected override get hello(): object {
@@ -46,7 +56,7 @@ export class SessionStream extends AttachStream {
   }
 
   protected override get interest(): Interest {
-    return { ...super.interest, session: this.session.id };
+    return { ...super.interest, concerns: [this.session.id, this.#queue] };
   }
 
   protected override async readAttachments(after: number): Promise<number> {
@@ -56,9 +66,17 @@ export class SessionStream extends AttachStream {
     this.attachments = items.map(({ state }) =>
       this.#attachmentOf(state, state.revision > after ? state.revision : undefined),
     );
+    const [head] = await this.#read({ collection: QUEUES, key: this.#queue }, revision);
+    this.#head = head && headOf(head.state);
     this.#seenAt = revision;
     this.#heedClient(client?.state, system.id);
     return revision;
+  }
+
+  protected override get standing(): Notice[] {
+    const { entries = 0, held = 0, dropped = 0 } = this.#head ?? {};
+    if (entries + dropped === 0) return [];
+    return [{ event: 'queue', data: { type: 'waiting', entries, held, dropped } }];
   }
 
   protected override takeIn(commit: Commit): Notice[] {
@@ -71,7 +89,14 @@ export class SessionStream extends AttachStream {
       .map(operationEventOf)
       .filter((event) => event?.session === this.session.id)
       .map((event) => ({ event: 'operation', data: event?.data as JsonObject }));
-    return [...locks, ...operations];
+    return [...locks, ...operations, ...this.#queueNotices(commit)];
+  }
+
+  #queueNotices({ changes }: Commit): Notice[] {
+    const events = changes.flatMap((change) => queueEventOf(change) ?? []).filter(({ queue }) => queue === this.#queue);
+    if (events.length > limits.queueEventsTold)
+      return [{ event: 'queue', data: { type: 'many', changes: events.length } }];
+    return events.map(({ data, brief }) => ({ event: 'queue', data, brief }));
   }
 
   #heed({ collection, key, after }: Change, { revision, subject }: Commit): void {
