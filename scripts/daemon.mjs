@@ -129,11 +129,11 @@ async function launch({ name, folder, arguments: argumentsFor, answers }, port) 
 /**
  * Installs Debian packages that bring a program along, where it isn't there yet.
  *
- * @param {string} wanted the program's name
+ * @param {string} wanted the program's name, or the path of a file
  * @throws Error that says what to do by hand
  */
 export async function ensureProgram(wanted, packages, log) {
-  if (program(wanted)) return;
+  if (isThere(wanted)) return;
   const names = packages.join(' ');
   const byHand = `Install it (on Debian: apt-get install ${names}).`;
   if (!program('apt-get'))
@@ -149,8 +149,12 @@ export async function ensureProgram(wanted, packages, log) {
     ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', ...packages],
     options,
   );
-  if (code !== 0 || !program(wanted)) throw new Error(`apt-get could not install ${names}: ${tail(output)} ${byHand}`);
+  if (code !== 0 || !isThere(wanted)) throw new Error(`apt-get could not install ${names}: ${tail(output)} ${byHand}`);
   log(`${wanted} installed.`);
+}
+
+function isThere(wanted) {
+  return path.isAbsolute(wanted) ? existsSync(wanted) : program(wanted) !== undefined;
 }
 
 /** Ends the servers and removes the folders of runs that were killed before they could do it themselves. */
