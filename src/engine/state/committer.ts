@@ -12,7 +12,7 @@ import { limits } from '../limits.js';
 import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '../ports.js';
 import { turn } from '../turn.js';
 import type { Command, Unprepared } from './commands.js';
-import { type Judged, judgeGroup, publish, type Submitted } from './group.js';
+import { type Judged, judgeGroup, publish, type Submitted, undoLocks } from './group.js';
 import type { JudgingOptions } from './judging.js';
 import type { Repeatable, Request } from './repetition.js';
 import type { Replicas } from './replicas.js';
@@ -166,6 +166,7 @@ export class Committer {
   }
 
   async #attempt(pool: string, take: () => readonly Waiting[]): Promise<Judged> {
+    const began = performance.now();
     for (let attempt = 1; ; attempt++) {
       let judged: Judged | undefined;
       try {
@@ -174,11 +175,14 @@ export class Committer {
           return judged;
         });
       } catch (error) {
-        // Judged, but not surely durable: the locks are read anew, as they are then.
-        if (judged?.replica) judged.replica.locks = undefined;
-        if (!(error instanceof RetryTransaction) || attempt >= limits.groupAttemptsMax) throw error;
+        const isUndone = error instanceof RetryTransaction;
+        // Judged, but whether it is durable isn't known: the locks are read anew, as they are then.
+        if (judged && isUndone) undoLocks(judged.replica, judged.base, judged.locks);
+        else if (judged?.replica) judged.replica.locks = undefined;
+        const isEnough = attempt >= limits.groupAttemptsMax && performance.now() - began > limits.groupAttemptsMs;
+        if (!isUndone || isEnough) throw error;
         this.telemetry.groupFailed('retried');
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * limits.groupAttemptPauseMs));
       }
     }
   }
