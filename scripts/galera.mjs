@@ -149,8 +149,7 @@ async function freeGroups() {
   const groups = [];
   for (let attempt = 0; groups.length < NODES; attempt++) {
     if (attempt > 1000) throw new Error('There are no free ports for a cluster.');
-    const first =
-      PORT_MIN + PORTS_PER_NODE * Math.floor((Math.random() * (PORT_MAX - PORT_MIN)) / PORTS_PER_NODE);
+    const first = PORT_MIN + PORTS_PER_NODE * Math.floor((Math.random() * (PORT_MAX - PORT_MIN)) / PORTS_PER_NODE);
     if (groups.includes(first)) continue;
     const ports = Array.from({ length: PORTS_PER_NODE }, (_, i) => first + i);
     if ((await Promise.all(ports.map(isFree))).every(Boolean)) groups.push(first);

@@ -215,6 +215,8 @@ export const limits = {
   groupAttemptsMax: 5,
   groupAttemptsMs: 10_000,
   groupAttemptPauseMs: 10,
+  /** The same of the small transactions that are no commits: of logins, accounts, usage and sweeps. */
+  transactionAttemptsMax: 10,
 
   /** A lease outlives a short pause of its client's, and is over soon after its client is gone. */
   sessionTtlMsMin: 1_000,

@@ -1,6 +1,7 @@
 /**
  * MySQL and MariaDB: a pool of connections, of which each transaction and each read takes one. Statements of many rows, and
- * what a transaction writes, share round trips.
+ * what a transaction writes, share round trips. Also a MariaDB Galera cluster, whose nodes don't share their locks
+ * (docs/decisions/0019).
  */
 import type { DataSource } from 'typeorm';
 import { OutcomeUnknown, RetryTransaction, StoreUnavailable } from '../engine/ports.js';
@@ -30,7 +31,10 @@ class MysqlSession implements Session {
   #kept: { sql: string; parameters: readonly unknown[] }[] = [];
   #keptUnits = 0;
 
-  constructor(private readonly connection: MysqlConnection) {}
+  constructor(
+    private readonly connection: MysqlConnection,
+    private readonly isCluster: boolean,
+  ) {}
 
   async all(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     return (await this.send(sql, parameters)) as Row[];
@@ -129,6 +133,13 @@ class MysqlSession implements Session {
       await this.#keep(`DELETE FROM ${table} WHERE ${where}`, parameters, units * 2);
     }
   }
+
+  /** Rows that were changed are compared when a transaction commits, a row that was only locked or set to what it is not. */
+  async claim(table: string, number: string, where: string, parameters: readonly Value[]): Promise<void> {
+    if (!this.isCluster) return;
+    for (const sign of ['+', '-'])
+      await this.write(`UPDATE ${table} SET ${number} = ${number} ${sign} 1 WHERE ${where}`, parameters);
+  }
 }
 
 function assignments({ columns, sums = [] }: Upsert): string[] {
@@ -185,7 +196,10 @@ function unitsOf(value: Value): number {
   return Buffer.isBuffer(value) ? value.length * 2 + 3 : 10;
 }
 
-/** Deadlock, lock wait time-out, and a row that another node inserted first: the transaction was or will be rolled back whole. */
+/**
+ * Deadlock, lock wait time-out, and a row that another node inserted first: the transaction was or will be rolled back whole. A
+ * cluster tells of a conflict between its nodes as of a deadlock, at any statement and at COMMIT.
+ */
 const RETRYABLE = new Set(['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_DUP_ENTRY', 'ER_CHECKREAD']);
 
 /** A COMMIT that failed so may have been carried out all the same. */
@@ -199,7 +213,10 @@ export class MysqlDatabase implements Database {
   #scans = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(private readonly source: DataSource) {}
+  constructor(
+    private readonly source: DataSource,
+    readonly isCluster: boolean,
+  ) {}
 
   write<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#connected(async (session) => {
@@ -259,7 +276,7 @@ export class MysqlDatabase implements Database {
   async #connected<T>(work: (session: MysqlSession) => Promise<T>): Promise<T> {
     const runner = this.source.createQueryRunner();
     try {
-      return await work(new MysqlSession((await runner.connect()) as MysqlConnection));
+      return await work(new MysqlSession((await runner.connect()) as MysqlConnection, this.isCluster));
     } catch (error) {
       if (error instanceof OutcomeUnknown || error instanceof RetryTransaction) throw error;
       throw codeOf(error) === '' ? error : new StoreUnavailable(error);
@@ -269,14 +286,17 @@ export class MysqlDatabase implements Database {
   }
 }
 
-/** A connection that can't even roll back is broken: the server rolls back what it held, and the pool forgets it. */
+/**
+ * A connection that can't even roll back is broken: the server rolls back what it held, and the pool forgets it. On a cluster ROLLBACK
+ * may also be answered with the conflict that has rolled back already.
+ */
 async function rollBack(session: MysqlSession): Promise<void> {
   session.discard();
   await session.send('ROLLBACK').catch(() => undefined);
 }
 
 /** The driver's code of an error, such as ER_LOCK_DEADLOCK or ECONNREFUSED; empty for an error of our own. */
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   const candidate = error as { code?: unknown; driverError?: { code?: unknown } } | undefined;
   const code = candidate?.driverError?.code ?? candidate?.code;
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(code) ? code : '';

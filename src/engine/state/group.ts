@@ -93,7 +93,9 @@ export async function judgeGroup(
     now,
     await loadSessions(group, head, locks, tx),
     locks,
-    group.every(({ command }) => isFree(command.subject)) ? undefined : await policyOf(pool, head?.revision ?? 0, replica, tx),
+    group.every(({ command }) => isFree(command.subject))
+      ? undefined
+      : await policyOf(pool, head?.revision ?? 0, replica, tx),
   );
   locks.mark();
   try {

@@ -91,7 +91,8 @@ export class Replicas {
     }
     const replica =
       known && known.id === head.id ? known : this.adopt({ head, collections: await tx.collections(head.id) });
-    if (replica.revision > head.revision) throw new RetryTransaction(`The database is behind revision ${replica.revision}`);
+    if (replica.revision > head.revision)
+      throw new RetryTransaction(`The database is behind revision ${replica.revision}`);
     if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await tx.indexes(head.id), head.indexVersion);
     return replica;
   }
