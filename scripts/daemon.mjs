@@ -29,8 +29,8 @@ const APT_MS = 600_000;
 const FOLDER_PREFIX = 'stargus-db-';
 
 /** A folder for a server. Its name is short: the path of a Unix socket has at most 107 bytes. */
-export function newFolder() {
-  return mkdtempSync(path.join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`));
+export function newFolder(parent = tmpdir()) {
+  return mkdtempSync(path.join(parent, `${FOLDER_PREFIX}${process.pid}-`));
 }
 
 /**

@@ -22,8 +22,8 @@ const PORT_MAX = 31_000;
 /**
  * Starts the cluster.
  *
- * @returns {Promise<{nodes: Node[], urls: string[], url: string, stop: () => Promise<void>}>} `url` is the first node's; of a node,
- *   `kill` ends it at once (or sends another signal), `restart` starts a killed one again and waits until it has joined the others
+ * @param {(line: string) => void} [log] hears of what takes long
+ * @returns {Promise<{nodes: GaleraNode[], urls: string[], url: string, stop: () => Promise<void>}>} `url` is the first node's
  */
 export async function startGalera(log = () => {}) {
   await ensureProgram('mariadbd', ['mariadb-server'], log);
@@ -47,8 +47,16 @@ export async function startGalera(log = () => {}) {
   return { nodes, urls, url: urls[0], stop };
 }
 
+/**
+ * @typedef {{url: string, port: number, pid: () => number, kill: (signal?: string) => Promise<void>, restart: () => Promise<void>,
+ *   stop: () => Promise<void>}} GaleraNode `kill` ends it at once (or sends another signal), `restart` starts a killed one again
+ *   and waits until it has joined the others
+ *
+ * @returns {Promise<GaleraNode>}
+ */
 async function startNode(group, groups, owner) {
-  const folder = newFolder();
+  // Who isn't root doesn't get into a folder of root's, which that of a test run is.
+  const folder = newFolder(owner ? '/tmp' : undefined);
   const data = path.join(folder, 'mysql');
   let isFirst = group === groups[0];
   let position = [];
