@@ -37,7 +37,7 @@ export function newFolder(parent = tmpdir()) {
  * Runs a server program in its folder.
  *
  * @param {{name: string, folder: string, arguments: (port: number) => [string, string[]], answers: (port: number) => Promise<boolean>,
- *   prepare?: () => Promise<void>}} kind `arguments` gives program and arguments for a port, which make it write `s.pid` into the
+ *   prepare?: () => Promise<void>, env?: Record<string, string>}} kind `arguments` gives program and arguments for a port, which make it write `s.pid` into the
  *   folder; `prepare` fills the folder before the first start
  * @returns {Promise<{port: number, pid: () => number, kill: (signal?: string) => Promise<void>, restart: () => Promise<void>,
  *   stop: () => Promise<void>}>} `kill` ends it at once (or sends it another signal, without waiting), `restart` starts it again on
@@ -78,13 +78,17 @@ export async function startDaemon(kind) {
   };
 }
 
-async function launch({ name, folder, arguments: argumentsFor, answers }, port) {
+async function launch({ name, folder, arguments: argumentsFor, answers, env = {} }, port) {
   const pidFile = path.join(folder, 's.pid');
   const logFile = path.join(folder, 's.log');
   const output = openSync(logFile, 'a');
   const [server, args] = argumentsFor(port);
   // A process group of its own: Ctrl-C reaches the tests first, and the server ends in order after them.
-  const child = spawn(server, args, { stdio: ['ignore', output, output], detached: true });
+  const child = spawn(server, args, {
+    stdio: ['ignore', output, output],
+    detached: true,
+    env: { ...process.env, ...env },
+  });
   closeSync(output);
   let isOver = false;
   for (const event of ['error', 'exit']) {

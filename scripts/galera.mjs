@@ -57,6 +57,7 @@ export async function startGalera(log = () => {}) {
 async function startNode(group, groups, owner) {
   // Who isn't root doesn't get into a folder of root's, which that of a test run is.
   const folder = newFolder(owner ? '/tmp' : undefined);
+  const env = { TMPDIR: folder };
   const data = path.join(folder, 'mysql');
   let isFirst = group === groups[0];
   let position = [];
@@ -79,13 +80,14 @@ async function startNode(group, groups, owner) {
   const daemon = await startDaemon({
     name: 'mariadbd (Galera)',
     folder,
+    env,
     async prepare() {
       mkdirSync(data);
       if (owner) await must('chown', ['-R', owner, folder]);
       // The others are given the first one's files when they join.
       if (!isFirst) return;
       const options = ['--auth-root-authentication-method=normal', '--skip-test-db'];
-      await must(program('mariadb-install-db'), [...base, ...options], INSTALL_MS);
+      await must(program('mariadb-install-db'), [...base, ...options], { env, timeoutMs: INSTALL_MS });
     },
     arguments: (port) => [
       program('mariadbd'),
@@ -98,7 +100,7 @@ async function startNode(group, groups, owner) {
     ...daemon,
     url: `mysql://root@127.0.0.1:${daemon.port}/`,
     async restart() {
-      position = await recovered([...base, ...cluster(daemon.port)]);
+      position = await recovered([...base, ...cluster(daemon.port)], env);
       await daemon.restart();
       await synced(node, 2);
     },
@@ -107,9 +109,10 @@ async function startNode(group, groups, owner) {
 }
 
 /** What a killed node still knows of where it was, so that it is sent only what it is missing. */
-async function recovered(args) {
+async function recovered(args, env) {
   const { output } = await run(program('mariadbd'), [...args, '--wsrep-recover'], {
     quiet: true,
+    env,
     timeoutMs: INSTALL_MS,
   });
   const at = /Recovered position:\s*(\S+:-?\d+)/.exec(output)?.[1];
@@ -147,8 +150,8 @@ async function ownerOfServers() {
   return 'mysql';
 }
 
-async function must(command, args, timeoutMs) {
-  const { code, output } = await run(command, args, { quiet: true, timeoutMs });
+async function must(command, args, options = {}) {
+  const { code, output } = await run(command, args, { quiet: true, ...options });
   if (code !== 0) throw new Error(`${path.basename(command)} failed: ${tail(output)}`);
 }
 

@@ -14,6 +14,19 @@ import type { Base, Database, Join, Row, Session, Upsert, Value } from './dialec
 const STATEMENT_UNITS_MAX = 1_500_000;
 const STATEMENT_ROWS_MAX = 1000;
 
+/**
+ * The server was told to stop (KILL QUERY) between two statements that were sent together: it leaves out the rest, and says so by nothing
+ * but the number of its answers.
+ */
+class CutShort extends Error {
+  readonly code = 'ER_QUERY_INTERRUPTED';
+
+  constructor() {
+    super('The database left out the last of several statements');
+    this.name = 'CutShort';
+  }
+}
+
 /** A connection of mysql2. Through its callbacks: its promises capture a stack for each statement. */
 interface MysqlConnection {
   query(sql: string, parameters: readonly unknown[], done: (error: Error | null, result: unknown) => void): void;
@@ -21,7 +34,7 @@ interface MysqlConnection {
 
 /**
  * Statements whose results nobody waits for are kept back and sent together with the next one, or with COMMIT: a group of
- * commits is two round trips, whatever it writes.
+ * commits is two round trips, whatever it writes. On a cluster each goes by itself.
  */
 class MysqlSession implements Session {
   readonly forUpdate = ' FOR UPDATE';
@@ -65,18 +78,32 @@ class MysqlSession implements Session {
   }
 
   /** Sends what was kept back and the statement, in one round trip; answers the statement's own result. */
-  send(sql: string, parameters: readonly unknown[] = []): Promise<unknown> {
+  async send(sql: string, parameters: readonly unknown[] = []): Promise<unknown> {
     const statements = [...this.#kept, { sql, parameters }];
     this.discard();
+    if (this.isCluster) {
+      // Where a cluster ends a transaction between two statements that came together, MariaDB 10.11 carries out those that are
+      // left one by one, without a transaction, and COMMIT as if it had been one.
+      let result: unknown;
+      for (const each of statements) result = await this.#query(each.sql, each.parameters);
+      return result;
+    }
+    const results = await this.#query(
+      statements.map((statement) => statement.sql).join('; '),
+      statements.flatMap((statement) => statement.parameters),
+    );
+    if (statements.length === 1) return results;
+    // All but the last have no rows, so that one result alone is no array.
+    if (!Array.isArray(results) || results.length !== statements.length) throw new CutShort();
+    return results.at(-1);
+  }
+
+  #query(sql: string, parameters: readonly unknown[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.connection.query(
-        statements.map((statement) => statement.sql).join('; '),
-        statements.flatMap((statement) => statement.parameters),
-        (error, result) => {
-          if (error) reject(error);
-          else resolve(statements.length > 1 ? (result as unknown[]).at(-1) : result);
-        },
-      );
+      this.connection.query(sql, parameters, (error, result) => {
+        if (error) reject(error);
+        else resolve(result);
+      });
     });
   }
 
@@ -231,7 +258,8 @@ export class MysqlDatabase implements Database {
         const code = codeOf(error);
         // Also after a failed COMMIT: a connection must not go back to the others with a transaction open.
         await rollBack(session);
-        if (RETRYABLE.has(code)) throw new RetryTransaction(error);
+        // What was left out had COMMIT as its last, so that it wasn't carried out.
+        if (RETRYABLE.has(code) || error instanceof CutShort) throw new RetryTransaction(error);
         // An error that the server itself tells of came before COMMIT was carried out; a broken connection tells nothing.
         if (committing && (!code.startsWith('ER_') || UNCERTAIN.has(code))) throw new OutcomeUnknown(error);
         throw error;

@@ -83,7 +83,7 @@ export async function judgeGroup(
   const { head, now } = await tx.lockPool(pool);
   const group = take();
   const replica = head && (await replicas.locked(head, tx));
-  const locks = replica ? await locksOf(replica, tx) : emptyLocks();
+  const locks = replica ? await locksOf(replica, head.revision, tx) : emptyLocks();
   const state = new GroupState(
     head !== undefined,
     head?.epoch ?? newEpoch(),
@@ -234,7 +234,7 @@ async function write(
 }
 
 /** The pool's locks, read once and kept by the replica from then on. */
-async function locksOf(replica: Replica, tx: StoreTransaction): Promise<PoolLocks> {
+async function locksOf(replica: Replica, base: number, tx: StoreTransaction): Promise<PoolLocks> {
   if (replica.locks) return replica.locks;
   const locks = emptyLocks();
   const stored = replica.collections.get(LOCKS);
@@ -242,6 +242,8 @@ async function locksOf(replica: Replica, tx: StoreTransaction): Promise<PoolLock
     const pages = itemPages(tx, replica.id, { collectionId: stored.id, limit: limits.pageItemsMax });
     for await (const page of pages) for (const item of page) learnLock(locks, item.key, stateOf(item));
   }
+  // A table of an older state than the replica's would never learn of what came between.
+  if (replica.revision !== base) throw new RetryTransaction('Others committed meanwhile');
   replica.locks = locks;
   return locks;
 }
