@@ -65,7 +65,7 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
       `SELECT ${HEAD}, ${session.clock} AS now FROM pool p WHERE p.name = ?${session.forUpdate}`,
       [name],
     );
-    if (row) this.#locked = row.id as number;
+    if (row) this.#locked = row.pool_id as number;
     else this.missed = name;
     if (row) return { head: toHead(row), now: row.now as number };
     const [clock] = await session.all(`SELECT ${session.clock} AS now`, []);
