@@ -271,8 +271,12 @@ export class SqlStore implements Store {
     return this.database.read((session) => readUsedPools(session, time));
   }
 
+  /** With a look at a table: a node of a cluster that isn't in step with the others still answers what needs none. */
   now(): Promise<number> {
-    return this.database.read(clockOf);
+    return this.database.read(async (session) => {
+      const sql = `SELECT ${session.clock} AS now, (SELECT COUNT(*) FROM pool WHERE id = 0) AS none`;
+      return (await session.all(sql, []))[0]?.now as number;
+    });
   }
 
   close(): Promise<void> {
