@@ -15,8 +15,8 @@ const STATEMENT_UNITS_MAX = 1_500_000;
 const STATEMENT_ROWS_MAX = 1000;
 
 /**
- * The server was told to stop (KILL QUERY) between two statements that were sent together: it leaves out the rest, and says so by nothing
- * but the number of its answers.
+ * Fewer answers than statements that were sent together: a server that was told to stop between two of them may leave out the rest and
+ * tell of no error.
  */
 class CutShort extends Error {
   readonly code = 'ER_QUERY_INTERRUPTED';
