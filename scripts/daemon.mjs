@@ -29,15 +29,15 @@ const APT_MS = 600_000;
 const FOLDER_PREFIX = 'stargus-db-';
 
 /** A folder for a server. Its name is short: the path of a Unix socket has at most 107 bytes. */
-export function newFolder() {
-  return mkdtempSync(path.join(tmpdir(), `${FOLDER_PREFIX}${process.pid}-`));
+export function newFolder(parent = tmpdir()) {
+  return mkdtempSync(path.join(parent, `${FOLDER_PREFIX}${process.pid}-`));
 }
 
 /**
  * Runs a server program in its folder.
  *
  * @param {{name: string, folder: string, arguments: (port: number) => [string, string[]], answers: (port: number) => Promise<boolean>,
- *   prepare?: () => Promise<void>}} kind `arguments` gives program and arguments for a port, which make it write `s.pid` into the
+ *   prepare?: () => Promise<void>, env?: Record<string, string>}} kind `arguments` gives program and arguments for a port, which make it write `s.pid` into the
  *   folder; `prepare` fills the folder before the first start
  * @returns {Promise<{port: number, pid: () => number, kill: (signal?: string) => Promise<void>, restart: () => Promise<void>,
  *   stop: () => Promise<void>}>} `kill` ends it at once (or sends it another signal, without waiting), `restart` starts it again on
@@ -78,13 +78,17 @@ export async function startDaemon(kind) {
   };
 }
 
-async function launch({ name, folder, arguments: argumentsFor, answers }, port) {
+async function launch({ name, folder, arguments: argumentsFor, answers, env = {} }, port) {
   const pidFile = path.join(folder, 's.pid');
   const logFile = path.join(folder, 's.log');
   const output = openSync(logFile, 'a');
   const [server, args] = argumentsFor(port);
   // A process group of its own: Ctrl-C reaches the tests first, and the server ends in order after them.
-  const child = spawn(server, args, { stdio: ['ignore', output, output], detached: true });
+  const child = spawn(server, args, {
+    stdio: ['ignore', output, output],
+    detached: true,
+    env: { ...process.env, ...env },
+  });
   closeSync(output);
   let isOver = false;
   for (const event of ['error', 'exit']) {
@@ -129,11 +133,11 @@ async function launch({ name, folder, arguments: argumentsFor, answers }, port) 
 /**
  * Installs Debian packages that bring a program along, where it isn't there yet.
  *
- * @param {string} wanted the program's name
+ * @param {string} wanted the program's name, or the path of a file
  * @throws Error that says what to do by hand
  */
 export async function ensureProgram(wanted, packages, log) {
-  if (program(wanted)) return;
+  if (isThere(wanted)) return;
   const names = packages.join(' ');
   const byHand = `Install it (on Debian: apt-get install ${names}).`;
   if (!program('apt-get'))
@@ -149,8 +153,12 @@ export async function ensureProgram(wanted, packages, log) {
     ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120', ...packages],
     options,
   );
-  if (code !== 0 || !program(wanted)) throw new Error(`apt-get could not install ${names}: ${tail(output)} ${byHand}`);
+  if (code !== 0 || !isThere(wanted)) throw new Error(`apt-get could not install ${names}: ${tail(output)} ${byHand}`);
   log(`${wanted} installed.`);
+}
+
+function isThere(wanted) {
+  return path.isAbsolute(wanted) ? existsSync(wanted) : program(wanted) !== undefined;
 }
 
 /** Ends the servers and removes the folders of runs that were killed before they could do it themselves. */

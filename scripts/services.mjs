@@ -8,6 +8,7 @@
  * missing database must not look like a passed test.
  */
 import { clearLeftovers } from './daemon.mjs';
+import { startGalera } from './galera.mjs';
 import { startMariadb } from './mariadb.mjs';
 import { startRedis } from './redis.mjs';
 
@@ -16,7 +17,8 @@ const SERVICES = [
     name: 'MariaDB',
     urlVariable: 'STARGUS_TEST_MARIADB_URL',
     errorVariable: 'STARGUS_TEST_MARIADB_ERROR',
-    start: startMariadb,
+    // Of a cluster the URL is one node's, and those of all are in another variable.
+    start: process.env.STARGUS_TEST_GALERA ? startGalera : startMariadb,
   },
   {
     name: 'Redis',
@@ -43,6 +45,7 @@ export async function startServices({ log = () => {} } = {}) {
       const service = await start(log);
       running.push(service);
       env[urlVariable] = service.url;
+      if (service.urls) env[`${urlVariable}S`] = service.urls.join(',');
     } catch (error) {
       env[errorVariable] =
         `${name} could not be started for the tests: ${error.message} ` +

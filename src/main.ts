@@ -118,16 +118,10 @@ Next: accounts for others (npm run -s stargus -- identity --help), and what they
 }
 
 async function migrate(url: string, direction: string | undefined): Promise<void> {
-  const { dataSourceFor } = await import('./store/data-source.js');
+  const { migrateTables } = await import('./store/data-source.js');
   if (direction !== undefined && direction !== 'up' && direction !== 'down') fail('Usage: stargus migrate [up|down]');
-  const source = await dataSourceFor(url).initialize();
-  try {
-    if (direction === 'down') await source.undoLastMigration({ transaction: 'each' });
-    else for (const { name } of await source.runMigrations({ transaction: 'each' })) console.log(`ran ${name}`);
-    console.log('The tables are as this version wants them.');
-  } finally {
-    await source.destroy();
-  }
+  for (const name of await migrateTables(url, direction ?? 'up')) console.log(`ran ${name}`);
+  console.log('The tables are as this version wants them.');
 }
 
 async function printVersion(): Promise<void> {

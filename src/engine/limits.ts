@@ -213,8 +213,16 @@ export const limits = {
   groupBytesMax: 4 * MiB,
   /** Items that one transaction loads, and what it makes of them: small requests on large items end a group early. */
   groupWorkBytesMax: 16 * MiB,
-  /** Attempts of one transaction that the database asked to repeat (deadlock, lock wait). */
+  /**
+   * A transaction that the database asked to repeat (deadlock, lock wait, a conflict between nodes of a cluster) is given up
+   * after so many attempts and so long: where several nodes write one pool of a cluster, one of them gets on with each attempt, and
+   * the others try again at once.
+   */
   groupAttemptsMax: 5,
+  groupAttemptsMs: 10_000,
+  groupAttemptPauseMs: 10,
+  /** The same of the small transactions that are no commits: of logins, accounts, usage and sweeps. */
+  transactionAttemptsMax: 10,
 
   /** A lease outlives a short pause of its client's, and is over soon after its client is gone. */
   sessionTtlMsMin: 1_000,

@@ -20,6 +20,7 @@ import { Traces1763700000012 } from '../../migrations/0012-traces.js';
 import type { Database } from './dialect.js';
 import { MysqlDatabase } from './dialect-mysql.js';
 import { SqliteDatabase } from './dialect-sqlite.js';
+import { inTurn } from './migration-turn.js';
 import { entitiesFor } from './rows.js';
 
 const migrations = [
@@ -127,12 +128,34 @@ export function lockOut(path: string): Sqlite.Database {
 }
 
 export async function openMysql(url: string, migrate: boolean): Promise<Database> {
-  const source = dataSourceFor(url);
-  await source.initialize();
-  prepareConnections(source);
-  await refuseNewer(source);
-  if (migrate) await migrateAlone(source);
-  return new MysqlDatabase(source);
+  const { source, isCluster } = await connectMysql(url);
+  try {
+    await refuseNewer(source);
+    if (migrate) await migrateAlone(source, isCluster);
+    return new MysqlDatabase(source, isCluster);
+  } catch (error) {
+    await source.destroy();
+    throw error;
+  }
+}
+
+/**
+ * Brings the tables that the URL names up to date, or to where `upTo` left them, or takes the newest migration back; answers which
+ * migrations ran.
+ */
+export async function migrateTables(url: string, direction: 'up' | 'down', upTo?: string): Promise<string[]> {
+  const { source, isCluster } = url.startsWith('sqlite:')
+    ? { source: await dataSourceFor(url, upTo).initialize(), isCluster: false }
+    : await connectMysql(url, upTo);
+  try {
+    if (direction === 'down') await source.undoLastMigration({ transaction: 'each' });
+    else if (url.startsWith('sqlite:'))
+      return (await source.runMigrations({ transaction: 'each' })).map(({ name }) => name);
+    else return await migrateAlone(source, isCluster);
+    return [];
+  } finally {
+    await source.destroy();
+  }
 }
 
 /**
@@ -140,24 +163,34 @@ export async function openMysql(url: string, migrate: boolean): Promise<Database
  * migration leaves what the version before it needs; but one that starts can't know how many versions it is behind.
  */
 async function refuseNewer(source: DataSource): Promise<void> {
+  const known = new Set(migrations.map(({ name }) => name));
+  const unknown = (await ranOn(source)).filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  throw new Error(
+    `STARGUS_DATABASE_URL: the tables of this database were changed by a later version of Stargus (${unknown.join(', ')}). Start that version, or restore a backup that this one made.`,
+  );
+}
+
+/** The names of the migrations that the database has had. */
+async function ranOn(source: DataSource): Promise<string[]> {
   const runner = source.createQueryRunner();
   try {
-    if (!(await runner.hasTable('migrations'))) return;
+    if (!(await runner.hasTable('migrations'))) return [];
     const rows = (await runner.query('SELECT name FROM migrations ORDER BY timestamp')) as { name: string }[];
-    const known = new Set(migrations.map(({ name }) => name));
-    const unknown = rows.filter(({ name }) => !known.has(name));
-    if (unknown.length === 0) return;
-    throw new Error(
-      `STARGUS_DATABASE_URL: the tables of this database were changed by a later version of Stargus (${unknown.map(({ name }) => name).join(', ')}). Start that version, or restore a backup that this one made.`,
-    );
+    return rows.map(({ name }) => name);
   } finally {
     await runner.release();
   }
 }
 
 interface RawConnection {
-  query(sql: string, done: (error: Error | null) => void): void;
+  query(sql: string, done: (error: Error | null, rows?: unknown) => void): void;
   destroy(): void;
+}
+
+interface RawPool {
+  on(event: 'connection', listener: (connection: RawConnection) => void): void;
+  getConnection(done: (error: Error | null, connection: RawConnection) => void): void;
 }
 
 const SESSION_SETTINGS = [
@@ -170,13 +203,35 @@ const SESSION_SETTINGS = [
   "SET SESSION time_zone = '+00:00'",
 ];
 
+/**
+ * For a Galera cluster: each transaction, and each statement outside of one, begins once this node has applied what was committed on
+ * any before. Without it what one node has acknowledged could be missing on another.
+ */
+const CLUSTER_SETTINGS = ['SET SESSION wsrep_sync_wait = 7'];
+
+/** Connects, learns whether the server is a node of a Galera cluster, and has every connection prepared for that. */
+async function connectMysql(url: string, upTo?: string): Promise<{ source: DataSource; isCluster: boolean }> {
+  const source = await dataSourceFor(url, upTo).initialize();
+  const { pool } = source.driver as unknown as { pool: RawPool };
+  const isCluster = await new Promise<boolean>((resolve, reject) => {
+    pool.getConnection((error, connection) => {
+      if (error) return reject(error);
+      connection.query("SHOW VARIABLES LIKE 'wsrep_on'", (failure, rows) => {
+        // It was made before anybody could prepare it.
+        connection.destroy();
+        if (failure) reject(failure);
+        else resolve((rows as { Value: string }[])[0]?.Value === 'ON');
+      });
+    });
+  });
+  prepareConnections(pool, isCluster ? [...SESSION_SETTINGS, ...CLUSTER_SETTINGS] : SESSION_SETTINGS);
+  return { source, isCluster };
+}
+
 /** Settings of every connection, sent before its first statement. One that refuses them is not used. */
-function prepareConnections(source: DataSource): void {
-  const { pool } = source.driver as unknown as {
-    pool: { on(event: 'connection', listener: (connection: RawConnection) => void): void };
-  };
+function prepareConnections(pool: RawPool, settings: readonly string[]): void {
   pool.on('connection', (connection) => {
-    for (const setting of SESSION_SETTINGS) {
+    for (const setting of settings) {
       connection.query(setting, (error) => {
         if (error) connection.destroy();
       });
@@ -184,12 +239,19 @@ function prepareConnections(source: DataSource): void {
   });
 }
 
-/** Two nodes that start together must not both run the migrations. */
-export async function migrateAlone(source: DataSource): Promise<void> {
+/** Two nodes that start together must not both run the migrations. Answers which ran. */
+async function migrateAlone(source: DataSource, isCluster: boolean): Promise<string[]> {
+  const ran = new Set(await ranOn(source));
+  if (source.migrations.every(({ name }) => ran.has(name as string))) return [];
+  const work = async () => (await source.runMigrations({ transaction: 'each' })).map(({ name }) => name);
+  if (isCluster) return inTurn(source, work);
   const runner = source.createQueryRunner();
   try {
-    await runner.query("SELECT GET_LOCK(CONCAT('stargus-migrate-', LEFT(DATABASE(), 40)), 60)");
-    await source.runMigrations({ transaction: 'each' });
+    const sql = "SELECT GET_LOCK(CONCAT('stargus-migrate-', LEFT(DATABASE(), 40)), 60) AS got";
+    const [row] = (await runner.query(sql)) as { got: number | null }[];
+    if (Number(row?.got) !== 1)
+      throw new Error('Another process has been changing the tables for a minute. Try again when it has ended.');
+    return await work();
   } finally {
     await runner.query("SELECT RELEASE_LOCK(CONCAT('stargus-migrate-', LEFT(DATABASE(), 40)))");
     await runner.release();

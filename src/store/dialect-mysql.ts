@@ -1,6 +1,7 @@
 /**
  * MySQL and MariaDB: a pool of connections, of which each transaction and each read takes one. Statements of many rows, and
- * what a transaction writes, share round trips.
+ * what a transaction writes, share round trips. Also a MariaDB Galera cluster, whose nodes don't share their locks
+ * (docs/decisions/0019).
  */
 import type { DataSource } from 'typeorm';
 import { OutcomeUnknown, RetryTransaction, StoreUnavailable } from '../engine/ports.js';
@@ -13,6 +14,19 @@ import type { Base, Database, Join, Row, Session, Upsert, Value } from './dialec
 const STATEMENT_UNITS_MAX = 1_500_000;
 const STATEMENT_ROWS_MAX = 1000;
 
+/**
+ * Fewer answers than statements that were sent together: a server that was told to stop between two of them may leave out the rest and
+ * tell of no error.
+ */
+class CutShort extends Error {
+  readonly code = 'ER_QUERY_INTERRUPTED';
+
+  constructor() {
+    super('The database left out the last of several statements');
+    this.name = 'CutShort';
+  }
+}
+
 /** A connection of mysql2. Through its callbacks: its promises capture a stack for each statement. */
 interface MysqlConnection {
   query(sql: string, parameters: readonly unknown[], done: (error: Error | null, result: unknown) => void): void;
@@ -20,7 +34,7 @@ interface MysqlConnection {
 
 /**
  * Statements whose results nobody waits for are kept back and sent together with the next one, or with COMMIT: a group of
- * commits is two round trips, whatever it writes.
+ * commits is two round trips, whatever it writes. On a cluster each goes by itself.
  */
 class MysqlSession implements Session {
   readonly forUpdate = ' FOR UPDATE';
@@ -30,7 +44,10 @@ class MysqlSession implements Session {
   #kept: { sql: string; parameters: readonly unknown[] }[] = [];
   #keptUnits = 0;
 
-  constructor(private readonly connection: MysqlConnection) {}
+  constructor(
+    private readonly connection: MysqlConnection,
+    private readonly isCluster: boolean,
+  ) {}
 
   async all(sql: string, parameters: readonly unknown[]): Promise<Row[]> {
     return (await this.send(sql, parameters)) as Row[];
@@ -61,18 +78,32 @@ class MysqlSession implements Session {
   }
 
   /** Sends what was kept back and the statement, in one round trip; answers the statement's own result. */
-  send(sql: string, parameters: readonly unknown[] = []): Promise<unknown> {
+  async send(sql: string, parameters: readonly unknown[] = []): Promise<unknown> {
     const statements = [...this.#kept, { sql, parameters }];
     this.discard();
+    if (this.isCluster) {
+      // Where a cluster ends a transaction between two statements that came together, MariaDB 10.11 carries out those that are
+      // left one by one, without a transaction, and COMMIT as if it had been one.
+      let result: unknown;
+      for (const each of statements) result = await this.#query(each.sql, each.parameters);
+      return result;
+    }
+    const results = await this.#query(
+      statements.map((statement) => statement.sql).join('; '),
+      statements.flatMap((statement) => statement.parameters),
+    );
+    if (statements.length === 1) return results;
+    // All but the last have no rows, so that one result alone is no array.
+    if (!Array.isArray(results) || results.length !== statements.length) throw new CutShort();
+    return results.at(-1);
+  }
+
+  #query(sql: string, parameters: readonly unknown[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.connection.query(
-        statements.map((statement) => statement.sql).join('; '),
-        statements.flatMap((statement) => statement.parameters),
-        (error, result) => {
-          if (error) reject(error);
-          else resolve(statements.length > 1 ? (result as unknown[]).at(-1) : result);
-        },
-      );
+      this.connection.query(sql, parameters, (error, result) => {
+        if (error) reject(error);
+        else resolve(result);
+      });
     });
   }
 
@@ -128,6 +159,13 @@ class MysqlSession implements Session {
       const { where, parameters } = anyOf(columns, chunk);
       await this.#keep(`DELETE FROM ${table} WHERE ${where}`, parameters, units * 2);
     }
+  }
+
+  /** Rows that were changed are compared when a transaction commits, a row that was only locked or set to what it is not. */
+  async claim(table: string, number: string, where: string, parameters: readonly Value[]): Promise<void> {
+    if (!this.isCluster) return;
+    for (const sign of ['+', '-'])
+      await this.write(`UPDATE ${table} SET ${number} = ${number} ${sign} 1 WHERE ${where}`, parameters);
   }
 }
 
@@ -185,7 +223,10 @@ function unitsOf(value: Value): number {
   return Buffer.isBuffer(value) ? value.length * 2 + 3 : 10;
 }
 
-/** Deadlock, lock wait time-out, and a row that another node inserted first: the transaction was or will be rolled back whole. */
+/**
+ * Deadlock, lock wait time-out, and a row that another node inserted first: the transaction was or will be rolled back whole. A
+ * cluster tells of a conflict between its nodes as of a deadlock, at any statement and at COMMIT.
+ */
 const RETRYABLE = new Set(['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_DUP_ENTRY', 'ER_CHECKREAD']);
 
 /** A COMMIT that failed so may have been carried out all the same. */
@@ -199,7 +240,10 @@ export class MysqlDatabase implements Database {
   #scans = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(private readonly source: DataSource) {}
+  constructor(
+    private readonly source: DataSource,
+    readonly isCluster: boolean,
+  ) {}
 
   write<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#connected(async (session) => {
@@ -214,7 +258,8 @@ export class MysqlDatabase implements Database {
         const code = codeOf(error);
         // Also after a failed COMMIT: a connection must not go back to the others with a transaction open.
         await rollBack(session);
-        if (RETRYABLE.has(code)) throw new RetryTransaction(error);
+        // What was left out had COMMIT as its last, so that it wasn't carried out.
+        if (RETRYABLE.has(code) || error instanceof CutShort) throw new RetryTransaction(error);
         // An error that the server itself tells of came before COMMIT was carried out; a broken connection tells nothing.
         if (committing && (!code.startsWith('ER_') || UNCERTAIN.has(code))) throw new OutcomeUnknown(error);
         throw error;
@@ -259,7 +304,7 @@ export class MysqlDatabase implements Database {
   async #connected<T>(work: (session: MysqlSession) => Promise<T>): Promise<T> {
     const runner = this.source.createQueryRunner();
     try {
-      return await work(new MysqlSession((await runner.connect()) as MysqlConnection));
+      return await work(new MysqlSession((await runner.connect()) as MysqlConnection, this.isCluster));
     } catch (error) {
       if (error instanceof OutcomeUnknown || error instanceof RetryTransaction) throw error;
       throw codeOf(error) === '' ? error : new StoreUnavailable(error);
@@ -269,14 +314,17 @@ export class MysqlDatabase implements Database {
   }
 }
 
-/** A connection that can't even roll back is broken: the server rolls back what it held, and the pool forgets it. */
+/**
+ * A connection that can't even roll back is broken: the server rolls back what it held, and the pool forgets it. On a cluster ROLLBACK
+ * may also be answered with the conflict that has rolled back already.
+ */
 async function rollBack(session: MysqlSession): Promise<void> {
   session.discard();
   await session.send('ROLLBACK').catch(() => undefined);
 }
 
 /** The driver's code of an error, such as ER_LOCK_DEADLOCK or ECONNREFUSED; empty for an error of our own. */
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   const candidate = error as { code?: unknown; driverError?: { code?: unknown } } | undefined;
   const code = candidate?.driverError?.code ?? candidate?.code;
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(code) ? code : '';

@@ -91,6 +91,10 @@ export class SqliteSession implements Session {
     });
   }
 
+  claim(): Promise<void> {
+    return Promise.resolve();
+  }
+
   /** The statements are few: their texts come from this folder, never from a request. */
   #prepare(sql: string): Sqlite.Statement {
     let statement = this.#statements.get(sql);
@@ -131,6 +135,7 @@ class Reader {
 
 export class SqliteDatabase implements Database {
   readonly exclusive = true;
+  readonly isCluster = false;
   readonly #writer: Sqlite.Database;
   readonly #writing: SqliteSession;
   readonly #writeTurns = new Turns();

@@ -37,6 +37,11 @@ export interface Session {
   beside(base: Base, join: Join, tuples: readonly (readonly Value[])[]): Promise<Row[]>;
   /** Deletes the rows whose `columns` equal one of the tuples. */
   deleteEach(table: string, columns: readonly string[], tuples: readonly (readonly Value[])[]): Promise<void>;
+  /**
+   * Of two transactions at the same time that claim one row, one is refused with `RetryTransaction`: what a row's lock does by
+   * itself where the database has one lock for all its nodes. `number` is a column of the row's, which is left as it is.
+   */
+  claim(table: string, number: string, where: string, parameters: readonly Value[]): Promise<void>;
   /** Appended to a SELECT to lock its rows until the transaction ends. */
   readonly forUpdate: string;
   /** A join that visits the tables in the order in which they are written. */
@@ -67,6 +72,8 @@ export interface Upsert {
 
 export interface Database {
   readonly exclusive: boolean;
+  /** True where a row's lock keeps out only those who are on the same node of the database: others are found out by `claim`. */
+  readonly isCluster: boolean;
   /** Runs the work in one transaction; see `Store.transact`. */
   write<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /** Runs the work on one unchanging state of the database. */

@@ -16,14 +16,12 @@ import type {
 } from '../engine/access/identity-store.js';
 import type { AccountKey } from '../engine/access/keys.js';
 import { parsePublicKey } from '../engine/access/public-key.js';
-import { RetryTransaction } from '../engine/ports.js';
+import { writeAttempted } from './attempts.js';
 import type { Database, Row, Session, Value } from './dialect.js';
 import { clockOf } from './reads.js';
 
 const KEY = 'kid, jwk, source, added_at';
 const SECRET = 'decoys';
-/** Attempts of a transaction that the database asked to repeat. */
-const ATTEMPTS_MAX = 5;
 
 export class SqlIdentityStore implements IdentityStore {
   constructor(private readonly database: Database) {}
@@ -77,6 +75,8 @@ export class SqlIdentityStore implements IdentityStore {
       await session.insertNew('identity_account', columns, [[...ref, await clockOf(session)]]);
       const lock = `SELECT account FROM identity_account WHERE hosted = ? AND account = ?${session.forUpdate}`;
       await session.all(lock, ref);
+      // Whoever alters one key has decided by all of them.
+      await session.claim('identity_account', 'created_at', 'hosted = ? AND account = ?', ref);
       // The clock once it is our turn: by an older one, a proof that others forgot meanwhile would still be good.
       const now = await clockOf(session);
       const result = await work(new SqlIdentityTransaction(session, account, now, await readKeys(session, account)));
@@ -111,15 +111,8 @@ export class SqlIdentityStore implements IdentityStore {
     });
   }
 
-  async #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.database.write(work);
-      } catch (error) {
-        if (!(error instanceof RetryTransaction) || attempt >= ATTEMPTS_MAX) throw error;
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 10 * attempt));
-      }
-    }
+  #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return writeAttempted(this.database, work);
   }
 }
 

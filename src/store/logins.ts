@@ -3,8 +3,7 @@
  * engine/access/login-store.ts. A row that counts once is inserted or deleted by one statement, whose count of rows says who won.
  */
 import type { LoginStore, Revoked, StoredApiKey, StoredLogin, StoredSigningKey } from '../engine/access/login-store.js';
-import { limits } from '../engine/limits.js';
-import { RetryTransaction } from '../engine/ports.js';
+import { writeAttempted } from './attempts.js';
 import type { Database, Row, Session } from './dialect.js';
 import { clockOf } from './reads.js';
 
@@ -249,14 +248,8 @@ export class SqlLogins implements LoginStore {
     });
   }
 
-  async #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.database.write(work);
-      } catch (error) {
-        if (!(error instanceof RetryTransaction) || attempt >= limits.leaseAttemptsMax) throw error;
-      }
-    }
+  #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return writeAttempted(this.database, work);
   }
 }
 

@@ -5,7 +5,7 @@
 
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { DataSource } from 'typeorm';
-import { dataSourceFor, migrateAlone, migrationNames, openMysql } from './data-source.js';
+import { dataSourceFor, migrateTables, migrationNames, openMysql } from './data-source.js';
 import type { Session } from './dialect.js';
 import { countHeld, type Restoring } from './restoring.js';
 import { tables } from './tables.js';
@@ -108,8 +108,8 @@ async function ranMigrations(url: string): Promise<string[]> {
   }
 }
 
-function migrate(url: string, upTo?: string): Promise<void> {
-  return using(dataSourceFor(url, upTo), migrateAlone);
+async function migrate(url: string, upTo?: string): Promise<void> {
+  await migrateTables(url, 'up', upTo);
 }
 
 /** Takes the tables back. */

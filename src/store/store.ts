@@ -2,25 +2,27 @@
  * The `Store` port on TypeORM's connections: hand-written statements, the same text for SQLite and MySQL/MariaDB. What
  * the calls promise is written in engine/ports.ts; test/store runs that contract on both databases.
  */
-import type {
-  ItemChangePage,
-  ItemChangeRequest,
-  ItemPlace,
-  LeaseRef,
-  LogPage,
-  LogRequest,
-  PoolContent,
-  PoolHead,
-  PoolSummary,
-  RangeRequest,
-  SnapshotSource,
-  Store,
-  StoredIndex,
-  StoredItem,
-  StoredSession,
-  StoreTransaction,
-  UsageCount,
+import {
+  type ItemChangePage,
+  type ItemChangeRequest,
+  type ItemPlace,
+  type LeaseRef,
+  type LogPage,
+  type LogRequest,
+  type PoolContent,
+  type PoolHead,
+  type PoolSummary,
+  type RangeRequest,
+  RetryTransaction,
+  type SnapshotSource,
+  type Store,
+  type StoredIndex,
+  type StoredItem,
+  type StoredSession,
+  type StoreTransaction,
+  type UsageCount,
 } from '../engine/ports.js';
+import { writeAttempted } from './attempts.js';
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
@@ -39,8 +41,17 @@ export class SqlStore implements Store {
     this.operations = new SqlOperations(database);
   }
 
-  transact<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
-    return this.database.write((session) => work(new SqlTransaction(session)));
+  async transact<T>(work: (tx: StoreTransaction) => Promise<T>): Promise<T> {
+    const { result, missed } = await this.database.write(async (session) => {
+      const tx = new SqlTransaction(session);
+      const result = await work(tx);
+      await tx.claim();
+      return { result, missed: tx.missed };
+    });
+    // There was no row to claim, and what was asked for while the transaction began may be about a pool that is there by now.
+    if (this.database.isCluster && missed !== undefined && (await this.pool(missed)))
+      throw new RetryTransaction(`The pool ${missed} was made meanwhile`);
+    return result;
   }
 
   pools(after: string | undefined, limit: number): Promise<PoolSummary[]> {
@@ -150,11 +161,11 @@ export class SqlStore implements Store {
 
   async raiseOldest(poolId: number, revision: number): Promise<void> {
     const sql = 'UPDATE pool SET oldest_revision = ? WHERE id = ? AND oldest_revision < ?';
-    await this.database.write((session) => session.run(sql, [revision + 1, poolId, revision + 1]));
+    await writeAttempted(this.database, (session) => session.run(sql, [revision + 1, poolId, revision + 1]));
   }
 
   deleteLogRows(poolId: number, limit: number): Promise<number> {
-    return this.database.write(async (session) => {
+    return writeAttempted(this.database, async (session) => {
       const head = await headById(session, poolId);
       const oldest = head ? head.oldestRevision : Number.MAX_SAFE_INTEGER;
       const sql =
@@ -170,7 +181,7 @@ export class SqlStore implements Store {
   }
 
   deleteExpiredAnswers(now: number, limit: number): Promise<number> {
-    return this.database.write(async (session) => {
+    return writeAttempted(this.database, async (session) => {
       // Locked: between this and the deletion a new answer might be kept under a key that has just expired.
       const sql = `SELECT pool, subject, idempotency_key FROM stored_answer WHERE expires_at < ? ORDER BY expires_at LIMIT ?${session.forUpdate}`;
       const rows = await session.all(sql, [now, limit]);
@@ -192,7 +203,7 @@ export class SqlStore implements Store {
     const id = pool.id as number;
     const rows = await this.deleteLogRows(id, limit);
     if (rows > 0) return rows;
-    return this.database.write(async (session) => {
+    return writeAttempted(this.database, async (session) => {
       const items = await session.all('SELECT collection_id, item_key FROM item WHERE pool_id = ? LIMIT ?', [
         id,
         limit,
@@ -238,7 +249,7 @@ export class SqlStore implements Store {
   }
 
   purgeIndex(poolId: number, indexId: number, limit: number): Promise<number> {
-    return this.database.write((session) => purgeIndex(session, poolId, indexId, limit));
+    return writeAttempted(this.database, (session) => purgeIndex(session, poolId, indexId, limit));
   }
 
   session(poolId: number, idOrName: string): Promise<{ session: StoredSession | undefined; now: number }> {
@@ -260,15 +271,19 @@ export class SqlStore implements Store {
   }
 
   addUsage(counts: readonly UsageCount[]): Promise<void> {
-    return this.database.write((session) => addUsage(session, counts));
+    return writeAttempted(this.database, (session) => addUsage(session, counts));
   }
 
   usedPools(time: number): Promise<string[]> {
     return this.database.read((session) => readUsedPools(session, time));
   }
 
+  /** With a look at a table: a node of a cluster that isn't in step with the others still answers what needs none. */
   now(): Promise<number> {
-    return this.database.read(clockOf);
+    return this.database.read(async (session) => {
+      const sql = `SELECT ${session.clock} AS now, (SELECT COUNT(*) FROM pool WHERE id = 0) AS none`;
+      return (await session.all(sql, []))[0]?.now as number;
+    });
   }
 
   close(): Promise<void> {

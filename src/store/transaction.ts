@@ -44,7 +44,23 @@ import * as sessions from './sessions.js';
 import { deleteUsage, readUsage } from './usage.js';
 
 export class SqlTransaction implements StoreTransaction, SnapshotSource {
+  /** The pool whose row is locked. */
+  #locked: number | undefined;
+  /** The name under which there was no pool, where nothing has come of that. */
+  missed: string | undefined;
+  /** Whether the pool's row is among what this transaction changes. */
+  #isClaimed = false;
+
   constructor(private readonly session: Session) {}
+
+  /**
+   * To be called at the end, whatever was done: where nodes of the database don't share their locks, whoever has judged by the pool's
+   * lock, if only to refuse, has the database find out whether others committed meanwhile.
+   */
+  async claim(): Promise<void> {
+    if (this.#locked !== undefined && !this.#isClaimed)
+      await this.session.claim('pool', 'revision', 'id = ?', [this.#locked]);
+  }
 
   async lockPool(name: string): Promise<{ head: PoolHead | undefined; now: number }> {
     const { session } = this;
@@ -52,6 +68,8 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
       `SELECT ${HEAD}, ${session.clock} AS now FROM pool p WHERE p.name = ?${session.forUpdate}`,
       [name],
     );
+    if (row) this.#locked = row.pool_id as number;
+    else this.missed = name;
     if (row) return { head: toHead(row), now: row.now as number };
     const [clock] = await session.all(`SELECT ${session.clock} AS now`, []);
     return { head: undefined, now: clock?.now as number };
@@ -63,6 +81,8 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
       ['name', 'epoch', 'revision', 'oldest_revision', 'description'],
       [name, epoch, 0, 1, null],
     );
+    this.#isClaimed = true;
+    this.missed = undefined;
     return { id, name, epoch, revision: 0, oldestRevision: 1, description: undefined, indexVersion: 0 };
   }
 
@@ -211,9 +231,11 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
       { key: ['id'], columns: ['present', 'items', 'revision'] },
     );
     await session.write('UPDATE pool SET revision = ? WHERE id = ?', [group.revision, poolId]);
+    this.#isClaimed = true;
   }
 
   async keepAnswers(answers: readonly StoredAnswer[]): Promise<void> {
+    this.missed = undefined;
     const key = ['pool', 'subject', 'idempotency_key'];
     // Whatever is there under the key has expired: `answers` would have found it.
     await this.session.insert('stored_answer', ANSWER_COLUMNS, answers.map(fromAnswer), {

@@ -12,12 +12,14 @@ export type DatabaseReport = (kind: WorkKind, seconds: number, fault: DatabaseFa
 
 export class WatchedDatabase implements Database {
   readonly exclusive: boolean;
+  readonly isCluster: boolean;
 
   constructor(
     private readonly database: Database,
     private readonly report: DatabaseReport,
   ) {
     this.exclusive = database.exclusive;
+    this.isCluster = database.isCluster;
   }
 
   write<T>(work: (session: Session) => Promise<T>): Promise<T> {

@@ -106,8 +106,8 @@ export class Watcher {
         await this.#connect();
         failures = 0;
       } catch (error) {
-        // The server is gone for the moment; if it doesn't come back in half a minute, for good.
-        if (++failures > 1500 || !/ECONNREFUSED|ECONNRESET|socket hang up/.test(String(error))) throw error;
+        // The server or its database is gone for the moment; if it doesn't come back in half a minute, for good.
+        if (++failures > 1500 || !/ECONNREFUSED|ECONNRESET|socket hang up|: 503 /.test(String(error))) throw error;
         await pause(20);
       }
     }

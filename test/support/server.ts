@@ -3,6 +3,9 @@
  * Several may share one database (`databaseUrl`), and one may be killed at any moment and another started on what it left;
  * so databases outlive their servers and are removed when the test file ends, with every server that still runs.
  *
+ * Where MariaDB is a cluster of several nodes (STARGUS_TEST_MARIADB_URLS), each server of a database has the next node of it, so that
+ * servers of one test sit on different ones.
+ *
  * Run through `npm test`, which builds first and brings MariaDB up.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -19,13 +22,16 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const PROGRAM = path.join(ROOT, 'dist/src/main.js');
 
 /** A start takes less than a second; two cores full of other tests may make it many. */
-const READY_MS = 20_000;
+const READY_MS = 40_000;
 const STOP_MS = 10_000;
 
 export type DatabaseName = 'sqlite' | 'mariadb';
 
-/** One text, every database: `describe.each(databases)('items on $name', ({ name }) => …)`. */
-export const databases: readonly { readonly name: DatabaseName }[] = [{ name: 'sqlite' }, { name: 'mariadb' }];
+/** One text, every database: `describe.each(databases)('items on $name', ({ name }) => …)`. Of a cluster's tests, only the cluster. */
+export const databases: readonly { readonly name: DatabaseName }[] = [
+  ...(process.env.STARGUS_TEST_GALERA ? [] : [{ name: 'sqlite' as const }]),
+  { name: 'mariadb' },
+];
 
 export interface ServerOptions {
   /** The kind of database that is made for this server. */
@@ -67,11 +73,11 @@ afterAll(async () => {
 /**
  * Starts a server and waits until it says that it is ready.
  *
- * @throws Error with the server's output if it ends or isn't ready within 20 s; with the reason if there is no MariaDB
+ * @throws Error with the server's output if it ends or isn’t ready within 40 s; with the reason if there is no MariaDB
  */
 export async function startServer({ database, databaseUrl, port: wanted, env = {} }: ServerOptions): Promise<Server> {
   if (!existsSync(PROGRAM)) throw new Error('The server is not built: run the tests through `npm test`.');
-  const onDatabase = databaseUrl ?? (await createDatabase(database));
+  const onDatabase = nodeOf(databaseUrl ?? (await createDatabase(database)));
   const port = wanted ?? (await freePort());
   const url = `http://127.0.0.1:${port}`;
   const child = spawn(process.execPath, [PROGRAM], {
@@ -145,9 +151,38 @@ export async function createDatabase(database: DatabaseName): Promise<string> {
   const name = `stargus_test_${process.pid}_${randomBytes(4).toString('hex')}`;
   await statement(server, `CREATE DATABASE ${name}`);
   removals.push(() => statement(server, `DROP DATABASE IF EXISTS ${name}`));
+  for (const node of clusterNodes()) await there(`${node}${name}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
   return url.href;
+}
+
+function clusterNodes(): string[] {
+  return process.env.STARGUS_TEST_MARIADB_URLS?.split(',') ?? [];
+}
+
+/** How many servers each database has had. */
+const servers = new Map<string, number>();
+
+/** The database at the node of the cluster whose turn it is; where there is no cluster, or it is another's, the database as it is. */
+function nodeOf(databaseUrl: string): string {
+  const nodes = clusterNodes();
+  if (!nodes.some((node) => URL.parse(databaseUrl)?.host === new URL(node).host)) return databaseUrl;
+  const { pathname } = new URL(databaseUrl);
+  const count = servers.get(pathname) ?? 0;
+  servers.set(pathname, count + 1);
+  return new URL(pathname, nodes[count % nodes.length]).href;
+}
+
+/** Waits until another node of the cluster has the database too. */
+async function there(databaseUrl: string): Promise<void> {
+  for (const end = Date.now() + READY_MS; ; await sleep(20)) {
+    try {
+      return await statement(databaseUrl, 'SELECT 1');
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ER_BAD_DB_ERROR' || Date.now() > end) throw error;
+    }
+  }
 }
 
 async function statement(server: string, sql: string): Promise<void> {

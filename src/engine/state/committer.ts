@@ -14,7 +14,7 @@ import { OutcomeUnknown, RetryTransaction, type Store, type Telemetry } from '..
 import { type Trace, type Tracing, untraced } from '../tracing.js';
 import { turn } from '../turn.js';
 import type { Command, Unprepared } from './commands.js';
-import { type Judged, judgeGroup, publish, type Submitted } from './group.js';
+import { type Judged, judgeGroup, publish, type Submitted, undoLocks } from './group.js';
 import { GroupTrace } from './group-trace.js';
 import type { JudgingOptions } from './judging.js';
 import type { Repeatable, Request } from './repetition.js';
@@ -177,6 +177,7 @@ export class Committer {
   }
 
   async #attempt(pool: string, take: () => readonly Waiting[], trace?: GroupTrace): Promise<Judged> {
+    const began = performance.now();
     for (let attempt = 1; ; attempt++) {
       let judged: Judged | undefined;
       const transact = () =>
@@ -187,11 +188,14 @@ export class Committer {
       try {
         return await (trace ? trace.attempt(transact) : transact());
       } catch (error) {
-        // Judged, but not surely durable: the locks are read anew, as they are then.
-        if (judged?.replica) judged.replica.locks = undefined;
-        if (!(error instanceof RetryTransaction) || attempt >= limits.groupAttemptsMax) throw error;
+        const isUndone = error instanceof RetryTransaction;
+        // Judged, but whether it is durable isn't known: the locks are read anew, as they are then.
+        if (judged && isUndone) undoLocks(judged.replica, judged.base, judged.locks);
+        else if (judged?.replica) judged.replica.locks = undefined;
+        const isEnough = attempt >= limits.groupAttemptsMax && performance.now() - began > limits.groupAttemptsMs;
+        if (!isUndone || isEnough) throw error;
         this.telemetry.groupFailed('retried');
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 20 * attempt));
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * limits.groupAttemptPauseMs));
       }
     }
   }

@@ -45,6 +45,8 @@ export class GroupState {
   readonly takenUsage: UsageRow[] = [];
   /** Steps that judging by the dictionary took, refused commands included. */
   checkCost = 0;
+  /** The revision of the pool's row that the group has locked. */
+  readonly base: number;
 
   constructor(
     /** False while the pool isn't there: the group's first commit brings it into being. */
@@ -60,7 +62,9 @@ export class GroupState {
     readonly locks: PoolLocks,
     /** The pool's policy; undefined where none of the group's commands is bound by it. */
     public policy?: PoolPolicy | undefined,
-  ) {}
+  ) {
+    this.base = revision;
+  }
 
   /** What a subject may do by the policy that the commands judged so far have left. */
   entitlementOf(subject: Subject): Entitlement {

@@ -2,7 +2,8 @@
  * One group: its commands are judged one after another inside a transaction that holds the pool's lock, and what they
  * come to is written in the same transaction. `publish` brings this node's replica forward after it is durable.
  *
- * What is remembered is used only because the replica stands at the locked row's revision.
+ * What is remembered is used only because the replica stands at the locked row's revision. Where the lock doesn't keep others out
+ * (`Store.transact`), the replica may hear of their commits while a group is judged: then the group is judged anew.
  */
 import { readPolicy, sinceWhen } from '../access/entitlements.js';
 import { PolicyHistory } from '../access/policy-history.js';
@@ -13,7 +14,15 @@ import type { Bus } from '../hints.js';
 import { limits } from '../limits.js';
 import { emptyLocks, LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
 import { commitNews, newsRef } from '../operations/operation-news.js';
-import type { LogRow, PoolContent, PoolHead, StoredItem, StoreTransaction, Telemetry } from '../ports.js';
+import {
+  type LogRow,
+  type PoolContent,
+  type PoolHead,
+  RetryTransaction,
+  type StoredItem,
+  type StoreTransaction,
+  type Telemetry,
+} from '../ports.js';
 import { isOver, SessionStates } from '../sessions/session-states.js';
 import { isFree, ownerOf } from '../subject.js';
 import { Turns, turn } from '../turn.js';
@@ -50,6 +59,8 @@ export interface Judged {
   /** Set when the group brought the pool into being. */
   readonly created?: PoolContent;
   readonly replica?: Replica | undefined;
+  /** The pool's revision before the group. */
+  readonly base: number;
   /** The pool's locks, as the group leaves them: to be settled once it is durable. */
   readonly locks: PoolLocks;
   /** The commits as the log has them. */
@@ -77,7 +88,7 @@ export async function judgeGroup(
   const { head, now } = await tx.lockPool(pool);
   const group = take();
   const replica = head && (await replicas.locked(head, tx));
-  const locks = replica ? await locksOf(replica, tx) : emptyLocks();
+  const locks = replica ? await locksOf(replica, head.revision, tx) : emptyLocks();
   const state = new GroupState(
     head !== undefined,
     head?.epoch ?? newEpoch(),
@@ -87,7 +98,9 @@ export async function judgeGroup(
     now,
     await loadSessions(group, head, locks, tx),
     locks,
-    group.every(({ command }) => isFree(command.subject)) ? undefined : await policyOf(pool, replica, tx),
+    group.every(({ command }) => isFree(command.subject))
+      ? undefined
+      : await policyOf(pool, head?.revision ?? 0, replica, tx),
   );
   locks.mark();
   try {
@@ -98,15 +111,23 @@ export async function judgeGroup(
     if (written.poolId > 0 && !written.dropped) await writeSessions(written.poolId, state.sessions, tx);
     if (head && state.takenUsage.length > 0) await tx.deleteUsage(head.id, state.takenUsage);
     await repetitions.write(written.poolId, tx);
-    return { verdicts, commits, replica, locks, ...written };
+    if (replica && replica.revision !== state.base) throw new RetryTransaction('Others committed meanwhile');
+    return { verdicts, commits, replica, base: state.base, locks, ...written };
   } catch (error) {
-    // Where a reader has brought the replica forward meanwhile, the database ended this transaction and others committed: what
-    // the table has learned of them can't be told from what is to be undone, and it is read anew.
-    if (replica && replica.revision !== head?.revision) replica.locks = undefined;
-    else locks.rollback(0);
-    locks.settle();
+    undoLocks(replica, state.base, locks);
+    // Whatever was found wrong was judged by a mixture of two states.
+    if (replica && replica.revision !== state.base) throw new RetryTransaction(error);
     throw error;
   }
+}
+
+/** Leaves the table of locks as it was before the group, which was not applied. */
+export function undoLocks(replica: Replica | undefined, base: number, locks: PoolLocks): void {
+  // Where a reader has brought the replica forward meanwhile, the database ended this transaction and others committed: what
+  // the table has learned of them can't be told from what is to be undone, and it is read anew.
+  if (replica && replica.revision !== base) replica.locks = undefined;
+  else locks.rollback(0);
+  locks.settle();
 }
 
 async function judgeEach(
@@ -236,7 +257,7 @@ async function write(
 }
 
 /** The pool's locks, read once and kept by the replica from then on. */
-async function locksOf(replica: Replica, tx: StoreTransaction): Promise<PoolLocks> {
+async function locksOf(replica: Replica, base: number, tx: StoreTransaction): Promise<PoolLocks> {
   if (replica.locks) return replica.locks;
   const locks = emptyLocks();
   const stored = replica.collections.get(LOCKS);
@@ -244,14 +265,20 @@ async function locksOf(replica: Replica, tx: StoreTransaction): Promise<PoolLock
     const pages = itemPages(tx, replica.id, { collectionId: stored.id, limit: limits.pageItemsMax });
     for await (const page of pages) for (const item of page) learnLock(locks, item.key, stateOf(item));
   }
+  // A table of an older state than the replica's would never learn of what came between.
+  if (replica.revision !== base) throw new RetryTransaction('Others committed meanwhile');
   replica.locks = locks;
   return locks;
 }
 
 /** The pool's policy, read once and kept by the replica from then on. */
-async function policyOf(pool: string, replica: Replica | undefined, tx: StoreTransaction): Promise<PoolPolicy> {
+async function policyOf(
+  pool: string,
+  revision: number,
+  replica: Replica | undefined,
+  tx: StoreTransaction,
+): Promise<PoolPolicy> {
   if (!replica) return new PoolPolicy(pool, new Map());
-  const { revision } = replica;
   const policy = replica.policies?.at(revision) ?? (await readPolicy(replica, tx));
   if (replica.revision === revision) replica.policies ??= new PolicyHistory(policy, sinceWhen(replica, revision));
   return policy;

@@ -86,7 +86,8 @@ async function read(
     const itemState = item && stateOf(item);
     bytes += item?.json.length ?? 0;
     state.items.set(id, itemState);
-    replica.remember(ref, itemState);
+    // The replica may have heard of others' commits meanwhile, and the database not yet have ended this transaction for them.
+    if (replica.revision === state.base) replica.remember(ref, itemState);
   }
   return bytes;
 }

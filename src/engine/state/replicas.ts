@@ -4,7 +4,16 @@
  */
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
-import type { LogPage, LogRequest, LogRow, PoolContent, PoolHead, Store, StoreTransaction } from '../ports.js';
+import {
+  type LogPage,
+  type LogRequest,
+  type LogRow,
+  type PoolContent,
+  type PoolHead,
+  RetryTransaction,
+  type Store,
+  type StoreTransaction,
+} from '../ports.js';
 import { DICTIONARY, isSystemName } from './collections.js';
 import type { ItemCache } from './item-cache.js';
 import type { Commit } from './model.js';
@@ -70,7 +79,10 @@ export class Replicas {
     return replica;
   }
 
-  /** The replica of a pool whose row the caller has locked, brought to the row's revision through the transaction. */
+  /**
+   * The replica of a pool whose row the caller has locked, brought to the row's revision through the transaction. Rejects with
+   * `RetryTransaction` where it is ahead of the row: it has heard of commits that this connection's database has yet to apply.
+   */
   async locked(head: PoolHead, tx: StoreTransaction): Promise<Replica> {
     const known = this.known(head.name);
     if (known && known.id === head.id) {
@@ -81,6 +93,8 @@ export class Replicas {
     }
     const replica =
       known && known.id === head.id ? known : this.adopt({ head, collections: await tx.collections(head.id) });
+    if (replica.revision > head.revision)
+      throw new RetryTransaction(`The database is behind revision ${replica.revision}`);
     if (replica.indexes.version < head.indexVersion) replica.learnIndexes(await tx.indexes(head.id), head.indexVersion);
     return replica;
   }
