@@ -256,7 +256,7 @@ async function showQueues(
   options: MountOptions,
 ): Promise<void> {
   await instance.register(
-    async (board) => {
+    (board, _options, done) => {
       board.addHook('onRequest', async (request, reply) => {
         try {
           authentication.checkHost(request);
@@ -267,7 +267,8 @@ async function showQueues(
           answerError(error, undefined, request, reply, options);
         }
       });
-      await board.register(queues);
+      board.register(queues);
+      done();
     },
     { prefix: QUEUES_PATH },
   );

@@ -57,12 +57,15 @@ export function decodeWake(text: string): { from: string | undefined; wake: Wake
         poolId: poolId as number,
         epoch,
         revision: (revision as number | null) ?? undefined,
-        rows: rows.map(
-          (row: unknown[]) => Object.fromEntries(ROW.map((name, i) => [name, row[i]])) as unknown as LogRow,
-        ),
+        rows: rows.map(rowOf),
       },
     };
   } catch {
     return { from: undefined, wake: undefined };
   }
+}
+
+function rowOf(values: unknown[]): LogRow {
+  const row = Object.fromEntries(ROW.map((name, i) => [name, values[i]]));
+  return { ...row, trace: row.trace ?? undefined } as unknown as LogRow;
 }
