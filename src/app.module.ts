@@ -19,6 +19,7 @@ import { ImportController } from './http/import.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { LocksController } from './http/locks.controller.js';
+import { NotifiersController } from './http/notifiers.controller.js';
 import { PinsController } from './http/pins.controller.js';
 import { PolicyController } from './http/policy.controller.js';
 import { PoolsController } from './http/pools.controller.js';
@@ -46,6 +47,7 @@ export const controllers = [
   SessionsController,
   LocksController,
   AttachmentsController,
+  NotifiersController,
   IdentitiesController,
   EnvelopesController,
   PinsController,

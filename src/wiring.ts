@@ -14,12 +14,14 @@ import { HostedAccounts } from './engine/access/hosted-accounts.js';
 import { Identities } from './engine/access/identities.js';
 import type { KeySource } from './engine/access/keys.js';
 import { PublicUrl } from './engine/access/public-url.js';
-import { Engine } from './engine/engine.js';
+import { Seal } from './engine/access/secrets.js';
+import { Engine, type Outlets } from './engine/engine.js';
 import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
+import type { Owner } from './engine/notifiers/owner.js';
 import type { Telemetry, WorkQueue } from './engine/ports.js';
 import type { JsonObject } from './engine/state/json.js';
-import type { Subject } from './engine/subject.js';
+import { anonymous, type Subject } from './engine/subject.js';
 import { Authentication } from './http/auth.guard.js';
 import { ATTEMPT_WEIGHT } from './http/gate.js';
 import type { SystemFacts } from './http/system.controller.js';
@@ -29,10 +31,12 @@ import { type Config, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
 import { RemoteDocuments } from './platform/remote-documents.js';
+import { WebhookSender } from './platform/webhooks.js';
 import { newApp } from './serving.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
+import { SqlNotifiers } from './store/notifiers.js';
 import { SqlStore } from './store/store.js';
 
 /** How often items whose time is over are looked for. */
@@ -85,17 +89,29 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     lookMax: LOOK_MAX,
     warn: (error, wanted) => logger.warn({ error: traceOf(error), ...wanted }, 'work failed and is tried again'),
   });
-  const engine = newEngine(config, store, metrics, work, logger);
+  const outlets: Outlets = {
+    store: new SqlNotifiers(database),
+    webhooks: newWebhooks(config),
+    // Queues of sessions: a QueueTarget on the queues' own command goes here.
+    queues: undefined,
+    owners: { whyEnded: (owner) => whyEnded(owner, access, config) },
+    url: publicUrl,
+    seal: new Seal(config.STARGUS_SECRET, 'notifier secret'),
+  };
+  const engine = newEngine(config, store, metrics, work, outlets, logger);
   const identityStore = new SqlIdentityStore(database);
   const identities = newIdentities(config, identityStore, publicUrl, logger);
-  const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
+  const access: Access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
     secret: config.STARGUS_SECRET,
     now: () => Date.now(),
     warn: (message, details) => logger.warn(details, message),
   });
   access.policyOf = (subject, pool) => policyOf(engine, subject, pool);
-  identities.onEnded((account) => access.endAccount(account));
+  identities.onEnded(async (account) => {
+    await access.endAccount(account);
+    await engine.notifiers.stopOwner(account);
+  });
   access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
   const authentication = new Authentication(access.authenticator, publicUrl, {
     required: config.STARGUS_AUTH === 'required',
@@ -120,6 +136,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
     [engine.due, DUE_MS] as const,
     [engine.metering, USAGE_MS] as const,
     [access, config.STARGUS_SWEEP] as const,
+    [engine.notifiers, config.STARGUS_SWEEP] as const,
     // Woken by those who leave it work; this is for what other nodes left.
     [{ sweep: async () => engine.builder.wake() }, config.STARGUS_SWEEP] as const,
   ].map(
@@ -201,16 +218,46 @@ async function policyOf(engine: Engine, subject: Subject, pool: string) {
   }
 }
 
-function newEngine(config: Config, store: SqlStore, metrics: Metrics, work: WorkQueue, logger: Logger): Engine {
+/** Why there is nobody any more by whose rights a notifier watches. */
+async function whyEnded({ subject, keys }: Owner, access: Access, config: Config): Promise<string | undefined> {
+  if (subject.id === anonymous.id && config.STARGUS_AUTH === 'required')
+    return 'It was written where no authentication was required, by nobody who could be known.';
+  for (const key of keys)
+    if (!(await access.apiKeys.lasts(key))) return 'The API key by which it was written is gone.';
+  return undefined;
+}
+
+function newWebhooks({ STARGUS_WEBHOOK_PRIVATE: isPrivate, STARGUS_AUTH }: Config): WebhookSender {
+  return new WebhookSender({
+    isPrivateAllowed: isPrivate === 'auto' ? STARGUS_AUTH === 'open' : isPrivate === '1',
+    timeoutMs: limits.deliveryMs,
+    connectMs: limits.deliveryConnectMs,
+    answerBytesMax: limits.deliveryAnswerBytesMax,
+    answerMs: limits.deliveryAnswerMs,
+    urlLengthMax: limits.webhookUrlLengthMax,
+    channelsMax: limits.deliveryChannelsMax,
+    channelsPerHostMax: limits.deliveryChannelsPerHostMax,
+  });
+}
+
+function newEngine(
+  config: Config,
+  store: SqlStore,
+  metrics: Metrics,
+  work: WorkQueue,
+  outlets: Outlets,
+  logger: Logger,
+): Engine {
   const telemetry: Telemetry = {
     groupCommitted: (_pool, commands, commits, seconds) => metrics.groupCommitted(commands, commits, seconds),
     groupFailed: (reason) => metrics.groupFailed(reason),
     viewsEvaluated: (count) => metrics.viewsEvaluated(count),
     framesSent: (frames, bytes) => metrics.framesSent(frames, bytes),
     watcherEnded: (reason) => metrics.streamEnded(reason),
+    notifierDelivered: (outcome) => metrics.notifierDelivered(outcome),
     warn: (message, details) => logger.warn(details, message),
   };
-  return new Engine(store, telemetry, { now: () => Date.now() }, work, {
+  return new Engine(store, telemetry, { now: () => Date.now() }, work, outlets, {
     createPools: config.STARGUS_CREATE_POOLS,
     cacheBytes: config.STARGUS_CACHE_MB * 1024 * 1024,
     retention: { ageMs: config.STARGUS_HISTORY, commits: config.STARGUS_HISTORY_COMMITS },
@@ -268,6 +315,7 @@ function gaugesOf(engine: Engine) {
     pools: engine.replicas.size,
     cacheBytes: engine.cacheBytes,
     leasesHeld: engine.leases.held,
+    notifierLag: engine.notifiers.lag,
     ...engine.lockCounts,
   };
 }

@@ -4,10 +4,19 @@
 import { EntitledReader } from './access/entitled-reader.js';
 import { Entitlements } from './access/entitlements.js';
 import { Explaining } from './access/explaining.js';
+import type { PublicUrl } from './access/public-url.js';
+import type { Seal } from './access/secrets.js';
 import { Audit, type AuditOptions } from './audit/audit.js';
 import { AUDIT } from './audit/audit-items.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
+import type { TargetRules } from './notifiers/notifier.js';
+import type { NotifierStore } from './notifiers/notifier-store.js';
+import { Notifiers } from './notifiers/notifiers.js';
+import type { Owners } from './notifiers/notifying.js';
+import { Posting } from './notifiers/posting.js';
+import type { QueueTarget, Webhooks } from './notifiers/targets.js';
+import { WebhookSecrets } from './notifiers/webhook-secrets.js';
 import type { Clock, Store, Telemetry, Worker, WorkQueue } from './ports.js';
 import { Querying, type QueryOptions } from './query/querying.js';
 import { Due } from './sessions/due.js';
@@ -27,6 +36,7 @@ import { Slots } from './transfer/slots.js';
 import { Metering, type MeteringOptions } from './usage/metering.js';
 import { USAGE } from './usage/usage-items.js';
 import { History } from './watch/history.js';
+import { LogReader } from './watch/log-reader.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
 
 export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOptions, AuditOptions {
@@ -34,6 +44,18 @@ export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOp
   readonly createPools: boolean;
   readonly cacheBytes: number;
   readonly retention: Retention;
+}
+
+/** What notifiers need of the world. */
+export interface Outlets {
+  readonly store: NotifierStore;
+  readonly webhooks: Webhooks;
+  readonly queues: QueueTarget | undefined;
+  readonly owners: Owners;
+  /** Under which others know this server. */
+  readonly url: Pick<PublicUrl, 'href'>;
+  /** Keeps the secrets of notifiers. */
+  readonly seal: Seal;
 }
 
 export class Engine {
@@ -55,6 +77,9 @@ export class Engine {
   readonly due: Due;
   readonly metering: Metering;
   readonly audit: Audit;
+  readonly notifiers: Notifiers;
+  /** What a notifier's target may be here. */
+  readonly targets: TargetRules;
   readonly definitions = new Definitions();
   /** Those who do what is left to be done; wiring has them called. */
   readonly workers: readonly Worker[];
@@ -65,11 +90,14 @@ export class Engine {
     readonly telemetry: Telemetry,
     clock: Clock,
     readonly work: WorkQueue,
+    outlets: Outlets,
     readonly options: EngineOptions,
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
-    this.committer = new Committer(store, this.replicas, this.definitions, telemetry, options);
+    this.targets = { faultOf: (url) => outlets.webhooks.faultOf(url), hasQueues: outlets.queues !== undefined };
+    const judging = { ...options, targets: this.targets };
+    this.committer = new Committer(store, this.replicas, this.definitions, telemetry, judging);
     this.entitlements = new Entitlements(store, this.replicas);
     this.reader = new Reader(store, this.replicas);
     this.entitled = new EntitledReader(this.reader, this.entitlements);
@@ -90,7 +118,19 @@ export class Engine {
     this.reader.bringUp.set(USAGE, (pool) => this.metering.bringUp(pool));
     this.audit = new Audit(this.replicas, this.committer, telemetry, clock, options);
     this.reader.bringUp.set(AUDIT, (pool) => this.audit.bringUp(pool));
-    this.workers = [];
+    this.notifiers = this.#newNotifiers(outlets);
+    this.committer.onCommitted = (pool, commits) => this.notifiers.committed(pool, commits);
+    this.workers = [this.notifiers];
+  }
+
+  #newNotifiers({ store, webhooks, queues, owners, url, seal }: Outlets): Notifiers {
+    const { replicas, watching, telemetry, reader, work } = this;
+    const secrets = new WebhookSecrets(store, seal);
+    const now = () => this.store.now();
+    const posting = new Posting(webhooks, queues, secrets, url, now);
+    const log = new LogReader(this.store, replicas);
+    const parts = { store, posting, owners, watching, replicas, log, telemetry, now };
+    return new Notifiers(parts, this.store, reader, secrets, work);
   }
 
   /** What the dictionary says of a collection now. */

@@ -2,6 +2,7 @@
  * The ports of the engine: what it needs of the world, as contracts. `Store` is implemented in src/store for SQLite and
  * MySQL/MariaDB; test/store runs one text of these contracts on every backend.
  */
+import type { NotifierWrite } from './notifiers/notifier-store.js';
 import type { JsonObject } from './state/json.js';
 import type { KeyRange } from './state/key-order.js';
 import type { Cause, Collection } from './state/model.js';
@@ -426,6 +427,8 @@ export interface StoreTransaction extends ItemSource {
   /** Up to `limit` rows of usage, locked against being added to until the transaction ends. */
   usage(poolId: number, limit: number): Promise<UsageRow[]>;
   deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void>;
+  /** Makes, alters and removes the rows of notifiers, in this order. */
+  saveNotifiers(poolId: number, writes: readonly NotifierWrite[]): Promise<void>;
 }
 
 /** The database asks to repeat the transaction; nothing of it was applied. */
@@ -465,6 +468,8 @@ export interface Telemetry {
   viewsEvaluated(count: number): void;
   framesSent(frames: number, bytes: number): void;
   watcherEnded(reason: string): void;
+  /** A notifier's delivery was tried: `delivered`, `failed` and to be tried again, `parked` after the last attempt, or `disabled` by its receiver. */
+  notifierDelivered(outcome: 'delivered' | 'failed' | 'parked' | 'disabled'): void;
   warn(message: string, details: JsonObject): void;
 }
 

@@ -13,6 +13,7 @@ export interface Gauges {
   locks: number;
   locksWaiting: number;
   blockedAddresses: number;
+  notifierLag: number;
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -45,6 +46,15 @@ export class Metrics {
   readonly #refusals = this.#counter('stargus_refusals_total', 'Requests and connections that were turned away.', [
     'kind',
   ]);
+  readonly #deliveries = this.#counter(
+    'stargus_notifier_deliveries_total',
+    'Attempts of notifiers to deliver, by what came of them.',
+    ['outcome'],
+  );
+  readonly #parked = this.#counter(
+    'stargus_notifier_parked_total',
+    'Deliveries of notifiers that were parked after their last attempt.',
+  );
   readonly #requestTimes = new RequestTimes(SECONDS);
 
   constructor(gauges: () => Gauges) {
@@ -66,6 +76,11 @@ export class Metrics {
       'stargus_blocked_addresses',
       'Addresses that are blocked for a while.',
       () => gauges().blockedAddresses,
+    );
+    this.#gauge(
+      'stargus_notifier_lag_commits',
+      'Commits that the notifier is behind that is furthest, of those that this node worked on.',
+      () => gauges().notifierLag,
     );
   }
 
@@ -99,6 +114,11 @@ export class Metrics {
   framesSent(frames: number, bytes: number): void {
     this.#frames.inc(frames);
     this.#frameBytes.inc(bytes);
+  }
+
+  notifierDelivered(outcome: string): void {
+    this.#deliveries.inc({ outcome });
+    if (outcome === 'parked') this.#parked.inc();
   }
 
   streamEnded(reason: string): void {

@@ -15,6 +15,7 @@ import { Usage1763700000004 } from '../../migrations/0004-usage.js';
 import { Identities1763700000005 } from '../../migrations/0005-identities.js';
 import { Logins1763700000006 } from '../../migrations/0006-logins.js';
 import { Refusals1763700000008 } from '../../migrations/0008-refusals.js';
+import { Notifiers1763700000010 } from '../../migrations/0010-notifiers.js';
 import type { Database } from './dialect.js';
 import { MysqlDatabase } from './dialect-mysql.js';
 import { SqliteDatabase } from './dialect-sqlite.js';
@@ -28,6 +29,7 @@ const migrations = [
   Identities1763700000005,
   Logins1763700000006,
   Refusals1763700000008,
+  Notifiers1763700000010,
 ];
 
 /** How long a connection to MySQL may take to be made. */

@@ -24,6 +24,7 @@ import type {
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
+import { purgeNotifiers } from './notifiers.js';
 import { clockOf, headById, readItemChange, readLog, readRange } from './reads.js';
 import { deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
 import { SqlTransaction } from './transaction.js';
@@ -220,6 +221,8 @@ export class SqlStore implements Store {
         await deleteUsage(session, id, usage);
         return usage.length;
       }
+      const notifiers = await purgeNotifiers(session, id, limit);
+      if (notifiers > 0) return notifiers;
       await session.run('DELETE FROM collection_index WHERE pool_id = ?', [id]);
       await session.run('DELETE FROM collection WHERE pool_id = ?', [id]);
       return session.run('DELETE FROM pool WHERE id = ?', [id]);

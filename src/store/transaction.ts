@@ -20,6 +20,7 @@ import type {
   StoreTransaction,
   UsageRow,
 } from '../engine/ports.js';
+import type { NotifierWrite } from '../engine/notifiers/notifier-store.js';
 import type { KeyRange } from '../engine/state/key-order.js';
 import type { Collection } from '../engine/state/model.js';
 import type { Session } from './dialect.js';
@@ -37,6 +38,7 @@ import {
   toHead,
 } from './mapping.js';
 import { readItems, readLog, readLogBefore, readRange } from './reads.js';
+import { saveNotifiers } from './notifiers.js';
 import * as sessions from './sessions.js';
 import { deleteUsage, readUsage } from './usage.js';
 
@@ -247,5 +249,9 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
 
   deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void> {
     return deleteUsage(this.session, poolId, rows);
+  }
+
+  saveNotifiers(poolId: number, writes: readonly NotifierWrite[]): Promise<void> {
+    return saveNotifiers(this.session, poolId, writes);
   }
 }

@@ -14,6 +14,7 @@ import { turn } from '../turn.js';
 import type { Command, Unprepared } from './commands.js';
 import { type Judged, judgeGroup, publish, type Submitted } from './group.js';
 import type { JudgingOptions } from './judging.js';
+import type { Commit } from './model.js';
 import type { Repeatable, Request } from './repetition.js';
 import type { Replicas } from './replicas.js';
 
@@ -34,6 +35,8 @@ export class Committer {
   #idle: (() => void) | undefined;
   /** Called when an index was declared that is left to be built. */
   onBuilding: (() => void) | undefined;
+  /** Called with the commits of a group that are durable, when this node's replica has them. */
+  onCommitted: ((pool: string, commits: readonly Commit[]) => void) | undefined;
 
   constructor(
     private readonly store: Store,
@@ -130,6 +133,7 @@ export class Committer {
     }
     this.#publish(judged);
     if (judged.building) this.onBuilding?.();
+    if (judged.commits.length > 0) this.onCommitted?.(pool, judged.commits);
     for (const [i, verdict] of judged.verdicts.entries()) {
       const waiting = group[i] as Waiting;
       if ('submitted' in verdict) waiting.resolve(verdict.submitted);
