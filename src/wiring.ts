@@ -222,8 +222,7 @@ async function policyOf(engine: Engine, subject: Subject, pool: string) {
 async function whyEnded({ subject, keys }: Owner, access: Access, config: Config): Promise<string | undefined> {
   if (subject.id === anonymous.id && config.STARGUS_AUTH === 'required')
     return 'It was written where no authentication was required, by nobody who could be known.';
-  for (const key of keys)
-    if (!(await access.apiKeys.lasts(key))) return 'The API key by which it was written is gone.';
+  for (const key of keys) if (!(await access.apiKeys.lasts(key))) return 'The API key by which it was written is gone.';
   return undefined;
 }
 

@@ -38,8 +38,7 @@ export class NotifiersController {
     operationId: 'putNotifier',
     tag: 'notifiers',
     summary: 'Make a notifier, or change what it is',
-    description:
-      `It delivers what it watches by your rights, whether or not you are connected. The answer that makes it has its \`secret\`, which is never told again. The same definition again changes nothing; another one keeps the secret and the cursor: what wasn’t delivered yet goes on by the new one. At most ${limits.notifiersPerPoolMax} in a pool.`,
+    description: `It delivers what it watches by your rights, whether or not you are connected. The answer that makes it has its \`secret\`, which is never told again. The same definition again changes nothing; another one keeps the secret and the cursor: what wasn’t delivered yet goes on by the new one. At most ${limits.notifiersPerPoolMax} in a pool.`,
     body: { schema: schema.notifierBody },
     headers: ['If-Match', 'If-None-Match', 'Idempotency-Key'],
     answers: {

@@ -87,14 +87,8 @@ export const notifier = z
       description: 'Deliveries that failed for good and can be redelivered.',
     }),
     nextAttemptInMs: count.optional(),
-    publicKey: z
-      .string()
-      .optional()
-      .meta({ description: '`whpk_…`: what `v1a` signatures are verified with.' }),
-    formerPublicKey: z
-      .string()
-      .optional()
-      .meta({ description: 'The one before the rotation, while it signs.' }),
+    publicKey: z.string().optional().meta({ description: '`whpk_…`: what `v1a` signatures are verified with.' }),
+    formerPublicKey: z.string().optional().meta({ description: 'The one before the rotation, while it signs.' }),
     secret: z
       .string()
       .optional()
@@ -127,10 +121,7 @@ export const testedNotifier = z
 
 export const rotateBody = z
   .strictObject({
-    secret: z
-      .string()
-      .optional()
-      .meta({ description: 'The new secret, `whsec_…`; made by the server when absent.' }),
+    secret: z.string().optional().meta({ description: 'The new secret, `whsec_…`; made by the server when absent.' }),
     overlapMs: z
       .int('must be a whole number')
       .min(0)
@@ -188,5 +179,8 @@ export const delivery = z
   .meta({ id: 'Delivery', description: 'One event that a notifier delivered or tried to.' });
 
 export const deliveries = z
-  .object({ deliveries: z.array(delivery).meta({ description: 'The newest first.' }), nextPageToken: z.string().optional() })
+  .object({
+    deliveries: z.array(delivery).meta({ description: 'The newest first.' }),
+    nextPageToken: z.string().optional(),
+  })
   .meta({ id: 'Deliveries' });

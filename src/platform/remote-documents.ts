@@ -75,7 +75,7 @@ export class RemoteDocuments {
     try {
       const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
         request.once('response', resolve).once('error', reject);
-        request.once('socket', (socket: Socket) => 
+        request.once('socket', (socket: Socket) =>
           socket.once('connect', () => this.#addresses.judgeConnected(socket, (error) => request.destroy(error))),
         );
         request.end();

@@ -69,7 +69,10 @@ export class SqlNotifiers implements NotifierStore {
         ...[fence, holder, now + leaseMs],
         ...keyOf(ref),
       ]);
-      const [head] = await session.all(`${SELECT_DELIVERY} AND status = 'retrying' ORDER BY serial LIMIT 1`, keyOf(ref));
+      const [head] = await session.all(
+        `${SELECT_DELIVERY} AND status = 'retrying' ORDER BY serial LIMIT 1`,
+        keyOf(ref),
+      );
       return { is: 'taken', notifier: toNotifier({ ...row, fence }), head: head && toDelivery(head), now };
     });
   }
@@ -218,11 +221,7 @@ export class SqlNotifiers implements NotifierStore {
 }
 
 /** What commits make of rows, inside their transaction. */
-export async function saveNotifiers(
-  session: Session,
-  poolId: number,
-  writes: readonly NotifierWrite[],
-): Promise<void> {
+export async function saveNotifiers(session: Session, poolId: number, writes: readonly NotifierWrite[]): Promise<void> {
   for (const write of writes) {
     const ref = { poolId, name: write.name };
     if (write.definition === undefined) {
@@ -230,14 +229,22 @@ export async function saveNotifiers(
       await deleteDeliveries(session, ref, '');
       continue;
     }
-    const start =
-      write.start === 'start' ? ((await headById(session, poolId))?.oldestRevision ?? 1) - 1 : write.start;
+    const start = write.start === 'start' ? ((await headById(session, poolId))?.oldestRevision ?? 1) - 1 : write.start;
     const row = await rowOf(session, ref, session.forUpdate);
     if (row) await alter(session, ref, write, row, start);
     else {
       await session.insert('notifier', COLUMNS, [
         [
-          ...[poolId, write.name, write.generation, write.definition, write.owner, write.ownerId, write.ownerName, null],
+          ...[
+            poolId,
+            write.name,
+            write.generation,
+            write.definition,
+            write.owner,
+            write.ownerId,
+            write.ownerName,
+            null,
+          ],
           ...[write.epoch, start ?? write.generation, 'active', null, 0, null, 0, 0, null, 0],
         ],
       ]);
@@ -267,10 +274,10 @@ async function alter(
 
 /** Removes rows of a dropped pool; answers how many. */
 export async function purgeNotifiers(session: Session, poolId: number, limit: number): Promise<number> {
-  const rows = await session.all(
-    'SELECT pool_id, notifier, serial FROM notifier_delivery WHERE pool_id = ? LIMIT ?',
-    [poolId, limit],
-  );
+  const rows = await session.all('SELECT pool_id, notifier, serial FROM notifier_delivery WHERE pool_id = ? LIMIT ?', [
+    poolId,
+    limit,
+  ]);
   await session.deleteEach(
     'notifier_delivery',
     DELIVERY_KEY,
@@ -316,10 +323,11 @@ async function letGo(
     return i >= countMax || (bytes > bytesMax && i > 0);
   });
   if (first < 0) return;
-  await session.run(
-    'DELETE FROM notifier_delivery WHERE pool_id = ? AND notifier = ? AND status = ? AND serial <= ?',
-    [...keyOf(ref), status, rows[first]?.serial as number],
-  );
+  await session.run('DELETE FROM notifier_delivery WHERE pool_id = ? AND notifier = ? AND status = ? AND serial <= ?', [
+    ...keyOf(ref),
+    status,
+    rows[first]?.serial as number,
+  ]);
 }
 
 async function deleteDeliveries(session: Session, ref: NotifierRef, more: string): Promise<void> {
@@ -342,8 +350,7 @@ async function isHeld(session: Session, lease: NotifierLease): Promise<boolean> 
 
 async function stateOf(session: Session, row: Row, now: number): Promise<NotifierState> {
   const notifier = toNotifier(row);
-  const sql =
-    "SELECT COUNT(*) AS n FROM notifier_delivery WHERE pool_id = ? AND notifier = ? AND status = 'parked'";
+  const sql = "SELECT COUNT(*) AS n FROM notifier_delivery WHERE pool_id = ? AND notifier = ? AND status = 'parked'";
   const [count] = await session.all(sql, keyOf(notifier));
   return { notifier, parked: Number(count?.n), now };
 }

@@ -1,4 +1,6 @@
 /** The `StoreTransaction` port: what a group of commits reads and writes inside its transaction, by hand-written statements. */
+
+import type { NotifierWrite } from '../engine/notifiers/notifier-store.js';
 import type {
   GroupWrite,
   IndexEntry,
@@ -20,7 +22,6 @@ import type {
   StoreTransaction,
   UsageRow,
 } from '../engine/ports.js';
-import type { NotifierWrite } from '../engine/notifiers/notifier-store.js';
 import type { KeyRange } from '../engine/state/key-order.js';
 import type { Collection } from '../engine/state/model.js';
 import type { Session } from './dialect.js';
@@ -37,8 +38,8 @@ import {
   toCollection,
   toHead,
 } from './mapping.js';
-import { readItems, readLog, readLogBefore, readRange } from './reads.js';
 import { saveNotifiers } from './notifiers.js';
+import { readItems, readLog, readLogBefore, readRange } from './reads.js';
 import * as sessions from './sessions.js';
 import { deleteUsage, readUsage } from './usage.js';
 

@@ -67,9 +67,7 @@ describe.each(databases)('notifiers on $name', ({ name: database }) => {
       datacontenttype: 'application/json',
       data: {
         ...{ revision: 4, cursor: `${epoch}-4`, time: received[1]?.event.time, subject: 'anonymous' },
-        changes: [
-          { op: 'change', collection: 'things', key: 'a', changed: ['n'], removed: [], attributes: { n: 2 } },
-        ],
+        changes: [{ op: 'change', collection: 'things', key: 'a', changed: ['n'], removed: [], attributes: { n: 2 } }],
       },
     });
     const webhook = new Webhook(made.body.secret);
@@ -161,7 +159,9 @@ describe.each(databases)('notifiers on $name', ({ name: database }) => {
     await other.waitFor(2, true);
     expect(other.told).toEqual(['add a', 'add b']);
     expect(other.received[0]?.event.data.changes[0].attributes).toBeUndefined();
-    expect(new Webhook(secret).verify(other.received[0]?.body as string, other.received[0]?.headers as never)).toBeTruthy();
+    expect(
+      new Webhook(secret).verify(other.received[0]?.body as string, other.received[0]?.headers as never),
+    ).toBeTruthy();
     expect(receiver.received).toHaveLength(1);
   });
 
@@ -209,7 +209,11 @@ describe.each(databases)('notifiers on $name', ({ name: database }) => {
     );
     await receiver.waitFor(3, true);
     // What ends together is one event.
-    expect(receiver.received.map(({ event }) => event.type)).toEqual(['stargus.attach', 'stargus.lock', 'stargus.lock']);
+    expect(receiver.received.map(({ event }) => event.type)).toEqual([
+      'stargus.attach',
+      'stargus.lock',
+      'stargus.lock',
+    ]);
     expect(receiver.received[2]?.event.data.changes).toMatchObject([
       { op: 'delete', collection: '_attachments', key: `${session}/v` },
       { op: 'delete', collection: '_locks' },
@@ -254,7 +258,9 @@ describe.each(databases)('notifiers on $name', ({ name: database }) => {
     receiver.answer = 500;
     await scenario.play([[`POST ${N}/test`, undefined, 200, { ok: false, status: 500, error: 'answered 500.' }]]);
     receiver.answer = (_request, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end();
-    await scenario.play([[`POST ${N}/test`, {}, 200, { ok: false, error: 'answered 302: a redirect is not followed.' }]]);
+    await scenario.play([
+      [`POST ${N}/test`, {}, 200, { ok: false, error: 'answered 302: a redirect is not followed.' }],
+    ]);
     receiver.server.close();
     receiver.server.closeAllConnections();
     await scenario.play([[`POST ${N}/test`, {}, 200, { ok: false, error: 'refuses connections.' }]]);
@@ -409,7 +415,12 @@ describe.each(databases)('notifiers on $name', ({ name: database }) => {
     ['two targets', { target: { webhook: { url: 'http://a.example' }, session: 's' } }, 422, '/target'],
     ['an unknown target', { target: { mail: 'x' } }, 422, '/target/mail'],
     ['a log', { target: { log: 'l' } }, 422, '/target/log'],
-    ['more of a webhook', { target: { webhook: { url: 'http://a.example', method: 'GET' } } }, 422, '/target/webhook/method'],
+    [
+      'more of a webhook',
+      { target: { webhook: { url: 'http://a.example', method: 'GET' } } },
+      422,
+      '/target/webhook/method',
+    ],
     ['no URL', { target: { webhook: {} } }, 422, '/target/webhook'],
     ['a path', url('/hook'), 422, '/target/webhook/url'],
     ['another scheme', url('ftp://a.example/'), 422, '/target/webhook/url'],
@@ -451,7 +462,9 @@ describe.each(databases)('notifiers on $name', ({ name: database }) => {
     await scenario.calls(['DELETE P/notifiers/n0'], ['PUT P/notifiers/more', to(receiver)]);
     expect((await scenario.calls(['GET P/notifiers'])).body.notifiers).toHaveLength(limits.notifiersPerPoolMax);
     await scenario.refused(400, 'invalidName', 'PUT P/notifiers/_x', to(receiver));
-    await scenario.refused(400, 'invalidName', 'PUT P/collections/_notifiers/items/a%20b', { attributes: to(receiver) });
+    await scenario.refused(400, 'invalidName', 'PUT P/collections/_notifiers/items/a%20b', {
+      attributes: to(receiver),
+    });
   });
 
   it('pages its deliveries, and lets go of those that were taken long ago', async () => {

@@ -1,11 +1,11 @@
 /** A receiver of webhooks of its own for a test, on this machine: keeps what it is sent, and answers as the test says. */
+import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect } from 'vitest';
 
 export interface Received {
-  readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   // biome-ignore lint/suspicious/noExplicitAny: a test asserts the shape.
@@ -43,13 +43,14 @@ export class Receiver {
       server.close();
       server.closeAllConnections();
     });
-    receiver = new Receiver(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`);
+    receiver = new Receiver(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook/${randomUUID()}`);
     return receiver;
   }
 
   private take(request: IncomingMessage, response: ServerResponse, body: string): void {
+    // Ports are given out again: what is meant for another that had it before is none of ours.
+    if (!this.url.endsWith(request.url ?? '')) return void response.writeHead(404).end();
     const received: Received = {
-      path: request.url ?? '',
       headers: request.headers as Record<string, string>,
       body,
       event: JSON.parse(body),

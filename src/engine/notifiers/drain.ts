@@ -12,7 +12,7 @@ import type { Commit } from '../state/model.js';
 import type { Replica } from '../state/replica.js';
 import { turn } from '../turn.js';
 import { LogExpired } from '../watch/log-reader.js';
-import { type NotifierMessage, messageOf, type Origin, resetOf, watchedBy } from './events.js';
+import { messageOf, type NotifierMessage, type Origin, resetOf, watchedBy } from './events.js';
 import { Lookout } from './lookout.js';
 import { delayAfter, type NotifierDefinition } from './notifier.js';
 import type {
@@ -23,8 +23,8 @@ import type {
   StoredDelivery,
   StoredNotifier,
 } from './notifier-store.js';
-import { type Owner, readOwner } from './owner.js';
 import type { Notifying } from './notifying.js';
+import { type Owner, readOwner } from './owner.js';
 import type { Post } from './posting.js';
 
 /** How a run ends: in so many ms there is more to do, or that isn't known. */
