@@ -22,7 +22,7 @@ import { clockOf, headById } from './reads.js';
 
 const COLUMNS = [
   ...['pool_id', 'name', 'generation', 'definition', 'owner', 'owner_id', 'owner_name', 'secrets', 'epoch', 'told'],
-  ...['status', 'reason', 'failures', 'next_attempt_at', 'serial', 'fence', 'lease_holder', 'lease_until'],
+  ...['status', 'reason', 'failures', 'next_attempt_at', 'serial', 'rewinds', 'fence', 'lease_holder', 'lease_until'],
 ];
 const SELECT = `SELECT ${COLUMNS.join(', ')} FROM notifier`;
 const OF_REF = 'WHERE pool_id = ? AND name = ?';
@@ -133,7 +133,7 @@ export class SqlNotifiers implements NotifierStore {
       );
       if (to) {
         // Nobody who holds the former fence can give it back.
-        await session.run(`UPDATE notifier SET lease_holder = NULL, lease_until = 0 ${OF_REF}`, keyOf(ref));
+        await session.run(`UPDATE notifier SET rewinds = rewinds + 1, lease_holder = NULL, lease_until = 0 ${OF_REF}`, keyOf(ref));
         await deleteDeliveries(session, ref, "AND status = 'retrying'");
       } else {
         await session.run(
@@ -245,7 +245,7 @@ export async function saveNotifiers(session: Session, poolId: number, writes: re
             write.ownerName,
             null,
           ],
-          ...[write.epoch, start ?? write.generation, 'active', null, 0, null, 0, 0, null, 0],
+          ...[write.epoch, start ?? write.generation, 'active', null, 0, null, 0, 0, 0, null, 0],
         ],
       ]);
     }
@@ -372,6 +372,7 @@ function toNotifier(row: Row): StoredNotifier {
     nextAttemptAt: (row.next_attempt_at as number | null) ?? undefined,
     serial: row.serial as number,
     fence: row.fence as number,
+    rewinds: row.rewinds as number,
   };
 }
 

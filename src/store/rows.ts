@@ -230,6 +230,8 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         next_attempt_at: column('bigint', nullable),
         /** The number of its last delivery. */
         serial: number,
+        /** How often it was told to go on from elsewhere. */
+        rewinds: number,
         /** Rises with each lease; whoever has an older one may write nothing. */
         fence: number,
         lease_holder: name(43, nullable),

@@ -95,7 +95,7 @@ export class Drain {
       if (why !== undefined) return (await this.#stop('stopped', why)).moreInMs;
       this.#status = 'active';
       this.#reason = undefined;
-      const opened = await this.parts.posting.open(this.replica.name, this.notifier, this.#definition);
+      const opened = await this.parts.posting.open(this.replica, this.notifier, this.#definition);
       if ('stopped' in opened) return (await this.#stop('stopped', opened.stopped)).moreInMs;
       if ('crowded' in opened) return limits.deliveryCrowdedMs * (1 + Math.random());
       post = opened.post;

@@ -47,6 +47,8 @@ export interface StoredNotifier {
   /** The number of its last delivery. */
   readonly serial: number;
   readonly fence: number;
+  /** How often it was told to go on from elsewhere. */
+  readonly rewinds: number;
 }
 
 export interface StoredDelivery {

@@ -7,6 +7,7 @@ import { fault } from '../access/grant.js';
 import { limits } from '../limits.js';
 import { parseFilter } from '../query/filter.js';
 import { isObject, type Json, type JsonObject, pointerToken } from '../state/json.js';
+import { CHANGES } from '../state/log-items.js';
 import type { Attributes } from '../state/model.js';
 import { checkName } from '../state/names.js';
 
@@ -69,6 +70,9 @@ export function parseNotifier(attributes: Attributes, place: string, rules: Targ
     if (!events.some(isItemEvent))
       throw fault(`${place}/where`, 'filters items, and none of the `events` is about items: add, change, delete.');
   }
+  const target = parseTarget(attributes.target, `${place}/target`, rules);
+  if ('session' in target && collection !== undefined && OF_QUEUES.includes(collection))
+    throw fault(`${place}/collection`, 'would have each entry of the queue put another one into it.');
   const retry = parseRetry(attributes.retry, `${place}/retry`);
   return {
     ...(description !== undefined && { description }),
@@ -77,10 +81,13 @@ export function parseNotifier(attributes: Attributes, place: string, rules: Targ
     ...(prefix !== undefined && { prefix }),
     ...(where !== undefined && { where }),
     values,
-    target: parseTarget(attributes.target, `${place}/target`, rules),
+    target,
     ...(retry && { retry }),
   };
 }
+
+/** Where what is put into a queue is seen itself: as an item, or as a commit. */
+const OF_QUEUES: readonly string[] = ['_queues', CHANGES];
 
 export function isItemEvent(event: NotifierEvent): boolean {
   return (ITEM_EVENTS as readonly string[]).includes(event);

@@ -44,6 +44,10 @@ const LAG_KNOWN_MS = 60_000;
 /** Waits for which commits don't wake a notifier. */
 const QUIET_MS = 1000;
 
+interface PoolState extends NotifierState {
+  readonly replica: Replica;
+}
+
 interface Lag {
   readonly pool: string;
   readonly told: number;
@@ -192,11 +196,12 @@ export class Notifiers implements Worker {
 
   /** Sends a test event now; what comes of it is kept nowhere. */
   async test(pool: string, name: string): Promise<{ id: string; outcome: Outcome }> {
-    const { replica, ...state } = await this.#state(pool, name);
+    const state = await this.#state(pool, name);
+    const { replica } = state;
     const origin = this.parts.posting.originOf(pool, replica.epoch, name);
     const cursor = formatCursor(replica.epoch, replica.revision);
     const message = testOf(origin, randomUUID(), state.now, { notifier: name, cursor });
-    return { id: message.id, outcome: await this.#sendOnce(pool, state, message) };
+    return { id: message.id, outcome: await this.#sendOnce(state, message) };
   }
 
   deliveries(pool: string, name: string, before: number | undefined, limit: number): Promise<StoredDelivery[]> {
@@ -221,7 +226,7 @@ export class Notifiers implements Worker {
           : 'The delivery was taken; only parked ones are kept whole. What the log still has can be had again: POST …/resume {since}.',
       );
     const message = { ...delivery, id: delivery.event, body: delivery.body } as unknown as NotifierMessage;
-    const outcome = await this.#sendOnce(pool, state, message);
+    const outcome = await this.#sendOnce(state, message);
     const { createdAt: _created, changedAt: _changed, ...record } = delivery;
     const kept = await this.parts.store.redelivered(notifier, {
       ...record,
@@ -235,12 +240,12 @@ export class Notifiers implements Worker {
     return present ?? { ...delivery, ...(outcome.ok && { status: 'delivered' as const }) };
   }
 
-  async #sendOnce(pool: string, { notifier }: NotifierState, message: NotifierMessage): Promise<Outcome> {
+  async #sendOnce({ notifier, replica }: PoolState, message: NotifierMessage): Promise<Outcome> {
     const owner = readOwner(notifier.owner);
     const definition = JSON.parse(notifier.definition) as NotifierDefinition;
     const ended = (await this.parts.owners.whyEnded(owner)) ?? (notifier.status === 'stopped' && notifier.reason);
     if (ended) throw new Problem('conflict', `Nothing is delivered: ${ended}`);
-    const opened = await this.parts.posting.open(pool, notifier, definition);
+    const opened = await this.parts.posting.open(replica, notifier, definition);
     if ('stopped' in opened) throw new Problem('conflict', `Nothing is delivered: ${opened.stopped}`);
     if ('crowded' in opened)
       throw new Problem('unavailable', 'This node delivers to as many receivers as it does at once.', {
@@ -253,7 +258,7 @@ export class Notifiers implements Worker {
     }
   }
 
-  async #state(pool: string, name: string): Promise<NotifierState & { replica: Replica }> {
+  async #state(pool: string, name: string): Promise<PoolState> {
     const replica = await this.reader.current(pool);
     const state = await this.parts.store.state({ poolId: replica.id, name });
     if (!state) throw noNotifier(name);

@@ -1,7 +1,8 @@
 /** Sends an event to a notifier's target: signed to a webhook, or into the queue of a session. */
 import type { PublicUrl } from '../access/public-url.js';
 import { Problem } from '../errors.js';
-import { parseJson } from '../state/json.js';
+import { type JsonObject, parseJson } from '../state/json.js';
+import type { Replica } from '../state/replica.js';
 import type { NotifierMessage, Origin } from './events.js';
 import type { NotifierDefinition } from './notifier.js';
 import type { StoredNotifier } from './notifier-store.js';
@@ -38,7 +39,11 @@ export class Posting {
     return { notifier, epoch, source: `${this.url.href}/v1/pools/${pool}` };
   }
 
-  async open(pool: string, notifier: StoredNotifier, { target }: NotifierDefinition): Promise<Opened> {
+  async open(
+    pool: Pick<Replica, 'name' | 'epoch'>,
+    notifier: StoredNotifier,
+    { target }: NotifierDefinition,
+  ): Promise<Opened> {
     if ('session' in target) return this.#openQueue(pool, notifier, target.session);
     const { url } = target.webhook;
     // The server may have been told otherwise since it was written.
@@ -62,15 +67,21 @@ export class Posting {
     return { post: { send, close: () => channel.close() } };
   }
 
-  #openQueue(pool: string, { name, ownerName }: StoredNotifier, session: string): Opened {
+  #openQueue(
+    pool: Pick<Replica, 'name' | 'epoch'>,
+    { name, ownerName, generation, rewinds }: StoredNotifier,
+    session: string,
+  ): Opened {
+    const series = `${generation}.${rewinds}`;
     const { queues } = this;
     if (!queues) return { stopped: 'This server has no queues of sessions.' };
     const send = async ({ id, body }: NotifierMessage): Promise<Outcome> => {
       const began = performance.now();
       const msSince = () => Math.round(performance.now() - began);
       try {
-        const event = parseJson(body);
-        await queues.enqueue(pool, { session, notifier: name, owner: ownerName, delivery: id, event });
+        const event = parseJson(body) as JsonObject;
+        const entry = { session, notifier: name, owner: ownerName, delivery: id, event, series };
+        await queues.enqueue(pool.name, pool.epoch, entry);
         return { ok: true, ms: msSince() };
       } catch (error) {
         if (!(error instanceof Problem) || error.status >= 500) throw error;

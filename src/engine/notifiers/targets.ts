@@ -1,5 +1,5 @@
 /** The ports to where notifiers deliver: places on the web, implemented in platform/webhooks.ts, and queues of sessions. */
-import type { Json } from '../state/json.js';
+import type { JsonObject } from '../state/json.js';
 
 /** What became of one attempt to deliver. */
 export interface Outcome {
@@ -38,10 +38,12 @@ export interface QueueEntry {
   /** Names the delivery; one that is repeated has the same name. */
   readonly delivery: string;
   /** The CloudEvent. */
-  readonly event: Json;
+  readonly event: JsonObject;
+  /** Names what is delivered in one go, by rising revisions; what is delivered again on purpose is of another. */
+  readonly series: string;
 }
 
 export interface QueueTarget {
-  /** Puts the entry into the queue for good, once for each `delivery`; rejects with a Problem where it can't be. */
-  enqueue(pool: string, entry: QueueEntry): Promise<void>;
+  /** Puts the entry into the queue for good, once for each `delivery`, in this life of the pool; rejects with a Problem where it can't be. */
+  enqueue(pool: string, epoch: string, entry: QueueEntry): Promise<unknown>;
 }
