@@ -110,7 +110,7 @@ export async function serve(config: Config, parts: Parts = {}): Promise<RunningS
   access.policyOf = (subject, pool) => policyOf(engine, subject, pool);
   identities.onEnded(async (account) => {
     await access.endAccount(account);
-    await engine.notifiers.stopOwner(account);
+    await engine.notifiers.endOwner(account);
   });
   access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
   const authentication = new Authentication(access.authenticator, publicUrl, {

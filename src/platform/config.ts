@@ -107,7 +107,7 @@ export const variables = {
     bearerSecret,
   ),
   STARGUS_SECRET: variable(
-    'What the keys that sign tokens are encrypted under in the database; the same on every node.',
+    'What the keys that sign tokens, and the secrets of notifiers, are encrypted under in the database; the same on every node.',
     '',
     secret,
   ),

@@ -124,7 +124,7 @@ export class SqlNotifiers implements NotifierStore {
   resume(ref: NotifierRef, to: { readonly epoch: string; readonly told: number } | undefined): Promise<boolean> {
     return this.#write(async (session) => {
       const row = await rowOf(session, ref, session.forUpdate);
-      if (!row) return false;
+      if (!row || row.status === 'ended') return false;
       // Whoever is at it must not put it back to where it was.
       const fence = (row.fence as number) + (to ? 1 : 0);
       await session.run(
@@ -133,7 +133,10 @@ export class SqlNotifiers implements NotifierStore {
       );
       if (to) {
         // Nobody who holds the former fence can give it back.
-        await session.run(`UPDATE notifier SET rewinds = rewinds + 1, lease_holder = NULL, lease_until = 0 ${OF_REF}`, keyOf(ref));
+        await session.run(
+          `UPDATE notifier SET rewinds = rewinds + 1, lease_holder = NULL, lease_until = 0 ${OF_REF}`,
+          keyOf(ref),
+        );
         await deleteDeliveries(session, ref, "AND status = 'retrying'");
       } else {
         await session.run(
@@ -171,10 +174,10 @@ export class SqlNotifiers implements NotifierStore {
     });
   }
 
-  async stopOwner(ownerId: string, reason: string): Promise<void> {
+  async endOwner(ownerId: string, reason: string): Promise<void> {
     // No index serves it: accounts end seldom.
     await this.#write((session) =>
-      session.run("UPDATE notifier SET status = 'stopped', reason = ?, fence = fence + 1 WHERE owner_id = ?", [
+      session.run("UPDATE notifier SET status = 'ended', reason = ?, fence = fence + 1 WHERE owner_id = ?", [
         ...[reason, ownerId],
       ]),
     );
@@ -185,7 +188,7 @@ export class SqlNotifiers implements NotifierStore {
       const now = await clockOf(session);
       const sql =
         `SELECT p.name AS pool, n.name AS name FROM notifier n ${session.orderedJoin} pool p ON p.id = n.pool_id ` +
-        "WHERE n.status = 'active' AND (n.told < p.revision OR n.epoch <> p.epoch) AND (n.next_attempt_at IS NULL OR n.next_attempt_at <= ?) AND n.lease_until <= ? AND p.name IS NOT NULL LIMIT ?";
+        "WHERE n.status IN ('active', 'stopped') AND (n.told < p.revision OR n.epoch <> p.epoch) AND (n.next_attempt_at IS NULL OR n.next_attempt_at <= ?) AND n.lease_until <= ? AND p.name IS NOT NULL LIMIT ?";
       // Those of a process that is gone are looked at too, where this one is alone.
       const leasedUntil = this.database.exclusive ? Number.MAX_SAFE_INTEGER : now;
       const rows = await session.all(sql, [now, leasedUntil, limit]);

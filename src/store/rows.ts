@@ -222,7 +222,7 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
         /** Its cursor: everything up to `told` has been delivered, passed over or parked. */
         epoch: name(47),
         told: number,
-        /** active, disabled (by its receiver) or stopped (its owner may no longer watch). */
+        /** active, disabled (by its receiver), stopped (its owner may not watch) or ended (there is no such owner). */
         status: name(8),
         reason: long('text', nullable),
         /** Attempts that failed since the last that didn't. */

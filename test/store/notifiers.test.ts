@@ -169,10 +169,12 @@ describe.each(databases)('notifiers in the store on $name', ({ name: database })
     expect(await isPending()).toBe(false);
     await notifiers.resume(ref, undefined);
     expect(await isPending()).toBe(true);
-    await notifiers.stopOwner('ann', 'gone');
+    await notifiers.endOwner('ann', 'gone');
     expect(await isPending()).toBe(false);
-    expect(await notifiers.state(ref)).toMatchObject({ notifier: { status: 'stopped', reason: 'gone' } });
-    await notifiers.resume(ref, undefined);
+    expect(await notifiers.state(ref)).toMatchObject({ notifier: { status: 'ended', reason: 'gone' } });
+    expect(await notifiers.resume(ref, undefined)).toBe(false);
+    await settle(2, { status: 'stopped' });
+    expect(await isPending()).toBe(true);
     await settle(3, {});
     expect(await isPending()).toBe(false);
   });

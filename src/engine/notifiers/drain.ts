@@ -250,11 +250,10 @@ export class Drain {
   }
 
   async #stop(status: NotifierStatus, reason: string): Promise<End> {
-    const { notifier } = this;
-    if (notifier.status === status && notifier.reason === reason && this.#unnoted.length === 0) return NOTHING_MORE;
     this.#status = status;
     this.#reason = reason;
-    await this.#note({ leaseMs: 0 });
+    // Its owner may be given rights again on another node, whose wake is lost.
+    await this.#note({ leaseMs: 0, ...(status === 'stopped' && { nextAttemptMs: STOPPED_MS }) });
     return NOTHING_MORE;
   }
 
@@ -300,4 +299,6 @@ export class Drain {
 }
 
 const GONE = 410;
+/** How often a stopped notifier is looked at. */
+const STOPPED_MS = 60_000;
 const NOTHING_MORE: End = { moreInMs: undefined };

@@ -23,7 +23,11 @@ export interface NotifierWrite {
   readonly start: number | 'start' | undefined;
 }
 
-export type NotifierStatus = 'active' | 'disabled' | 'stopped';
+/**
+ * `disabled`: by its receiver. `stopped`: its owner may not watch, which is looked at again now and then. `ended`: there is no
+ * such owner any more, and whoever has the name next is another.
+ */
+export type NotifierStatus = 'active' | 'disabled' | 'stopped' | 'ended';
 
 export interface StoredNotifier {
   readonly poolId: number;
@@ -128,16 +132,19 @@ export interface NotifierStore {
   release(lease: Pick<NotifierLease, 'poolId' | 'name' | 'fence'>): Promise<void>;
   /** Keeps secrets in place of those that were read; false where they are others by now. */
   replaceSecrets(ref: NotifierRef, former: string | undefined, secrets: string): Promise<boolean>;
-  /** Makes it active again, at once; with `told` it goes on from there, and what was to be tried again is left. */
+  /**
+   * Makes it active again, at once; with `told` it goes on from there, and what was to be tried again is left. False where there is
+   * none, or its owner has ended.
+   */
   resume(ref: NotifierRef, to: { readonly epoch: string; readonly told: number } | undefined): Promise<boolean>;
   /** The newest first, those with lower numbers than `before`. */
   deliveries(ref: NotifierRef, before: number | undefined, limit: number): Promise<StoredDelivery[]>;
   delivery(ref: NotifierRef, serial: number): Promise<StoredDelivery | undefined>;
   /** Keeps what became of another attempt of a parked delivery; false where it isn't parked any more. */
   redelivered(ref: NotifierRef, delivery: DeliveryRecord): Promise<boolean>;
-  /** Stops the notifiers of a subject. */
-  stopOwner(ownerId: string, reason: string): Promise<void>;
-  /** Active ones that have not told all of their pool, and may try now. */
+  /** Ends the notifiers of a subject, until others write them. */
+  endOwner(ownerId: string, reason: string): Promise<void>;
+  /** Active ones that have not told all of their pool, and stopped ones, that may try now. */
   pending(limit: number): Promise<{ pool: string; name: string }[]>;
   /** Deletes up to `limit` deliveries that are older than they are kept for; answers how many. */
   deleteOldDeliveries(keepMs: number, limit: number): Promise<number>;

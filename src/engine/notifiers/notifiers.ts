@@ -16,7 +16,7 @@ import { startOfRead } from '../watch/start.js';
 import { Drain } from './drain.js';
 import { type NotifierMessage, testOf } from './events.js';
 import { NOTIFIERS, type NotifierDefinition } from './notifier.js';
-import type { NotifierState, StoredDelivery } from './notifier-store.js';
+import type { NotifierState, NotifierStatus, StoredDelivery } from './notifier-store.js';
 import type { Notifying } from './notifying.js';
 import { readOwner } from './owner.js';
 import { PoolNotifiers } from './pool-notifiers.js';
@@ -107,9 +107,10 @@ export class Notifiers implements Worker {
     }
     const { notifier, now, head } = taken;
     const left = (notifier.nextAttemptAt ?? 0) - now;
-    if (notifier.status === 'disabled' || (notifier.status === 'active' && left > 0)) {
+    const isOver = notifier.status === 'disabled' || notifier.status === 'ended';
+    if (isOver || (notifier.status === 'active' && left > 0)) {
       await this.parts.store.release(notifier);
-      return this.#waits(id, notifier.status === 'disabled' ? undefined : left);
+      return this.#waits(id, isOver ? undefined : left);
     }
     // After the lease was taken: the one before may have told what this node has not heard of.
     const replica = await this.#current(pool).catch(async (error: unknown) => {
@@ -135,8 +136,11 @@ export class Notifiers implements Worker {
   }
 
   /** An account has ended: nothing more is told to anybody by its rights. */
-  stopOwner(subject: string): Promise<void> {
-    return this.parts.store.stopOwner(subject, 'The account of its owner has ended.');
+  endOwner(subject: string): Promise<void> {
+    return this.parts.store.endOwner(
+      subject,
+      'The account of its owner has ended. Whoever writes it again goes on with it.',
+    );
   }
 
   /** By how many commits the one is behind that is furthest, of those that this node worked on. */
@@ -190,7 +194,11 @@ export class Notifiers implements Worker {
   async resume(pool: string, name: string, since: string | undefined): Promise<void> {
     const replica = await this.reader.current(pool);
     const to = since === undefined ? undefined : { epoch: replica.epoch, told: startOfRead(replica, since) };
-    if (!(await this.parts.store.resume({ poolId: replica.id, name }, to))) throw noNotifier(name);
+    const ref = { poolId: replica.id, name };
+    if (!(await this.parts.store.resume(ref, to))) {
+      const state = await this.parts.store.state(ref);
+      throw state ? new Problem('conflict', `It can’t be resumed: ${state.notifier.reason}`) : noNotifier(name);
+    }
     this.want(pool, name);
   }
 
@@ -243,7 +251,7 @@ export class Notifiers implements Worker {
   async #sendOnce({ notifier, replica }: PoolState, message: NotifierMessage): Promise<Outcome> {
     const owner = readOwner(notifier.owner);
     const definition = JSON.parse(notifier.definition) as NotifierDefinition;
-    const ended = (await this.parts.owners.whyEnded(owner)) ?? (notifier.status === 'stopped' && notifier.reason);
+    const ended = (await this.parts.owners.whyEnded(owner)) ?? (MUTE.has(notifier.status) && notifier.reason);
     if (ended) throw new Problem('conflict', `Nothing is delivered: ${ended}`);
     const opened = await this.parts.posting.open(replica, notifier, definition);
     if ('stopped' in opened) throw new Problem('conflict', `Nothing is delivered: ${opened.stopped}`);
@@ -272,7 +280,7 @@ export class Notifiers implements Worker {
     const isRetrying = status === 'active' && nextAttemptAt !== undefined;
     const signer = isWebhook(notifier.definition) ? await this.secrets.of(notifier) : undefined;
     return {
-      status: isRetrying ? 'retrying' : status,
+      status: isRetrying ? 'retrying' : status === 'ended' ? 'stopped' : status,
       ...{ reason, failures, parked },
       cursor: formatCursor(epoch, told),
       lag: Math.max(0, replica.revision - (epoch === replica.epoch ? told : 0)),
@@ -337,6 +345,8 @@ export class Notifiers implements Worker {
 }
 
 const SWEEP_ROWS = 500;
+/** Nothing leaves a notifier that is so, not by hand either. */
+const MUTE: ReadonlySet<NotifierStatus> = new Set(['stopped', 'ended']);
 
 const UNKNOWN: Omit<NotifierFacts, 'cursor'> = {
   status: 'stopped',
