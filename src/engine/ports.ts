@@ -2,7 +2,7 @@
  * The ports of the engine: what it needs of the world, as contracts. `Store` is implemented in src/store for SQLite and
  * MySQL/MariaDB; test/store runs one text of these contracts on every backend.
  */
-import type { NotifierWrite } from './notifiers/notifier-store.js';
+import type { NotifierRows, NotifierTelemetry } from './notifiers/notifier-store.js';
 import type { JsonObject } from './state/json.js';
 import type { KeyRange } from './state/key-order.js';
 import type { Cause, Collection } from './state/model.js';
@@ -278,10 +278,7 @@ export interface GroupWrite {
 }
 
 export interface Store {
-  /**
-   * True when no other process can write to the same database while this one runs. Then what this process remembers
-   * is current without asking.
-   */
+  /** True when no other process can write to the same database while this one runs: what it remembers is current then. */
   readonly exclusive: boolean;
 
   /**
@@ -364,7 +361,7 @@ export interface Store {
   close(): Promise<void>;
 }
 
-export interface StoreTransaction extends ItemSource {
+export interface StoreTransaction extends NotifierRows, ItemSource {
   /** Locks the pool's row, where there is one, until the transaction ends. `now` is the database's clock once the lock is had. */
   lockPool(name: string): Promise<{ head: PoolHead | undefined; now: number }>;
   /** Makes a pool at revision 0, locked. Rejects with `RetryTransaction` when another node made it first. */
@@ -427,8 +424,6 @@ export interface StoreTransaction extends ItemSource {
   /** Up to `limit` rows of usage, locked against being added to until the transaction ends. */
   usage(poolId: number, limit: number): Promise<UsageRow[]>;
   deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void>;
-  /** Makes, alters and removes the rows of notifiers, in this order. */
-  saveNotifiers(poolId: number, writes: readonly NotifierWrite[]): Promise<void>;
 }
 
 /** The database asks to repeat the transaction; nothing of it was applied. */
@@ -461,15 +456,13 @@ export interface Clock {
 }
 
 /** Metrics and diagnostics that the engine reports; implemented by platform/metrics, which the engine doesn't import. */
-export interface Telemetry {
+export interface Telemetry extends NotifierTelemetry {
   groupCommitted(pool: string, commands: number, commits: number, seconds: number): void;
   groupFailed(reason: string): void;
   /** Views were asked what they see of a change, whether or not they saw anything. */
   viewsEvaluated(count: number): void;
   framesSent(frames: number, bytes: number): void;
   watcherEnded(reason: string): void;
-  /** A notifier's delivery was tried: `delivered`, `failed` and to be tried again, `parked` after the last attempt, or `disabled` by its receiver. */
-  notifierDelivered(outcome: 'delivered' | 'failed' | 'parked' | 'disabled'): void;
   warn(message: string, details: JsonObject): void;
 }
 

@@ -242,7 +242,11 @@ describe.each(databases)('weaker tokens on $name', ({ name }) => {
       expectProblem(await scenario.call(line, definition, asDelegate(accessToken)), 403, 'forbidden');
       const own = (await account.login(scenario)).body.accessToken;
       expect((await scenario.call(line, definition, bearer(own))).status).toBe(201);
-      expectProblem(await scenario.call(line, { ...definition, values: 'none' }, asDelegate(accessToken)), 403, 'forbidden');
+      expectProblem(
+        await scenario.call(line, { ...definition, values: 'none' }, asDelegate(accessToken)),
+        403,
+        'forbidden',
+      );
     });
 
     it('of one link, of three, of eight; each narrows, and the last key acts for the account', async () => {

@@ -27,9 +27,9 @@ export function completedNotifier(
   present: Attributes | undefined,
 ): Attributes {
   const { since, owner: _owner, ...said } = attributes;
-  const definition = parseNotifier(said, '/attributes', draft.group.targets);
+  const definition = parseNotifier(said, '/attributes', draft.group.notifiers.targets);
   const start = startOf(draft, since);
-  if (!present) draft.startNotifier(key, start);
+  if (!present) draft.notifierStarts.set(key, start);
   return { ...(definition as unknown as Attributes), owner: ownerOf(draft.subject) };
 }
 
@@ -63,8 +63,9 @@ function startOf(draft: Draft, since: Json | undefined): number | 'start' | unde
   if (typeof since !== 'string') throw fault('/attributes/since', 'must be "now", "start" or a cursor.');
   const { epoch, revision } = parseCursor(since, '`since`');
   const { group } = draft;
+  const { oldestRevision } = group.notifiers;
   const isForeign = epoch !== group.epoch || revision > group.revision;
-  if (!isForeign && revision + 1 >= group.oldestRevision) return revision;
+  if (!isForeign && revision + 1 >= oldestRevision) return revision;
   throw new Problem(
     'cursorExpired',
     isForeign
@@ -72,7 +73,7 @@ function startOf(draft: Draft, since: Json | undefined): number | 'start' | unde
       : 'The log no longer reaches back to the cursor. Begin with `since` of "start", which is what it still has.',
     {
       members: {
-        oldest: formatCursor(group.epoch, group.oldestRevision - 1),
+        oldest: formatCursor(group.epoch, oldestRevision - 1),
         current: formatCursor(group.epoch, group.revision),
       },
     },

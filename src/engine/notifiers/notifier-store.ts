@@ -119,6 +119,17 @@ export interface NotifierState {
   readonly now: number;
 }
 
+/** Of a transaction of commits. */
+export interface NotifierRows {
+  /** Makes, alters and removes the rows of notifiers, in this order. */
+  saveNotifiers(poolId: number, writes: readonly NotifierWrite[]): Promise<void>;
+}
+
+export interface NotifierTelemetry {
+  /** A delivery was tried: `failed` is tried again, `parked` was its last attempt, `disabled` is its receiver's word. */
+  notifierDelivered(outcome: 'delivered' | 'failed' | 'parked' | 'disabled'): void;
+}
+
 export interface NotifierStore {
   state(ref: NotifierRef): Promise<NotifierState | undefined>;
   states(poolId: number): Promise<NotifierState[]>;

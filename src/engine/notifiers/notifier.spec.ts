@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { delayAfter, parseNotifier } from './notifier.js';
+import type { Attributes } from '../state/model.js';
+import { delayAfter, parseNotifier, type TargetRules } from './notifier.js';
 
-const rules = { faultOf: () => undefined, hasQueues: true };
+const rules: TargetRules = { faultOf: () => undefined, hasQueues: true };
 const session = { events: ['delete', 'add'], target: { session: 's' } };
 
 describe('a notifier', () => {
@@ -13,7 +14,7 @@ describe('a notifier', () => {
     });
   });
 
-  test.each([
+  test.each<[string, Attributes, TargetRules, RegExp]>([
     ['a queue where there are none', session, { ...rules, hasQueues: false }, /no queues of sessions/],
     ['queues into a queue', { ...session, collection: '_queues' }, rules, /another one into it/],
     ['the log into a queue', { ...session, collection: '_changes' }, rules, /another one into it/],
@@ -21,7 +22,7 @@ describe('a notifier', () => {
     [
       'a place that is refused',
       { ...session, target: { webhook: { url: 'x' } } },
-      { ...rules, faultOf: () => 'is not so.' },
+      { ...rules, faultOf: (): string => 'is not so.' },
       /\/target\/webhook\/url is not so/,
     ],
   ])('may not be %s', (_says, definition, given, words) => {

@@ -13,9 +13,7 @@ import { limits } from '../limits.js';
 import { mayTell } from '../locks/lock-access.js';
 import { LockGuard } from '../locks/lock-guard.js';
 import { LOCKS, type PoolLocks } from '../locks/lock-items.js';
-import { NOTIFIERS, type TargetRules } from '../notifiers/notifier.js';
-import type { NotifierWrite } from '../notifiers/notifier-store.js';
-import { keepOwner } from '../notifiers/owner.js';
+import { GroupNotifiers, type NotifierStarts } from '../notifiers/group-notifiers.js';
 import type { StoredSession, UsageRow } from '../ports.js';
 import { checkSession, findSession, isOver, type SessionStates } from '../sessions/session-states.js';
 import type { LockProof, Writer } from '../sessions/writer.js';
@@ -46,12 +44,7 @@ export class GroupState {
   dropped = false;
   /** Rows of usage that are in items now. */
   readonly takenUsage: UsageRow[] = [];
-  /** What the group makes of rows of notifiers. */
-  readonly notifierWrites: NotifierWrite[] = [];
-  /** What a notifier's target may be here. */
-  targets: TargetRules = { faultOf: () => undefined, hasQueues: false };
-  /** The oldest revision that may be asked for. */
-  oldestRevision = 1;
+  readonly notifiers = new GroupNotifiers();
   /** Steps that judging by the dictionary took, refused commands included. */
   checkCost = 0;
 
@@ -104,7 +97,7 @@ export class Draft {
   readonly #sessions = new Map<string, StoredSession | undefined>();
   #takenUsage: readonly UsageRow[] = [];
   /** Where notifiers begin that the command makes. */
-  readonly #starts = new Map<string, NotifierWrite['start']>();
+  readonly notifierStarts: NotifierStarts = new Map();
   /** Set by a command to give the pool another description; `null` removes it. */
   description: string | null | undefined;
   #cost = 0;
@@ -269,11 +262,6 @@ export class Draft {
   /** The command has brought rows of usage into items: they go with its commit. */
   takeUsage(rows: readonly UsageRow[]): void {
     this.#takenUsage = rows;
-  }
-
-  /** The command makes a notifier, which begins there. */
-  startNotifier(name: string, start: NotifierWrite['start']): void {
-    this.#starts.set(name, start);
   }
 
   forgetSession(id: string): void {
@@ -451,22 +439,12 @@ export class Draft {
       else group.sessions.delete(id);
     }
     group.takenUsage.push(...this.#takenUsage);
-    for (const change of changes)
-      if (change.collection === NOTIFIERS) group.notifierWrites.push(this.#notifierWrite(change));
+    group.notifiers.take(changes, this.notifierStarts, this);
     group.policy = group.policy?.after(changes);
     if (this.description !== undefined) group.description = this.description ?? undefined;
     if (this.dropsPool) group.dropped = true;
     if (changes.length > 0) group.revision += 1;
     return changes;
-  }
-
-  #notifierWrite({ key, after }: Change): NotifierWrite {
-    const { owner, ...definition } = after?.attributes ?? {};
-    return {
-      ...{ name: key, generation: this.nextRevision, epoch: this.group.epoch, start: this.#starts.get(key) },
-      ...{ definition: after && JSON.stringify(definition), ownerName: String(owner) },
-      ...{ owner: keepOwner(this.subject), ownerId: this.subject.id },
-    };
   }
 
   #checkCollections(touched: readonly Collection[]): void {

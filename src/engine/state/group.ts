@@ -85,8 +85,8 @@ export async function judgeGroup(
     locks,
     group.every(({ command }) => isFree(command.subject)) ? undefined : await policyOf(pool, replica, tx),
   );
-  state.targets = options.targets;
-  state.oldestRevision = head?.oldestRevision ?? 1;
+  state.notifiers.targets = options.targets;
+  state.notifiers.oldestRevision = head?.oldestRevision ?? 1;
   locks.mark();
   try {
     const court = { state, replica, unique: new UniqueValues(replica, tx), definitions, options, telemetry, tx };
@@ -94,8 +94,8 @@ export async function judgeGroup(
     const { verdicts, commits } = await judgeEach(group, repetitions, court);
     const written = await write(pool, head, replica, state, commits, now, definitions, tx);
     if (written.poolId > 0 && !written.dropped) await writeSessions(written.poolId, state.sessions, tx);
-    if (state.notifierWrites.length > 0 && !written.dropped)
-      await tx.saveNotifiers(written.poolId, state.notifierWrites);
+    if (state.notifiers.writes.length > 0 && !written.dropped)
+      await tx.saveNotifiers(written.poolId, state.notifiers.writes);
     if (head && state.takenUsage.length > 0) await tx.deleteUsage(head.id, state.takenUsage);
     await repetitions.write(written.poolId, tx);
     return { verdicts, commits, replica, locks, ...written };
