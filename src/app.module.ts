@@ -19,6 +19,7 @@ import { ImportController } from './http/import.controller.js';
 import { ItemCalls } from './http/item-calls.js';
 import { ItemsController } from './http/items.controller.js';
 import { LocksController } from './http/locks.controller.js';
+import { NotifiersController } from './http/notifiers.controller.js';
 import { OperationsController } from './http/operations.controller.js';
 import { PinsController } from './http/pins.controller.js';
 import { PolicyController } from './http/policy.controller.js';
@@ -50,6 +51,7 @@ export const controllers = [
   AttachmentsController,
   OperationsController,
   QueuesController,
+  NotifiersController,
   IdentitiesController,
   EnvelopesController,
   PinsController,

@@ -15,7 +15,7 @@ import { HostedAccounts } from './engine/access/hosted-accounts.js';
 import { Identities } from './engine/access/identities.js';
 import type { KeySource } from './engine/access/keys.js';
 import { PublicUrl } from './engine/access/public-url.js';
-import { Engine } from './engine/engine.js';
+import { Engine, type Outlets } from './engine/engine.js';
 import { Problem } from './engine/errors.js';
 import { limits } from './engine/limits.js';
 import type { Telemetry } from './engine/ports.js';
@@ -31,6 +31,7 @@ import { type Background, type BackgroundOptions, LocalBackground, type Schedule
 import { boardOf } from './jobs/board.js';
 import { RedisBackground } from './jobs/redis-background.js';
 import type { Announcer } from './lan/announcer.js';
+import { outletsOf } from './outlets.js';
 import { type Config, hidePassword, isLoopback } from './platform/config.js';
 import { type Logger, newLogger, traceOf } from './platform/logger.js';
 import { Metrics } from './platform/metrics.js';
@@ -40,6 +41,7 @@ import { newApp, QUEUES_PATH, quietly } from './serving.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
+import { SqlNotifiers } from './store/notifiers.js';
 import { SqlStore } from './store/store.js';
 import { WatchedDatabase } from './store/watched.js';
 
@@ -137,16 +139,20 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
   );
   const identityStore = new SqlIdentityStore(database);
   const background = await newBackground(config, identityStore, metrics, logger);
-  const engine = newEngine(config, store, background, metrics, logger, tracing);
+  const outlets = outletsOf(config, database, publicUrl, { engine: () => engine, access: () => access });
+  const engine: Engine = newEngine(config, store, background, outlets, metrics, logger, tracing);
   const identities = newIdentities(config, identityStore, publicUrl, logger);
-  const access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
+  const access: Access = new Access(new SqlLogins(database), parts.keys ?? identities.keys, publicUrl, {
     operatorKey: config.STARGUS_OPERATOR_KEY,
     secret: config.STARGUS_SECRET,
     now: () => Date.now(),
     warn: (message, details) => logger.warn(details, message),
   });
   access.policyOf = (subject, pool) => policyOf(engine, subject, pool);
-  identities.onEnded((account) => access.endAccount(account));
+  identities.onEnded(async (account) => {
+    await access.endAccount(account);
+    await engine.notifiers.endOwner(account);
+  });
   access.revocations.onRevoked((ids) => engine.watching.endLogins(ids));
   const authentication = new Authentication(access.authenticator, publicUrl, {
     required: config.STARGUS_AUTH === 'required',
@@ -293,6 +299,7 @@ function sweepsOf(config: Config, engine: Engine, access: Access): Scheduled[] {
   return [
     { name: 'compaction', work: engine.compaction, everyMs },
     { name: 'operations', work: engine.operations, everyMs },
+    { name: 'notifiers', work: engine.notifiers, everyMs },
     { name: 'expiry', work: engine.expiry, everyMs: EXPIRY_MS },
     { name: 'due', work: engine.due, everyMs: DUE_MS },
     { name: 'usage', work: engine.metering, everyMs: USAGE_MS },
@@ -306,6 +313,7 @@ function newEngine(
   config: Config,
   store: SqlStore,
   { bus, work }: Background,
+  outlets: Outlets,
   metrics: Metrics,
   logger: Logger,
   tracing: Tracing,
@@ -317,6 +325,7 @@ function newEngine(
     framesSent: (frames, bytes) => metrics.framesSent(frames, bytes),
     watcherEnded: (reason) => metrics.streamEnded(reason),
     broughtForward: (cause) => metrics.broughtForward(cause),
+    notifierDelivered: (outcome) => metrics.notifierDelivered(outcome),
     warn: (message, details) => logger.warn(details, message),
   };
   return new Engine(
@@ -325,6 +334,7 @@ function newEngine(
     { now: () => Date.now() },
     bus,
     work,
+    outlets,
     {
       createPools: config.STARGUS_CREATE_POOLS,
       cacheBytes: config.STARGUS_CACHE_MB * 1024 * 1024,
@@ -386,6 +396,7 @@ function gaugesOf(engine: Engine) {
     pools: engine.replicas.size,
     cacheBytes: engine.cacheBytes,
     leasesHeld: engine.leases.held,
+    notifierLag: engine.notifiers.lag,
     ...engine.lockCounts,
   };
 }

@@ -31,6 +31,7 @@ test('OPERATING.md has each metric, with its kind and labels', async () => {
     leasesHeld: 0,
     locks: 0,
     locksWaiting: 0,
+    notifierLag: 0,
     blockedAddresses: 0,
     redisUp: undefined,
   };

@@ -4,11 +4,20 @@
 import { EntitledReader } from './access/entitled-reader.js';
 import { Entitlements } from './access/entitlements.js';
 import { Explaining } from './access/explaining.js';
+import type { PublicUrl } from './access/public-url.js';
+import type { Seal } from './access/secrets.js';
 import { Audit, type AuditOptions } from './audit/audit.js';
 import { AUDIT } from './audit/audit-items.js';
 import { type Definition, emptyDefinition } from './dictionary/definition.js';
 import { Definitions } from './dictionary/definitions.js';
 import type { Bus, Worker, WorkQueue } from './hints.js';
+import type { TargetRules } from './notifiers/notifier.js';
+import type { NotifierStore } from './notifiers/notifier-store.js';
+import { Notifiers } from './notifiers/notifiers.js';
+import type { Owners } from './notifiers/notifying.js';
+import { Posting } from './notifiers/posting.js';
+import type { QueueTarget, Webhooks } from './notifiers/targets.js';
+import { WebhookSecrets } from './notifiers/webhook-secrets.js';
 import { OperationWorker } from './operations/operation-worker.js';
 import { Operations } from './operations/operations.js';
 import type { Clock, Store, Telemetry } from './ports.js';
@@ -31,6 +40,7 @@ import { Slots } from './transfer/slots.js';
 import { Metering, type MeteringOptions } from './usage/metering.js';
 import { USAGE } from './usage/usage-items.js';
 import { History } from './watch/history.js';
+import { LogReader } from './watch/log-reader.js';
 import { Watching, type WatchingOptions } from './watch/watching.js';
 
 export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOptions, AuditOptions {
@@ -38,6 +48,18 @@ export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOp
   readonly createPools: boolean;
   readonly cacheBytes: number;
   readonly retention: Retention;
+}
+
+/** What notifiers need of the world. */
+export interface Outlets {
+  readonly store: NotifierStore;
+  readonly webhooks: Webhooks;
+  readonly queues: QueueTarget | undefined;
+  readonly owners: Owners;
+  /** Under which others know this server. */
+  readonly url: Pick<PublicUrl, 'href'>;
+  /** Keeps the secrets of notifiers. */
+  readonly seal: Seal;
 }
 
 export class Engine {
@@ -61,6 +83,9 @@ export class Engine {
   readonly audit: Audit;
   readonly operations: Operations;
   readonly operationWorker: OperationWorker;
+  readonly notifiers: Notifiers;
+  /** What a notifier's target may be here. */
+  readonly targets: TargetRules;
   readonly definitions = new Definitions();
   /** Those who do what is left to be done; wiring has them called. */
   readonly workers: readonly Worker[];
@@ -72,12 +97,15 @@ export class Engine {
     clock: Clock,
     bus: Bus,
     readonly work: WorkQueue,
+    outlets: Outlets,
     readonly options: EngineOptions,
     tracing: Tracing = untraced,
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
-    this.committer = new Committer(store, this.replicas, this.definitions, bus, telemetry, options, tracing);
+    this.targets = { faultOf: (url) => outlets.webhooks.faultOf(url), hasQueues: outlets.queues !== undefined };
+    const judging = { ...options, targets: this.targets };
+    this.committer = new Committer(store, this.replicas, this.definitions, bus, telemetry, judging, tracing);
     this.entitlements = new Entitlements(store, this.replicas);
     this.reader = new Reader(store, this.replicas);
     this.entitled = new EntitledReader(this.reader, this.entitlements);
@@ -100,7 +128,19 @@ export class Engine {
     this.reader.bringUp.set(AUDIT, (pool) => this.audit.bringUp(pool));
     this.operations = new Operations(store, this.entitled, work);
     this.operationWorker = new OperationWorker(store, this.committer, this.operations, telemetry);
-    this.workers = [this.operationWorker];
+    this.notifiers = this.#newNotifiers(outlets);
+    this.committer.onCommitted = (pool, commits) => this.notifiers.committed(pool, commits);
+    this.workers = [this.notifiers, this.operationWorker];
+  }
+
+  #newNotifiers({ store, webhooks, queues, owners, url, seal }: Outlets): Notifiers {
+    const { replicas, watching, telemetry, reader, work } = this;
+    const secrets = new WebhookSecrets(store, seal);
+    const now = () => this.store.now();
+    const posting = new Posting(webhooks, queues, secrets, url, now);
+    const log = new LogReader(this.store, replicas);
+    const parts = { store, posting, owners, watching, replicas, log, telemetry, now };
+    return new Notifiers(parts, this.store, reader, secrets, work);
   }
 
   /** What the dictionary says of a collection now. */

@@ -2,6 +2,8 @@
  * The ports of the engine: what it needs of the world, as contracts. `Store` is implemented in src/store for SQLite and
  * MySQL/MariaDB; test/store runs one text of these contracts on every backend.
  */
+
+import type { NotifierRows, NotifierTelemetry } from './notifiers/notifier-store.js';
 import type { FinishedOperation, OperationMark, OperationStore } from './operations/operation-store.js';
 import type { JsonObject } from './state/json.js';
 import type { KeyRange } from './state/key-order.js';
@@ -281,10 +283,7 @@ export interface GroupWrite {
 }
 
 export interface Store {
-  /**
-   * True when no other process can write to the same database while this one runs. Then what this process remembers
-   * is current without asking.
-   */
+  /** True when no other process can write to the same database while this one runs: what it remembers is current then. */
   readonly exclusive: boolean;
 
   /**
@@ -372,7 +371,7 @@ export interface Store {
   close(): Promise<void>;
 }
 
-export interface StoreTransaction extends ItemSource {
+export interface StoreTransaction extends NotifierRows, ItemSource {
   /** Locks the pool's row, where there is one, until the transaction ends. `now` is the database's clock once the lock is had. */
   lockPool(name: string): Promise<{ head: PoolHead | undefined; now: number }>;
   /** Makes a pool at revision 0, locked. Rejects with `RetryTransaction` when another node made it first. */
@@ -448,7 +447,7 @@ export interface Clock {
 }
 
 /** Metrics and diagnostics that the engine reports; implemented by platform/metrics, which the engine doesn't import. */
-export interface Telemetry {
+export interface Telemetry extends NotifierTelemetry {
   groupCommitted(pool: string, commands: number, commits: number, seconds: number): void;
   groupFailed(reason: string): void;
   /** Views were asked what they see of a change, whether or not they saw anything. */

@@ -39,6 +39,7 @@ const TAGS: Readonly<Record<string, string>> = {
   operations: 'A write that was sent with `Prefer: respond-async` is done later; here is what it came to.',
   queues:
     'The queue of a session keeps what notifiers deliver to the session’s name until somebody has acknowledged it.',
+  notifiers: 'A notifier is a saved watch with a place to deliver: a webhook, or the queue of a session.',
   transfer: 'A whole pool, or a part of it, as lines of JSON: out at one revision, in line by line.',
   policy: 'Policies are items of the collection `_policies`; here they are asked what they say.',
   identities: 'An account is a URL where its public keys are read; this server hosts accounts, and reads foreign ones.',
@@ -70,9 +71,10 @@ const PATH_PARAMETERS: Readonly<Record<string, { description: string; schema: Sc
   view: { description: 'The name of a session’s view.', schema: NAME },
   operation: { description: 'The operation’s id.', schema: { type: 'string' } },
   delivery: {
-    description: 'The delivery’s id, `<notifier>-<revision>`.',
+    description: 'Of a queue: the delivery’s id, `<notifier>-<revision>`. Of a notifier: the delivery’s number.',
     schema: { type: 'string', maxLength: limits.deliveryLengthMax },
   },
+  notifier: { description: 'The notifier’s name.', schema: NAME },
   account: { description: 'The name of an account that this server hosts.', schema: NAME },
   kid: { description: 'The key’s RFC 7638 thumbprint.', schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$' } },
   apiKey: { description: 'The API key’s id.', schema: { type: 'string' } },

@@ -107,7 +107,7 @@ export const variables = {
     bearerSecret,
   ),
   STARGUS_SECRET: variable(
-    'What the keys that sign tokens are encrypted under in the database; the same on every node.',
+    'What the keys that sign tokens, and the secrets of notifiers, are encrypted under in the database; the same on every node.',
     '',
     secret,
   ),
@@ -125,6 +125,11 @@ export const variables = {
     '1: accounts may be at private and loopback addresses, and at http on loopback. 0: at public ones only.',
     '0',
     yesNo,
+  ),
+  STARGUS_WEBHOOK_PRIVATE: variable(
+    '1: notifiers deliver to private and loopback addresses too, and over http. 0: to public ones at https only. auto: 1 with STARGUS_AUTH=open.',
+    'auto',
+    z.enum(['auto', '0', '1']),
   ),
   STARGUS_CREATE_POOLS: variable('1: a pool comes into being on its first write. 0: only by PUT.', '1', yesNo),
   STARGUS_HISTORY: variable('How long the change log is kept; watchers resume within it.', '24h', duration),

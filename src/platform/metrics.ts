@@ -16,6 +16,7 @@ export interface Gauges {
   blockedAddresses: number;
   /** Undefined: there is none to be reached. */
   redisUp: boolean | undefined;
+  notifierLag: number;
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -72,6 +73,15 @@ export class Metrics {
   readonly #spans = this.#counter('stargus_trace_spans_total', 'Spans that were sent to the collector, or lost.', [
     'outcome',
   ]);
+  readonly #deliveries = this.#counter(
+    'stargus_notifier_deliveries_total',
+    'Attempts of notifiers to deliver, by what came of them.',
+    ['outcome'],
+  );
+  readonly #parked = this.#counter(
+    'stargus_notifier_parked_total',
+    'Deliveries of notifiers that were parked after their last attempt.',
+  );
   readonly #requestTimes = new RequestTimes(SECONDS);
 
   /** Those of the process are measured by whoever the process is. */
@@ -120,6 +130,11 @@ export class Metrics {
       labelNames: ['version'],
       registers: [this.registry],
     }).set({ version }, 1);
+    this.#gauge(
+      'stargus_notifier_lag_commits',
+      'Commits that the notifier is behind that is furthest, of those that this node worked on.',
+      () => gauges().notifierLag,
+    );
   }
 
   /** Works that wait, by kind. */
@@ -167,6 +182,11 @@ export class Metrics {
   framesSent(frames: number, bytes: number): void {
     this.#frames.inc(frames);
     this.#frameBytes.inc(bytes);
+  }
+
+  notifierDelivered(outcome: string): void {
+    this.#deliveries.inc({ outcome });
+    if (outcome === 'parked') this.#parked.inc();
   }
 
   streamEnded(reason: string): void {

@@ -16,6 +16,7 @@ import { Identities1763700000005 } from '../../migrations/0005-identities.js';
 import { Logins1763700000006 } from '../../migrations/0006-logins.js';
 import { Refusals1763700000008 } from '../../migrations/0008-refusals.js';
 import { Operations1763700000009 } from '../../migrations/0009-operations.js';
+import { Notifiers1763700000010 } from '../../migrations/0010-notifiers.js';
 import { Traces1763700000012 } from '../../migrations/0012-traces.js';
 import type { Database } from './dialect.js';
 import { MysqlDatabase } from './dialect-mysql.js';
@@ -32,6 +33,7 @@ const migrations = [
   Logins1763700000006,
   Refusals1763700000008,
   Operations1763700000009,
+  Notifiers1763700000010,
   Traces1763700000012,
 ];
 

@@ -246,6 +246,69 @@ export function entitiesFor(driver: Driver): EntitySchema[] {
       ],
     }),
     new EntitySchema({
+      name: 'notifier',
+      withoutRowid: true,
+      columns: {
+        pool_id: { ...number, ...primary },
+        name: name(128, primary),
+        /** The revision of the commit that wrote it last. */
+        generation: number,
+        /** JSON: what its item says, without whose it is. */
+        definition: long('mediumtext'),
+        /** JSON: the subject by whose rights it watches. */
+        owner: long('mediumtext'),
+        owner_id: name(255),
+        /** As its item names the owner. */
+        owner_name: name(255),
+        /** JSON, or what it was encrypted to: what it signs with. Null until that is needed. */
+        secrets: long('text', nullable),
+        /** Its cursor: everything up to `told` has been delivered, passed over or parked. */
+        epoch: name(47),
+        told: number,
+        /** active, disabled (by its receiver), stopped (its owner may not watch) or ended (there is no such owner). */
+        status: name(8),
+        reason: long('text', nullable),
+        /** Attempts that failed since the last that didn't. */
+        failures: number,
+        next_attempt_at: column('bigint', nullable),
+        /** The number of its last delivery. */
+        serial: number,
+        /** How often it was told to go on from elsewhere. */
+        rewinds: number,
+        /** Rises with each lease; whoever has an older one may write nothing. */
+        fence: number,
+        lease_holder: name(43, nullable),
+        lease_until: number,
+      },
+    }),
+    new EntitySchema({
+      name: 'notifier_delivery',
+      columns: {
+        pool_id: { ...number, ...primary },
+        notifier: name(128, primary),
+        serial: { ...number, ...primary },
+        /** The event's id. */
+        event: name(255),
+        kind: name(32),
+        /** Where the notifier goes on after it. */
+        revision: number,
+        /** delivered, retrying or parked. */
+        status: name(9),
+        attempts: number,
+        last_status: column('smallint', nullable),
+        last_error: long('text', nullable),
+        /** The event, while it may be needed again. */
+        body: long('mediumtext', nullable),
+        body_bytes: number,
+        created_at: number,
+        changed_at: number,
+      },
+      indices: [
+        { name: 'notifier_delivery_status', columns: ['pool_id', 'notifier', 'status', 'serial'] },
+        { name: 'notifier_delivery_age', columns: ['changed_at'] },
+      ],
+    }),
+    new EntitySchema({
       name: 'identity_account',
       withoutRowid: true,
       columns: {

@@ -26,6 +26,7 @@ import { writeAttempted } from './attempts.js';
 import type { Database } from './dialect.js';
 import { purgeIndex, readIndexes, readIndexesIn, removeEntries } from './indexes.js';
 import { HEAD, text, toCollection, toEntry, toHead, toItem } from './mapping.js';
+import { purgeNotifiers } from './notifiers.js';
 import { SqlOperations } from './operations.js';
 import { clockOf, headById, readItemChange, readLog, readRange, readRevisions } from './reads.js';
 import { deleteSessions, readDueSessions, readSessions, renewLeases } from './sessions.js';
@@ -238,6 +239,8 @@ export class SqlStore implements Store {
         await deleteUsage(session, id, usage);
         return usage.length;
       }
+      const notifiers = await purgeNotifiers(session, id, limit);
+      if (notifiers > 0) return notifiers;
       await session.run('DELETE FROM collection_index WHERE pool_id = ?', [id]);
       await session.run('DELETE FROM collection WHERE pool_id = ?', [id]);
       return session.run('DELETE FROM pool WHERE id = ?', [id]);

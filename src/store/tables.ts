@@ -70,6 +70,19 @@ const treatments: Readonly<Record<string, Treatment>> = {
   },
   // Bound to the former life of its pool: whoever asked can't be told of it any more.
   operation: { kept: false },
+  notifier: {
+    kept: true,
+    rising: ['generation', 'told'],
+    // It goes on where it was, in the pool's new life; whoever held it is gone.
+    restored: (row, { epochOf }) => ({
+      ...row,
+      epoch: epochOf(row.pool_id as number),
+      lease_holder: null,
+      lease_until: 0,
+    }),
+    told: ['notifier', 'notifiers'],
+  },
+  notifier_delivery: { kept: true, rising: ['revision'] },
   session_answer: { kept: true, has: ofLivingPool },
   pool_usage: { kept: true, has: ofLivingPool },
   identity_account: { kept: true, told: ['account', 'accounts'] },

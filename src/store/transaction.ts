@@ -1,4 +1,6 @@
 /** The `StoreTransaction` port: what a group of commits reads and writes inside its transaction, by hand-written statements. */
+
+import type { NotifierWrite } from '../engine/notifiers/notifier-store.js';
 import type { FinishedOperation, OperationMark } from '../engine/operations/operation-store.js';
 import type {
   GroupWrite,
@@ -38,6 +40,7 @@ import {
   toCollection,
   toHead,
 } from './mapping.js';
+import { saveNotifiers } from './notifiers.js';
 import { finishOperations, readMarks } from './operations.js';
 import { readItems, readLog, readLogBefore, readRange } from './reads.js';
 import * as sessions from './sessions.js';
@@ -281,5 +284,9 @@ export class SqlTransaction implements StoreTransaction, SnapshotSource {
 
   deleteUsage(poolId: number, rows: readonly UsageRow[]): Promise<void> {
     return deleteUsage(this.session, poolId, rows);
+  }
+
+  saveNotifiers(poolId: number, writes: readonly NotifierWrite[]): Promise<void> {
+    return saveNotifiers(this.session, poolId, writes);
   }
 }

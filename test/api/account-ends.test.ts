@@ -5,6 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newKey, type TestKey } from '../support/keys.js';
 import { asOperator, login, startStrictServer } from '../support/people.js';
+import { Receiver, until } from '../support/receiver.js';
 import { expectProblem, Scenario } from '../support/scenario.js';
 import { databases } from '../support/server.js';
 import { openSite, type Site } from '../support/site.js';
@@ -22,10 +23,17 @@ describe.each(databases)('the end of an account on $name', ({ name }) => {
     site = await openSite(['localhost']);
     const ca = path.join(folder, 'ca.pem');
     writeFileSync(ca, site.ca);
-    scenario = new Scenario(await startStrictServer(name, { STARGUS_IDENTITY_PRIVATE: '1', NODE_EXTRA_CA_CERTS: ca }));
+    scenario = new Scenario(
+      await startStrictServer(name, {
+        ...{ STARGUS_IDENTITY_PRIVATE: '1', STARGUS_WEBHOOK_PRIVATE: '1', NODE_EXTRA_CA_CERTS: ca },
+      }),
+    );
     key = await newKey();
     site.pages.set('/me/jwks.json', JSON.stringify({ keys: [key.jwk] }));
-    const rules = [{ effect: 'allow', actions: ['read', 'watch'], who: { anyone: true }, collections: ['things'] }];
+    const rules = [
+      { effect: 'allow', actions: ['read', 'watch'], who: { anyone: true }, collections: ['things'] },
+      { effect: 'allow', actions: ['create', 'write'], who: { anyone: true }, collections: ['_notifiers'] },
+    ];
     await scenario.calls(
       ['PUT C/items/a', { attributes: {} }, asOperator],
       ['PUT P/collections/_policies/items/all', { attributes: { rules } }, asOperator],
@@ -52,6 +60,9 @@ describe.each(databases)('the end of an account on $name', ({ name }) => {
         return stream;
       }),
     );
+    const receiver = await Receiver.open();
+    const notifier = { events: ['add'], collection: 'things', target: { webhook: { url: receiver.url } } };
+    await scenario.calls([`PUT P/notifiers/${kind}`, notifier, bearer(accessToken)]);
     const second = await newKey();
     if (isHosted) {
       // Another key keeps it.
@@ -70,6 +81,12 @@ describe.each(databases)('the end of an account on $name', ({ name }) => {
     for (const stream of streams)
       expect((await stream.waitFor(({ event }) => event === 'bye')).data.reason).toBe('expired');
     expect((await scenario.call('GET /v1/auth/me', undefined, bearer(other))).status).toBe(200);
+    const ended = () => scenario.calls([`GET P/notifiers/${kind}`, undefined, asOperator]);
+    await scenario.calls([`PUT C/items/after-${kind}`, { attributes: {} }, asOperator]);
+    await until(async () => (await ended()).body.status === 'stopped', 'the end of the notifier');
+    expectProblem(await scenario.call(`POST P/notifiers/${kind}/resume`, {}, asOperator), 409, 'conflict');
+    expect((await ended()).body.reason).toMatch(/account of its owner has ended/);
+    expect(receiver.received).toEqual([]);
     const { apiKeys } = (await scenario.calls(['GET /v1/auth/keys', undefined, asOperator])).body;
     expect(apiKeys.filter(({ subject }: { subject: string }) => subject === account)).toEqual([]);
     // Whoever has the name next begins with nothing of it, and can begin.

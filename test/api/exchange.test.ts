@@ -223,6 +223,32 @@ describe.each(databases)('weaker tokens on $name', ({ name }) => {
       return links.join('~');
     };
 
+    it('makes no notifier, which would outlive it', async () => {
+      const account = new Account(accounts);
+      const rules = [
+        {
+          ...{ effect: 'allow', who: { anyone: true }, collections: ['things', '_notifiers'] },
+          actions: ['read', 'watch', 'create', 'write'],
+        },
+      ];
+      await scenario.calls(['PUT P/collections/_policies/items/p', { attributes: { rules } }, asOperator]);
+      const target = { webhook: { url: 'https://a.example/' } };
+      const definition = { events: ['add'], collection: 'things', target };
+      const line = `PUT ${scenario.path('P/notifiers/n')}`;
+      const { accessToken } = (await redeem(chainOf(account, 1), one)).body;
+      const asDelegate = (token: string) => ({
+        ...{ authorization: `DPoP ${token}`, dpop: proofOf(one, scenario.server, line, { token }) },
+      });
+      expectProblem(await scenario.call(line, definition, asDelegate(accessToken)), 403, 'forbidden');
+      const own = (await account.login(scenario)).body.accessToken;
+      expect((await scenario.call(line, definition, bearer(own))).status).toBe(201);
+      expectProblem(
+        await scenario.call(line, { ...definition, values: 'none' }, asDelegate(accessToken)),
+        403,
+        'forbidden',
+      );
+    });
+
     it('of one link, of three, of eight; each narrows, and the last key acts for the account', async () => {
       const account = new Account(accounts);
       for (const length of [1, 3, 8]) {

@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { kindOf, RemoteDocuments, type RemoteOptions } from '../../src/platform/remote-documents.js';
+import { kindOf } from '../../src/platform/guarded-addresses.js';
+import { RemoteDocuments, type RemoteOptions } from '../../src/platform/remote-documents.js';
 import { openSite, type Page, type Site } from '../support/site.js';
 
 const HOST = 'alice.test';

@@ -11,13 +11,6 @@ import { type Gauges, Metrics } from '../../src/platform/metrics.js';
 import { Scenario } from '../support/scenario.js';
 import { startServer } from '../support/server.js';
 
-/** ── The last merger empties this list: metrics that other branches of this release add, with their labels. ── */
-const COMING: Readonly<Record<string, readonly string[]>> = {
-  stargus_notifier_lag_commits: [],
-  stargus_notifier_deliveries_total: ['outcome'],
-  stargus_notifier_parked_total: [],
-};
-
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const text = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
 
@@ -99,7 +92,6 @@ const registry = new Metrics(() => zero, '0').registry.getMetricsAsArray() as un
 /** Of each metric, its labels beside those that Prometheus gives. */
 const labelsOf: Record<string, readonly string[]> = {
   ...Object.fromEntries(registry.map(({ name, labelNames }) => [name, labelNames])),
-  ...COMING,
   stargus_http_request_seconds: ['operation', 'status'],
   // Of Prometheus itself.
   up: [],
@@ -123,7 +115,7 @@ describe('what is asked of Prometheus', () => {
     expect(metrics.length).toBeGreaterThan(0);
     for (const metric of metrics) {
       const family = familyOf(metric);
-      expect(served.has(family) || family === 'up' || Object.hasOwn(COMING, family), metric).toBe(true);
+      expect(served.has(family) || family === 'up', metric).toBe(true);
     }
     for (const { metric, label } of matchers)
       expect([...(labelsOf[familyOf(metric)] ?? []), ...GIVEN], `${metric} by ${label}`).toContain(label);
@@ -137,15 +129,11 @@ describe('what is asked of Prometheus', () => {
     const sources = sourceText();
     const told = asked
       .flatMap(({ expr }) => readQuery(expr).matchers)
-      .filter(({ metric, label }) => !GIVEN.includes(label) && !Object.hasOwn(COMING, familyOf(metric)))
+      .filter(({ label }) => !GIVEN.includes(label))
       .filter(({ label }) => label !== 'status' && label !== 'operation');
     expect(told.length).toBeGreaterThan(5);
     for (const { value } of told)
       for (const each of value.split('|')) expect(sources.includes(`'${each}'`), each).toBe(true);
-  });
-
-  test('nothing is waited for that is there already', () => {
-    expect(Object.keys(COMING).filter((name) => served.has(name))).toEqual([]);
   });
 
   test('a mistake would be found', () => {
@@ -164,7 +152,7 @@ describe('what is asked of Prometheus', () => {
 describe('the dashboard', () => {
   test('shows all that a server tells of itself', () => {
     const metrics = new Set(shown.flatMap(({ expr }) => readQuery(expr).metrics.map(familyOf)));
-    const own = [...registry.map(({ name }) => name), 'stargus_http_request_seconds', ...Object.keys(COMING)];
+    const own = [...registry.map(({ name }) => name), 'stargus_http_request_seconds'];
     expect(own.filter((name) => name.startsWith('stargus_') && !metrics.has(name))).toEqual([]);
   });
 

@@ -23,6 +23,7 @@ const telemetry: Telemetry = {
   framesSent: nothing,
   watcherEnded: nothing,
   broughtForward: nothing,
+  notifierDelivered: nothing,
   warn: (message, details) => console.error(message, details),
 };
 
@@ -52,6 +53,8 @@ export class Postman {
       { now: () => Date.now() },
       new LocalBus(),
       { want: nothing },
+      // It delivers into queues itself, and nothing else.
+      { webhooks: { faultOf: nothing, open: nothing }, store: { active: async () => [] } } as never,
       {
         ...{ createPools: true, cacheBytes: 1 << 20, retention: { ageMs: 3_600_000, commits: 100_000 } },
         ...{ streamMaxAgeMs: 60_000, pollMs: 1000, streamsMax: 10, scanItemsMax: 10_000, usageMs: 0, auditMs: 0 },

@@ -84,6 +84,12 @@ export class ApiKeys {
     return found && (await this.#delete(found)) ? found.subject : undefined;
   }
 
+  /** Whether the key is there by which somebody came in under this login. */
+  async lasts(login: string): Promise<boolean> {
+    const name = login.slice('apikey:'.length);
+    return ((await this.store.apiKeyById(name, undefined)) ?? (await this.store.apiKey(name))) !== undefined;
+  }
+
   /** Deletes all keys that an account made or that act as it. */
   async endAccount(account: string): Promise<void> {
     for (;;) {

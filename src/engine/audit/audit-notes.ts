@@ -17,7 +17,8 @@ export type AuditKind =
   | 'revoked'
   | 'approved'
   | 'apiKeyMade'
-  | 'apiKeyDeleted';
+  | 'apiKeyDeleted'
+  | 'secretRotated';
 
 export interface AuditEvent {
   readonly kind: AuditKind;

@@ -5,6 +5,8 @@
 import { POLICIES, parsePolicy } from '../access/policy.js';
 import { Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import { NOTIFIERS } from '../notifiers/notifier.js';
+import { checkNotifier } from '../notifiers/notifier-items.js';
 import { DICTIONARY, entryRef } from '../state/collections.js';
 import type { Draft } from '../state/draft.js';
 import type { ItemRef } from '../state/model.js';
@@ -15,6 +17,7 @@ import { checkScript, SCRIPTS } from './scripts.js';
 export function checkSystemItem(draft: Draft, { collection, key }: ItemRef): void {
   if (collection === DICTIONARY) checkEntry(draft, key);
   else if (collection === POLICIES) checkPolicy(draft, key);
+  else if (collection === NOTIFIERS) checkNotifier(draft, key);
   else if (collection === SCRIPTS) {
     const state = draft.item({ collection, key });
     if (state) checkScript(key, state.attributes);

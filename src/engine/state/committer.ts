@@ -17,6 +17,7 @@ import type { Command, Unprepared } from './commands.js';
 import { type Judged, judgeGroup, publish, type Submitted, undoLocks } from './group.js';
 import { GroupTrace } from './group-trace.js';
 import type { JudgingOptions } from './judging.js';
+import type { Commit } from './model.js';
 import type { Repeatable, Request } from './repetition.js';
 import type { Replicas } from './replicas.js';
 
@@ -37,6 +38,8 @@ export class Committer {
   #idle: (() => void) | undefined;
   /** Called when an index was declared that is left to be built. */
   onBuilding: (() => void) | undefined;
+  /** Called with the commits of a group that are durable, when this node's replica has them. */
+  onCommitted: ((pool: string, commits: readonly Commit[]) => void) | undefined;
 
   constructor(
     private readonly store: Store,
@@ -141,6 +144,7 @@ export class Committer {
     trace?.committed(tracesOf(served), judged.commits.length, judged.commits.at(-1)?.revision);
     this.#publish(judged);
     if (judged.building) this.onBuilding?.();
+    if (judged.commits.length > 0) this.onCommitted?.(pool, judged.commits);
     for (const [i, verdict] of judged.verdicts.entries()) {
       const waiting = group[i] as Waiting;
       if ('submitted' in verdict) waiting.resolve(verdict.submitted);

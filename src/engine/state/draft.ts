@@ -13,6 +13,7 @@ import { limits } from '../limits.js';
 import { mayTell } from '../locks/lock-access.js';
 import { LockGuard } from '../locks/lock-guard.js';
 import { LOCKS, type PoolLocks } from '../locks/lock-items.js';
+import { GroupNotifiers, type NotifierStarts } from '../notifiers/group-notifiers.js';
 import type { StoredSession, UsageRow } from '../ports.js';
 import { checkSession, findSession, isOver, type SessionStates } from '../sessions/session-states.js';
 import type { LockProof, Writer } from '../sessions/writer.js';
@@ -43,6 +44,7 @@ export class GroupState {
   dropped = false;
   /** Rows of usage that are in items now. */
   readonly takenUsage: UsageRow[] = [];
+  readonly notifiers = new GroupNotifiers();
   /** Steps that judging by the dictionary took, refused commands included. */
   checkCost = 0;
   /** The revision of the pool's row that the group has locked. */
@@ -98,6 +100,8 @@ export class Draft {
   /** Sessions as the command leaves them; undefined where it forgets one. */
   readonly #sessions = new Map<string, StoredSession | undefined>();
   #takenUsage: readonly UsageRow[] = [];
+  /** Where notifiers begin that the command makes. */
+  readonly notifierStarts: NotifierStarts = new Map();
   /** Set by a command to give the pool another description; `null` removes it. */
   description: string | null | undefined;
   #cost = 0;
@@ -439,6 +443,7 @@ export class Draft {
       else group.sessions.delete(id);
     }
     group.takenUsage.push(...this.#takenUsage);
+    group.notifiers.take(changes, this.notifierStarts, this);
     group.policy = group.policy?.after(changes);
     if (this.description !== undefined) group.description = this.description ?? undefined;
     if (this.dropsPool) group.dropped = true;

@@ -102,6 +102,8 @@ export async function judgeGroup(
       ? undefined
       : await policyOf(pool, head?.revision ?? 0, replica, tx),
   );
+  state.notifiers.targets = options.targets;
+  state.notifiers.oldestRevision = head?.oldestRevision ?? 1;
   locks.mark();
   try {
     const court = { state, replica, unique: new UniqueValues(replica, tx), definitions, options, telemetry, tx };
@@ -109,6 +111,8 @@ export async function judgeGroup(
     const { verdicts, commits } = await judgeEach(group, repetitions, court);
     const written = await write(pool, head, replica, state, commits, now, definitions, tx);
     if (written.poolId > 0 && !written.dropped) await writeSessions(written.poolId, state.sessions, tx);
+    if (state.notifiers.writes.length > 0 && !written.dropped)
+      await tx.saveNotifiers(written.poolId, state.notifiers.writes);
     if (head && state.takenUsage.length > 0) await tx.deleteUsage(head.id, state.takenUsage);
     await repetitions.write(written.poolId, tx);
     if (replica && replica.revision !== state.base) throw new RetryTransaction('Others committed meanwhile');

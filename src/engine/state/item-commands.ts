@@ -5,6 +5,8 @@ import { applyAsSeen, namedUnseen, namesOf } from '../access/writing.js';
 import { checkSystemItem } from '../dictionary/system-items.js';
 import { type ErrorPlace, Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import { NOTIFIERS } from '../notifiers/notifier.js';
+import { completedNotifier } from '../notifiers/notifier-items.js';
 import type { IndexEntry } from '../ports.js';
 import type { Selection } from '../query/run.js';
 import { type Ack, type AckResult, acknowledgeIn, touchesOfAcks } from '../queues/queue-batch.js';
@@ -282,8 +284,9 @@ const ACTIONS_OF: { readonly [op in Action['op']]?: readonly AccessAction[] } = 
   delete: ['delete'],
 };
 
-/** The attributes after the write transforms of the item's collection. */
+/** The attributes after the write transforms of the item's collection; of a notifier, what the system adds. */
 function transformed(draft: Draft, ref: ItemRef, attributes: Attributes, present: ItemState | undefined): Attributes {
+  if (ref.collection === NOTIFIERS) return completedNotifier(draft, ref.key, attributes, present?.attributes);
   if (isSystemName(ref.collection)) return attributes;
   const definition = draft.definition(ref.collection);
   if (!definition.transforms) return attributes;

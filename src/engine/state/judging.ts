@@ -5,6 +5,7 @@
 import type { Definitions } from '../dictionary/definitions.js';
 import { errorTable, Problem } from '../errors.js';
 import { limits } from '../limits.js';
+import type { TargetRules } from '../notifiers/notifier.js';
 import type { StoreTransaction, Telemetry } from '../ports.js';
 import { turn } from '../turn.js';
 import type { Command, Settled } from './commands.js';
@@ -17,6 +18,8 @@ import type { Clash, UniqueValues } from './unique.js';
 export interface JudgingOptions extends ExploringOptions {
   /** Whether a pool comes into being on its first write. */
   readonly createPools: boolean;
+  /** What a notifier's target may be here. */
+  readonly targets: TargetRules;
 }
 
 /** What a group's commands are judged with. */

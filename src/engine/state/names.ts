@@ -25,7 +25,7 @@ export function checkOwnName(kind: string, name: string): string {
 }
 
 /** The system collections that are written like any other; what is written there is checked (dictionary/system-items.ts). */
-export const WRITABLE_SYSTEM_COLLECTIONS: readonly string[] = ['_dictionary', '_policies', '_scripts'];
+export const WRITABLE_SYSTEM_COLLECTIONS: readonly string[] = ['_dictionary', '_policies', '_scripts', '_notifiers'];
 
 /** The name of a collection that the caller may write: an own one, or one of the system's writable ones. */
 export function checkWritableCollection(name: string): string {

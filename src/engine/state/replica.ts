@@ -7,6 +7,8 @@
 import { changesPolicy, type PolicyHistory } from '../access/policy-history.js';
 import { limits } from '../limits.js';
 import { LOCKS, learnLock, type PoolLocks } from '../locks/lock-items.js';
+import { NOTIFIERS } from '../notifiers/notifier.js';
+import type { PoolNotifiers } from '../notifiers/pool-notifiers.js';
 import type { LogRow, PoolHead, StoredIndex } from '../ports.js';
 import { tallyCollections } from './collections.js';
 import { refId } from './draft.js';
@@ -55,6 +57,8 @@ export class Replica {
   locks: PoolLocks | undefined;
   /** The pool's policies; undefined until somebody is bound by them. */
   policies: PolicyHistory | undefined;
+  /** What the pool's notifiers are about; undefined until a commit is looked at for them. */
+  notifiers: PoolNotifiers | undefined;
   #gone = false;
   #indexes = noIndexes;
 
@@ -154,6 +158,7 @@ export class Replica {
       for (const change of commit.changes) {
         this.#cache.update(this.#cachePrefix + refId(change), change.after);
         if (this.locks && change.collection === LOCKS) learnLock(this.locks, change.key, change.after);
+        if (this.notifiers && change.collection === NOTIFIERS) this.notifiers.learn(change.key, change.after);
       }
       for (const collection of tallyCollections(this.#byName, commit.changes, commit.revision)) {
         if (collection.id === 0) throw new Error(`Pool ${this.name} does not know the collection ${collection.name}`);
@@ -175,6 +180,7 @@ export class Replica {
     this.forgetItems();
     this.locks = undefined;
     this.policies = undefined;
+    this.notifiers = undefined;
     this.setCollections(collections);
     this.follower?.leapt();
   }

@@ -48,6 +48,11 @@ export class Replicas {
     return replica;
   }
 
+  /** The same, without keeping it ready for longer. */
+  peek(name: string): Replica | undefined {
+    return this.#byName.get(name);
+  }
+
   all(): Iterable<Replica> {
     return this.#byName.values();
   }

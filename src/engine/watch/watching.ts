@@ -22,13 +22,14 @@ import { AttachStream } from './attach-stream.js';
 import { FeedStream } from './feed-stream.js';
 import { BOOKMARK_EVERY_MS, Hub, type Member } from './hub.js';
 import { LogExpired, LogReader } from './log-reader.js';
+import { Looking, type TurnOf } from './looking.js';
 import { News } from './news.js';
 import { Outlook } from './outlook.js';
 import { type SessionLife, SessionStream } from './session-stream.js';
 import { sightOf } from './sight.js';
 import { cursorExpired, type Start, type StartRequest, startOfAttach, startOfRead, startOfStream } from './start.js';
 import type { Sink, Stream, StreamOptions } from './stream.js';
-import { View, type ViewRequest, viewsOf } from './view.js';
+import { type ViewRequest, viewsOf } from './view.js';
 
 export interface WatchingOptions {
   /** After this time a stream is asked to reconnect, so that streams spread again over the nodes that there are. */
@@ -220,7 +221,7 @@ export class Watching {
     await this.#checkWatches(pool, subject, { kind: 'feed', view: wanted });
     const replica = await this.reader.current(pool, wanted.collection);
     let after = startOfRead(replica, request.since);
-    const looking = new Looking(request.view, new Outlook(this.entitlements, replica, subject));
+    const looking = this.looking(replica, request.view, subject);
     try {
       const deadline = Math.min(this.clock.now() + request.waitMs, subject.expiresAt ?? Number.POSITIVE_INFINITY);
       for (;;) {
@@ -246,6 +247,18 @@ export class Watching {
       }
       throw error;
     }
+  }
+
+  /** How the subject looks at the log. */
+  looking(replica: Replica, view: ViewRequest, subject: Subject): Looking {
+    const turnOf: TurnOf = (commit, before, after) =>
+      this.#hub(replica).turns.of({ store: this.store, log: this.#log }, commit, before, after);
+    return new Looking(view, new Outlook(this.entitlements, replica, subject), turnOf);
+  }
+
+  /** Refuses who may see nothing of it. */
+  async checkWatches(pool: string, subject: Subject, view: ViewRequest): Promise<void> {
+    await this.#checkWatches(pool, subject, { kind: 'feed', view });
   }
 
   /** Before anything is looked at: some of the system's collections are brought up to date by that. */
@@ -335,9 +348,9 @@ export class Watching {
       const commits = await this.#log.next(replica, reached);
       if (commits.length === 0) break;
       for (const commit of commits) {
-        const concerned = looking.isTurnedBy(commit)
-          ? await this.#turn(replica, looking, commit)
-          : looking.view.seeAll(commit);
+        const seen = looking.see(commit);
+        const concerned = seen instanceof Promise ? await seen : seen;
+        if (!concerned) throw cursorExpired(replica, 'policy');
         if (concerned.length > 0) {
           const changes = concerned.map((change) => looking.view.tellChange(change));
           for (const text of changes) bytes += text.length;
@@ -351,16 +364,6 @@ export class Watching {
       }
     }
     return { replica, commits: told, revision: reached, upToDate: true };
-  }
-
-  /** What a commit that changes the policy makes of what is seen. */
-  async #turn(replica: Replica, looking: Looking, commit: Commit): Promise<readonly Change[]> {
-    const { view: before } = looking;
-    await looking.lookAt(commit.revision);
-    const { view } = looking;
-    const changes = await this.#hub(replica).turns.of({ store: this.store, log: this.#log }, commit, before, view);
-    if (changes) return changes;
-    throw cursorExpired(replica, 'policy');
   }
 
   /** Resolves when the view is told something, the time is over, or the asker has left. */
@@ -413,36 +416,6 @@ export class Watching {
 /** The cursor that a page of changes ends at. */
 export function cursorOf(page: ChangesPage): string {
   return formatCursor(page.replica.epoch, page.revision);
-}
-
-/** A view of the log by the policy of the revision that was read last. */
-class Looking {
-  view: View;
-
-  constructor(
-    private readonly request: ViewRequest,
-    private readonly outlook: Outlook,
-  ) {
-    this.view = this.#newView();
-  }
-
-  get isFree(): boolean {
-    return this.outlook.isFree;
-  }
-
-  isTurnedBy(commit: Commit): boolean {
-    return this.outlook.isTurnedBy(commit);
-  }
-
-  async lookAt(revision: number): Promise<void> {
-    if (this.isFree) return;
-    await this.outlook.lookAt(revision);
-    this.view = this.#newView();
-  }
-
-  #newView(): View {
-    return new View(this.request, undefined, this.outlook.sight(this.request.collection));
-  }
 }
 
 /** Refuses who could see nothing of what they want to watch, whatever is in it. What a session has attached says so by itself. */
