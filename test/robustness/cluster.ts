@@ -14,7 +14,7 @@ import { pause } from './client.js';
 import { Link } from './link.js';
 
 /** A process takes so long to be ready at worst, with its database killed and links down meanwhile. */
-const START_MS = 90_000;
+const START_MS = 300_000;
 const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 /** What a library for the time of a program needs a file for; a path that differs between machines is looked for. */
 const FAKETIME_FOLDERS = ['/usr/lib', '/lib', '/usr/local/lib'];

@@ -36,7 +36,7 @@ const POOL = 'exclusion';
 const ITEMS = ['a', 'b', 'c'];
 const TTL_MS = 1_000;
 /** In the end the last leases are over and swept within so long, or something is wrong. */
-const LAPSED_MS = 15_000;
+const LAPSED_MS = 60_000;
 /** Longer than a lease, and than the sweep takes to see that it is over. */
 const beyondLease = () => TTL_MS * (1.3 + Math.random());
 

@@ -21,7 +21,7 @@ export interface RecordingPlan extends ClusterPlan {
   /** A machine that has other things to do takes longer, but not for ever. */
   readonly commitsMin: number;
   /** Bounds what the judge has to go through. */
-  readonly operationsMax: number;
+  readonly answersMax: number;
   /** Processes that count under locks meanwhile. */
   readonly lockWorkers?: number;
 }
@@ -113,7 +113,7 @@ class Recorder {
 
   #actors() {
     const { nodes } = this.cluster;
-    const plan = { pool: POOL, clients: 6, thinkMs: 30, operationsMax: this.plan.operationsMax };
+    const plan = { pool: POOL, clients: 6, thinkMs: 30, answersMax: this.plan.answersMax };
     const clients = new Traffic(nodes, this.#history, plan);
     const watchers = WATCHED.map((watched, i) => {
       const name = `${watched.way} ${i + 1}`;
@@ -129,7 +129,7 @@ class Recorder {
   async #enough(clients: Traffic): Promise<void> {
     const { ms, commitsMin } = this.plan;
     await pause(ms);
-    for (const end = Date.now() + 3 * ms; clients.commits < commitsMin && Date.now() < end; ) await pause(50);
+    for (const end = Date.now() + 20 * ms; clients.commits < commitsMin && Date.now() < end; ) await pause(50);
   }
 
   async #settle(watchers: readonly RecordedWatcher[], last: number): Promise<void> {

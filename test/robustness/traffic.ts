@@ -17,13 +17,13 @@ export interface TrafficPlan {
   readonly clients: number;
   /** Between a client's requests, at most. */
   readonly thinkMs: number;
-  readonly operationsMax: number;
+  /** What is answered has to be judged. */
+  readonly answersMax: number;
 }
 
 export class Traffic {
   readonly #clients: readonly Client[];
   readonly #began = Date.now();
-  #operations = 0;
   #answers = 0;
   #commits = 0;
   #tokens = 0;
@@ -80,14 +80,13 @@ export class Traffic {
   async #work(client: number, random: Random): Promise<void> {
     // The last revision that this client was told, for Stargus-Min-Revision.
     let told = 0;
-    while (!this.#isOver && this.#operations < this.plan.operationsMax) {
-      this.#operations++;
+    while (!this.#isOver && this.#answers < this.plan.answersMax) {
       const node = random.between(0, this.nodes.length - 1);
       const outcome = await this.#send(client, node, this.#draw(random, told));
       if (outcome.outcome === 'done') told = outcome.at;
       // Who was refused by a server that is down doesn't ask again at once.
       const isDown = outcome.outcome === 'failed' || outcome.outcome === 'unknown';
-      await pause(random.between(0, this.plan.thinkMs) + (isDown ? 50 : 0));
+      await pause(random.between(0, this.plan.thinkMs) + (isDown ? random.between(50, 250) : 0));
     }
   }
 

@@ -19,7 +19,7 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const PROGRAM = path.join(ROOT, 'dist/src/main.js');
 
 /** A start takes less than a second; two cores full of other tests may make it many. */
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 const STOP_MS = 10_000;
 
 export type DatabaseName = 'sqlite' | 'mariadb';
