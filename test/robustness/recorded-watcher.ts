@@ -15,9 +15,6 @@ export interface Watched {
   readonly prefix?: string;
 }
 
-/** A connection is left after so long at most, so that one to a node that is stopped isn't waited for. */
-const STAY_MS = 2_500;
-
 export class RecordedWatcher {
   /** The revision up to which it has been told everything. */
   reached = -1;
@@ -34,6 +31,8 @@ export class RecordedWatcher {
     private readonly watched: Watched,
     private readonly history: History,
     private readonly random: Random,
+    /** A connection is left after so long at most. Who stays meets what is lost while one is told; who leaves, what is when one comes back. */
+    private readonly stayMs: number,
   ) {}
 
   start(): this {
@@ -89,7 +88,7 @@ export class RecordedWatcher {
     try {
       if (stream.status >= 500) return false;
       if (stream.status !== 200) throw new Unexpected(`${this.name}: ${stream.status} ${await stream.text()}`);
-      const leave = Date.now() + this.random.between(100, STAY_MS);
+      const leave = Date.now() + this.random.between(100, this.stayMs);
       for (;;) {
         const isLeaving = () => this.#stopped || (!this.#isClosing && Date.now() > leave);
         if (isLeaving()) return true;
@@ -111,7 +110,7 @@ export class RecordedWatcher {
   /** One page of the log, which is waited for where there is none yet. */
   async #poll(node: number, events: WatchEvent[]): Promise<boolean> {
     const { prefix, values } = this.watched;
-    const waitMs = String(this.random.between(0, STAY_MS));
+    const waitMs = String(this.random.between(0, 2_500));
     const since = this.#cursor ?? 'start';
     const query = new URLSearchParams({ since, waitMs, values, collection: 'things', ...(prefix && { prefix }) });
     if (this.random.chance(0.5)) query.set('limit', '3');
@@ -145,7 +144,7 @@ export class RecordedWatcher {
   }
 
   #stay(): number {
-    return this.#isClosing ? 20_000 : STAY_MS + 1_000;
+    return this.#isClosing ? 20_000 : this.stayMs + 1_000;
   }
 }
 

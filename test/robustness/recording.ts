@@ -39,6 +39,8 @@ const POOL = 'history';
 /** When all is well again, so long at most until everybody has been told everything. */
 const SETTLED_MS = 40_000;
 
+const STAY_MS = [2_000, 15_000, 5_000];
+
 const WATCHED: readonly Watched[] = [
   { way: 'feed', values: 'full' },
   { way: 'feed', values: 'changed', prefix: 'a' },
@@ -117,7 +119,8 @@ class Recorder {
     const clients = new Traffic(nodes, this.#history, plan);
     const watchers = WATCHED.map((watched, i) => {
       const name = `${watched.way} ${i + 1}`;
-      return new RecordedWatcher(name, nodes, POOL, watched, this.#history, this.#random.branch());
+      const stayMs = STAY_MS[i % STAY_MS.length] as number;
+      return new RecordedWatcher(name, nodes, POOL, watched, this.#history, this.#random.branch(), stayMs);
     });
     return {
       clients,
