@@ -99,6 +99,7 @@ async function launch({ name, folder, arguments: argumentsFor, answers, env = {}
   // Last resort for a script that ends without having stopped its services, as after an uncaught error.
   const killAtExit = () => child.kill('SIGKILL');
   process.once('exit', killAtExit);
+  child.once('exit', () => process.off('exit', killAtExit));
   const ended = async (ms) => {
     for (const end = Date.now() + ms; !isOver && Date.now() < end; ) await sleep(20);
   };

@@ -111,8 +111,9 @@ export class AttachmentsController {
     const view = checkName('view', call.params.view as string);
     const { pool, session } = await this.#session(call);
     const { replica, revision, state } = await this.engine.reader.item(pool, attachmentRef(session.id, view));
+    call.reply.headers(poolHeaders(replica.epoch, revision));
     if (!state) throw new Problem('notFound', `The session has no attachment ${JSON.stringify(view)}.`);
-    send(call, { status: 200, headers: poolHeaders(replica.epoch, revision), body: JSON.stringify(shown(state)) });
+    send(call, { status: 200, headers: {}, body: JSON.stringify(shown(state)) });
   }
 
   @Route({

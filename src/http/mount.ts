@@ -242,7 +242,8 @@ export function answerError(
   if (!known) options.failed(error, request.id);
   const problem = forStrangers(known ?? internalProblem(), request, options);
   options.gate.refused(problem, spec, request, subject);
-  problem.at ??= stateAt(request, options);
+  // What a handler has said of the state that it read stands: this node may know a later one by now.
+  if (!reply.hasHeader('stargus-revision')) problem.at ??= stateAt(request, options);
   if (reply.sent || reply.raw.headersSent) {
     // Too late for a refusal: the connection is cut, so that nobody takes half an answer for a whole one.
     reply.raw.destroy();

@@ -12,6 +12,7 @@ import { matches, type Where } from './filtering.js';
 import { LeakWatcher } from './leak-watcher.js';
 import { textOf, World } from './leak-world.js';
 import { startNodes, variants } from './nodes.js';
+import { Random, seedOfRun } from './random.js';
 
 const STEPS = Number(process.env.STARGUS_TEST_LEAK_STEPS ?? 3500);
 const NAMES = ['ann', 'bob', 'cat'];
@@ -19,17 +20,6 @@ const SUBJECTS = NAMES.map(accountOf);
 const COLLECTIONS = ['things', 'rooms'];
 const KEYS = ['k1', 'k2', 'k3', 'k4', 'm1', 'm2', 'm3'];
 const ATTRIBUTES = ['room', 'owner', 'n', 'secret', 'long'];
-
-/** mulberry32: small, quick, and the same everywhere. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 class Run {
   readonly random: () => number;
@@ -43,7 +33,8 @@ class Run {
     readonly bases: readonly string[],
     readonly keys: ReadonlyMap<string, Headers>,
   ) {
-    this.random = randomOf(seed);
+    const random = new Random(seed);
+    this.random = () => random.next();
     this.client = new Client(() => this.any(this.bases));
     this.world = new World(this.client, `leak${seed}`, asOperator, SUBJECTS);
   }
@@ -442,7 +433,7 @@ const ENV = {
 
 describe.each(variants)('on $name, nodes: $nodes', ({ name, nodes }) => {
   test('nobody receives what they may not see, and everybody all that they may', { timeout: 900_000 }, async () => {
-    const seed = Number(process.env.STARGUS_TEST_SEED ?? Math.floor(Math.random() * 1e9));
+    const seed = seedOfRun();
     const servers = await startNodes(name, nodes, ENV);
     const keys = new Map<string, Headers>();
     const client = new Client((servers[0] as { url: string }).url);

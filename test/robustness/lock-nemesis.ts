@@ -37,7 +37,7 @@ const POOL = 'exclusion';
 const ITEMS = ['a', 'b', 'c'];
 const TTL_MS = 1_000;
 /** In the end the last leases are over and swept within so long, or something is wrong. */
-const LAPSED_MS = 15_000;
+const LAPSED_MS = 60_000;
 /** Longer than a lease, and than the sweep takes to see that it is over. */
 const beyondLease = () => TTL_MS * (1.3 + Math.random());
 
@@ -51,7 +51,7 @@ export async function countUnderNemesis(plan: NemesisPlan): Promise<NemesisRepor
 }
 
 /** One client process. */
-class Worker {
+export class Worker {
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
 
@@ -201,23 +201,27 @@ class Run {
     renameSync(`${this.#places}.new`, this.#places);
   }
 
-  /** All that the counters and the locks went through, once the last lease is over. */
   async #log(): Promise<LoggedCommit[]> {
     const client = new Client((this.#servers[0] as Server).url);
     try {
-      const deadline = Date.now() + LAPSED_MS;
-      while ((await client.ok(`GET /v1/pools/${POOL}/locks`)).body.locks.length > 0 && Date.now() < deadline)
-        await pause(50);
-      const logs = [COUNTERS, '_locks'].map((name) => client.commits(POOL, 'start', `&collection=${name}`));
-      return merge((await Promise.all(logs)).flatMap(({ commits }) => commits));
+      return await logOfLocks(client, POOL);
     } finally {
       client.close();
     }
   }
 }
 
+/** All that the counters and the locks of a pool went through, once the last lease is over. */
+export async function logOfLocks(client: Client, pool: string): Promise<LoggedCommit[]> {
+  const deadline = Date.now() + LAPSED_MS;
+  while ((await client.ok(`GET /v1/pools/${pool}/locks`)).body.locks.length > 0 && Date.now() < deadline)
+    await pause(50);
+  const logs = [COUNTERS, '_locks'].map((name) => client.commits(pool, 'start', `&collection=${name}`));
+  return merge((await Promise.all(logs)).flatMap(({ commits }) => commits));
+}
+
 /** One that can't end, because it waits for an answer that is lost, isn't waited for long. */
-async function letEnd(worker: Worker): Promise<void> {
+export async function letEnd(worker: Worker): Promise<void> {
   worker.signal('SIGCONT');
   await Promise.race([worker.exited, pause(10_000)]);
   await worker.kill();

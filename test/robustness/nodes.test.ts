@@ -107,6 +107,34 @@ describe('two nodes on one database', () => {
     for (const reads of await Promise.all(readers)) expect(reads).toBeGreaterThan(10);
   });
 
+  test('who is told that an item is missing is told the state in which it was, not a later one', async () => {
+    const pool = 'missed';
+    const C = `/v1/pools/${pool}/collections/c1`;
+    await onA.ok(`PUT ${C}/items/first`, { attributes: { n: 0 } });
+    // With a watcher on it the other node learns of commits by itself, also between the reading of an item and the answer.
+    const watcher = new Watcher(() => b.url, pool, { kind: 'feed', values: 'none' }).start();
+    let isOver = false;
+    const missed: { key: string; at: number }[] = [];
+    let key = 'k0';
+    const readers = Array.from({ length: 6 }, async () => {
+      while (!isOver) {
+        const asked = key;
+        const { status, headers } = await onB.call(`GET ${C}/items/${asked}`);
+        if (status === 404) missed.push({ key: asked, at: Number(headers['stargus-revision']) });
+      }
+    });
+    const created = new Map<string, number>();
+    for (let i = 0; i < 250; i++) {
+      key = `k${i}`;
+      created.set(key, (await onA.ok(`PUT ${C}/items/${key}`, { attributes: { n: i } })).body.revision);
+    }
+    isOver = true;
+    await Promise.all(readers);
+    await watcher.stop();
+    expect(missed.length).toBeGreaterThan(50);
+    expect(missed.filter((each) => each.at >= (created.get(each.key) ?? 0))).toEqual([]);
+  });
+
   test('a watcher on each hears what both write, in order and once', async () => {
     const pool = 'watched';
     await onA.ok(`PUT /v1/pools/${pool}`);

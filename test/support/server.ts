@@ -22,7 +22,7 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const PROGRAM = path.join(ROOT, 'dist/src/main.js');
 
 /** A start takes less than a second; two cores full of other tests may make it many. */
-const READY_MS = 40_000;
+const READY_MS = 60_000;
 const STOP_MS = 10_000;
 
 export type DatabaseName = 'sqlite' | 'mariadb';
@@ -73,7 +73,7 @@ afterAll(async () => {
 /**
  * Starts a server and waits until it says that it is ready.
  *
- * @throws Error with the server's output if it ends or isn’t ready within 40 s; with the reason if there is no MariaDB
+ * @throws Error with the server's output if it ends or isn’t ready within 60 s; with the reason if there is no MariaDB
  */
 export async function startServer({ database, databaseUrl, port: wanted, env = {} }: ServerOptions): Promise<Server> {
   if (!existsSync(PROGRAM)) throw new Error('The server is not built: run the tests through `npm test`.');

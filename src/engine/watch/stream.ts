@@ -158,6 +158,8 @@ export abstract class Stream implements Member {
       while (!this.over && this.told < this.replica.revision) {
         for (const commit of await this.#nextCommits()) {
           if (this.over) return;
+          // The database may be ahead of the replica, and the hub is yet to offer what the replica takes in next: it would be told twice.
+          if (commit.revision > this.replica.revision) break;
           const telling = this.tell(commit);
           if (telling !== undefined) await telling;
           this.told = commit.revision;
