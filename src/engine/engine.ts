@@ -54,7 +54,7 @@ export interface EngineOptions extends WatchingOptions, QueryOptions, MeteringOp
 export interface Outlets {
   readonly store: NotifierStore;
   readonly webhooks: Webhooks;
-  readonly queues: QueueTarget | undefined;
+  readonly queues: QueueTarget;
   readonly owners: Owners;
   /** Under which others know this server. */
   readonly url: Pick<PublicUrl, 'href'>;
@@ -103,7 +103,7 @@ export class Engine {
   ) {
     this.#cache = new ItemCache(options.cacheBytes);
     this.replicas = new Replicas(store, this.#cache, () => clock.now());
-    this.targets = { faultOf: (url) => outlets.webhooks.faultOf(url), hasQueues: outlets.queues !== undefined };
+    this.targets = { faultOf: (url) => outlets.webhooks.faultOf(url) };
     const judging = { ...options, targets: this.targets };
     this.committer = new Committer(store, this.replicas, this.definitions, bus, telemetry, judging, tracing);
     this.entitlements = new Entitlements(store, this.replicas);

@@ -11,7 +11,7 @@ export type NotifierStarts = Map<string, NotifierWrite['start']>;
 export class GroupNotifiers {
   readonly writes: NotifierWrite[] = [];
   /** What a notifier's target may be here. */
-  targets: TargetRules = { faultOf: () => undefined, hasQueues: false };
+  targets: TargetRules = { faultOf: () => undefined };
   /** The oldest revision of the pool that may be asked for. */
   oldestRevision = 1;
 

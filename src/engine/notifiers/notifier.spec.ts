@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Attributes } from '../state/model.js';
 import { delayAfter, parseNotifier, type TargetRules } from './notifier.js';
 
-const rules: TargetRules = { faultOf: () => undefined, hasQueues: true };
+const rules: TargetRules = { faultOf: () => undefined };
 const session = { events: ['delete', 'add'], target: { session: 's' } };
 
 describe('a notifier', () => {
@@ -15,7 +15,6 @@ describe('a notifier', () => {
   });
 
   test.each<[string, Attributes, TargetRules, RegExp]>([
-    ['a queue where there are none', session, { ...rules, hasQueues: false }, /no queues of sessions/],
     ['queues into a queue', { ...session, collection: '_queues' }, rules, /another one into it/],
     ['the log into a queue', { ...session, collection: '_changes' }, rules, /another one into it/],
     ['a session’s wrong name', { ...session, target: { session: '../x' } }, rules, /session name/],

@@ -37,8 +37,6 @@ export interface NotifierDefinition {
 export interface TargetRules {
   /** What is wrong with the URL of a webhook, a sentence without its subject. */
   faultOf(url: string): string | undefined;
-  /** Whether there are queues of sessions. */
-  readonly hasQueues: boolean;
 }
 
 const MEMBERS = ['description', 'events', 'collection', 'prefix', 'where', 'values', 'target', 'retry'];
@@ -126,7 +124,6 @@ function parseTarget(target: Json | undefined, place: string, rules: TargetRules
     case 'session': {
       const { session } = target;
       if (typeof session !== 'string') throw fault(at, 'must be the name of a session.');
-      if (!rules.hasQueues) throw fault(at, 'is not possible yet: this version has no queues of sessions.');
       return { session: checkName('session', session) };
     }
     case 'log':

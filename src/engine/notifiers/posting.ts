@@ -28,7 +28,7 @@ const EVENT_TYPE = 'application/cloudevents+json';
 export class Posting {
   constructor(
     readonly webhooks: Webhooks,
-    private readonly queues: QueueTarget | undefined,
+    private readonly queues: QueueTarget,
     private readonly secrets: WebhookSecrets,
     private readonly url: Pick<PublicUrl, 'href'>,
     /** The database's clock, in ms since 1970. */
@@ -73,15 +73,13 @@ export class Posting {
     session: string,
   ): Opened {
     const series = `${generation}.${rewinds}`;
-    const { queues } = this;
-    if (!queues) return { stopped: 'This server has no queues of sessions.' };
     const send = async ({ id, body }: NotifierMessage): Promise<Outcome> => {
       const began = performance.now();
       const msSince = () => Math.round(performance.now() - began);
       try {
         const event = parseJson(body) as JsonObject;
         const entry = { session, notifier: name, owner: ownerName, delivery: id, event, series };
-        await queues.enqueue(pool.name, pool.epoch, entry);
+        await this.queues.enqueue(pool.name, pool.epoch, entry);
         return { ok: true, ms: msSince() };
       } catch (error) {
         if (!(error instanceof Problem) || error.status >= 500) throw error;
