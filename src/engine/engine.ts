@@ -128,16 +128,16 @@ export class Engine {
     this.reader.bringUp.set(AUDIT, (pool) => this.audit.bringUp(pool));
     this.operations = new Operations(store, this.entitled, work);
     this.operationWorker = new OperationWorker(store, this.committer, this.operations, telemetry);
-    this.notifiers = this.#newNotifiers(outlets);
+    this.notifiers = this.#newNotifiers(outlets, tracing);
     this.committer.onCommitted = (pool, commits) => this.notifiers.committed(pool, commits);
     this.workers = [this.notifiers, this.operationWorker];
   }
 
-  #newNotifiers({ store, webhooks, queues, owners, url, seal }: Outlets): Notifiers {
+  #newNotifiers({ store, webhooks, queues, owners, url, seal }: Outlets, tracing: Tracing): Notifiers {
     const { replicas, watching, telemetry, reader, work } = this;
     const secrets = new WebhookSecrets(store, seal);
     const now = () => this.store.now();
-    const posting = new Posting(webhooks, queues, secrets, url, now);
+    const posting = new Posting(webhooks, queues, secrets, url, now, tracing);
     const log = new LogReader(this.store, replicas);
     const parts = { store, posting, owners, watching, replicas, log, telemetry, now };
     return new Notifiers(parts, this.store, reader, secrets, work);

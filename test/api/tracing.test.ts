@@ -11,6 +11,7 @@ import { commitsOf } from '../../src/engine/state/replica.js';
 import { traceHeaders } from '../../src/engine/tracing.js';
 import { openStore } from '../store/book.js';
 import { type Collector, startCollector } from '../support/collector.js';
+import { Receiver } from '../support/receiver.js';
 import { Scenario } from '../support/scenario.js';
 import { type DatabaseName, databases, type Server, startServer } from '../support/server.js';
 
@@ -85,6 +86,37 @@ describe.each(databases)('traces on $name', ({ name }) => {
     expect(traceHeaders(kept)).toEqual({
       ...{ traceparent: `00-${traceId}-${request?.spanId}-01`, tracestate: 'vendor=abc' },
     });
+  });
+
+  it('a write that is delivered to a webhook, or done later, is one trace from the client to the receiver', async () => {
+    const collector = await startCollector();
+    const scenario = new Scenario(await startServer({ database: name, env: collector.env }));
+    const receiver = await Receiver.open();
+    await scenario.call('PUT C/items/a', { attributes: { n: 0 } });
+    const target = { webhook: { url: receiver.url } };
+    const made = await scenario.call('PUT P/notifiers/n', { events: ['add', 'change'], target, since: 'now' });
+    expect(made.status, made.text).toBe(201);
+    for (const headers of [{}, { prefer: 'respond-async' }] as Record<string, string>[]) {
+      const { traceId, traceparent } = newTrace();
+      const before = receiver.received.length;
+      const { status } = await scenario.call(
+        'PUT C/items/a',
+        { attributes: { hidden: traceId } },
+        { traceparent, ...headers },
+      );
+      expect(status).toBe(headers.prefer === undefined ? 200 : 202);
+      await until(() => receiver.received.length > before, 'the delivery');
+      const { headers: delivered } = receiver.received.at(-1) as (typeof receiver.received)[number];
+      await until(() => namesIn(collector, traceId).includes('deliver'), 'the span of the delivery');
+      const deliver = collector.spans.find((span) => span.traceId === traceId && span.name === 'deliver');
+      expect(delivered.traceparent).toBe(`00-${traceId}-${deliver?.spanId}-01`);
+      const parent = collector.spans.find(({ spanId }) => spanId === deliver?.parentSpanId);
+      expect(parent).toMatchObject({ name: 'putItem', traceId });
+      expect(deliver).toMatchObject({ kind: 3, status: 0 });
+      expect(deliver?.attributes).toEqual({
+        ...{ 'stargus.pool': scenario.pool, 'stargus.notifier': 'n', 'http.response.status_code': 204 },
+      });
+    }
   });
 
   it('a group of writes is a part of one and linked to the others', async () => {

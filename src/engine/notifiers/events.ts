@@ -12,6 +12,7 @@ import { formatCursor } from '../state/cursor.js';
 import type { JsonObject } from '../state/json.js';
 import { rangeOf } from '../state/key-order.js';
 import type { Change, Commit } from '../state/model.js';
+import type { Trace } from '../tracing.js';
 import { View, type ViewRequest } from '../watch/view.js';
 import { isItemEvent, type NotifierDefinition, type NotifierEvent } from './notifier.js';
 
@@ -25,6 +26,8 @@ export interface NotifierMessage {
   readonly body: string;
   /** Where the notifier goes on after it. */
   readonly revision: number;
+  /** What the commit was made in, where that was followed. */
+  readonly trace?: Trace | undefined;
 }
 
 /** One view of the log that a notifier has, and which of its changes are events for it. */
@@ -71,7 +74,7 @@ export interface Origin {
 
 /** The event that a commit is. One of several kinds is of the first of them: changes of items, locks, detaching, attaching. */
 export function messageOf(origin: Origin, commit: Commit, seen: readonly Seen[]): NotifierMessage {
-  const { revision } = commit;
+  const { revision, trace } = commit;
   const id = `${origin.notifier}-${revision}`;
   const kind = kindOf(seen);
   const bodyOf = (members: string) => textOf(origin, { id, kind, time: commit.time }, dataOf(origin, commit, members));
@@ -82,10 +85,10 @@ export function messageOf(origin: Origin, commit: Commit, seen: readonly Seen[])
   ];
   for (const form of forms) {
     const body = bodyOf(form());
-    if (Buffer.byteLength(body) <= limits.notifierEventBytesMax) return { id, kind, body, revision };
+    if (Buffer.byteLength(body) <= limits.notifierEventBytesMax) return { id, kind, body, revision, trace };
   }
   const body = bodyOf(`"changes":[],"count":${seen.length},"truncated":true,"rest":${rest}`);
-  return { id, kind, body, revision };
+  return { id, kind, body, revision, trace };
 }
 
 function tellShortly({ view, change }: Seen): string {

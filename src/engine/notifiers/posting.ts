@@ -3,6 +3,7 @@ import type { PublicUrl } from '../access/public-url.js';
 import { Problem } from '../errors.js';
 import { type JsonObject, parseJson } from '../state/json.js';
 import type { Replica } from '../state/replica.js';
+import { type Tracing, traceHeaders } from '../tracing.js';
 import type { NotifierMessage, Origin } from './events.js';
 import type { NotifierDefinition } from './notifier.js';
 import type { StoredNotifier } from './notifier-store.js';
@@ -33,6 +34,7 @@ export class Posting {
     private readonly url: Pick<PublicUrl, 'href'>,
     /** The database's clock, in ms since 1970. */
     private readonly now: () => Promise<number>,
+    private readonly tracing: Tracing,
   ) {}
 
   originOf(pool: string, epoch: string, notifier: string): Origin {
@@ -60,9 +62,16 @@ export class Posting {
     if (!channel) return { crowded: true };
     // One clock for all nodes; between two events of a run it goes on as this process's does.
     const offset = (await this.now()) - performance.now();
-    const send = ({ id, body }: NotifierMessage, signal: AbortSignal) => {
+    const send = ({ id, body, trace }: NotifierMessage, signal: AbortSignal) => {
       const headers = signer.headers(id, body, offset + performance.now());
-      return channel.post({ 'content-type': EVENT_TYPE, ...headers }, body, signal);
+      const attributes = { 'stargus.pool': pool.name, 'stargus.notifier': notifier.name };
+      return this.tracing.span('deliver', { parent: trace, kind: 'client', attributes }, async (span) => {
+        const carried = traceHeaders(span.trace ?? trace);
+        const outcome = await channel.post({ 'content-type': EVENT_TYPE, ...headers, ...carried }, body, signal);
+        if (outcome.status !== undefined) span.set({ 'http.response.status_code': outcome.status });
+        if (!outcome.ok) span.end('refused');
+        return outcome;
+      });
     };
     return { post: { send, close: () => channel.close() } };
   }
