@@ -41,7 +41,6 @@ import { newApp, QUEUES_PATH, quietly } from './serving.js';
 import { openDatabase } from './store/data-source.js';
 import { SqlIdentityStore } from './store/identities.js';
 import { SqlLogins } from './store/logins.js';
-import { SqlNotifiers } from './store/notifiers.js';
 import { SqlStore } from './store/store.js';
 import { WatchedDatabase } from './store/watched.js';
 

@@ -16,7 +16,7 @@ import type {
   StoredNotifier,
   Taken,
 } from '../engine/notifiers/notifier-store.js';
-import { RetryTransaction } from '../engine/ports.js';
+import { writeAttempted } from './attempts.js';
 import type { Database, Row, Session, Value } from './dialect.js';
 import { clockOf, headById } from './reads.js';
 
@@ -212,14 +212,8 @@ export class SqlNotifiers implements NotifierStore {
     });
   }
 
-  async #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.database.write(work);
-      } catch (error) {
-        if (!(error instanceof RetryTransaction) || attempt >= limits.leaseAttemptsMax) throw error;
-      }
-    }
+  #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return writeAttempted(this.database, work);
   }
 }
 

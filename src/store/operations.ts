@@ -2,7 +2,6 @@
  * The rows of operations. They are kept under the pool's name, not its id, as stored answers are: what the deletion of a pool came to
  * outlives it. `serial` is the order in which they were accepted, by one counter of the database's.
  */
-import { limits } from '../engine/limits.js';
 import type { Operation, OperationRequest, OperationTask } from '../engine/operations/operation.js';
 import type {
   Accepted,
@@ -16,6 +15,7 @@ import type {
 import { RetryTransaction } from '../engine/ports.js';
 import type { Reply } from '../engine/state/repetition.js';
 import type { Subject } from '../engine/subject.js';
+import { writeAttempted } from './attempts.js';
 import type { Database, Row, Session, Value } from './dialect.js';
 import { clockOf } from './reads.js';
 
@@ -132,14 +132,8 @@ export class SqlOperations implements OperationStore {
     });
   }
 
-  async #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.database.write(work);
-      } catch (error) {
-        if (!(error instanceof RetryTransaction) || attempt >= limits.leaseAttemptsMax) throw error;
-      }
-    }
+  #write<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return writeAttempted(this.database, work);
   }
 }
 
