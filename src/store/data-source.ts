@@ -169,7 +169,7 @@ async function refuseNewer(source: DataSource): Promise<void> {
   const unknown = (await ranOn(source)).filter((name) => !known.has(name));
   if (unknown.length === 0) return;
   throw new Error(
-    `STARGUS_DATABASE_URL: the tables of this database were changed by a later version of Stargus (${unknown.join(', ')}). Start that version, or restore a backup that this one made.`,
+    `STARGUS_DATABASE_URL: the tables of this database are newer than this version of Stargus (${unknown.join(', ')}). Start the version that made them, or restore a backup that this one made.`,
   );
 }
 

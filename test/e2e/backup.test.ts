@@ -293,6 +293,16 @@ describe('restore', () => {
       const index = lines.findIndex(({ table }) => table === 'pool_usage');
       lines.splice(index + 1, usage.length, [1, '2026-11-01', 's', 1, 2, 3, 4, 5, 6]);
       lines[0].tables.pool_usage = columns.filter(isOld);
+      const trace = lines[0].tables.commit_log.indexOf('trace');
+      for (const row of rowsOfTable(lines, 'commit_log')) row.splice(trace, 1);
+      lines[0].tables.commit_log.splice(trace, 1);
+      for (const later of ['notifier', 'notifier_delivery']) {
+        lines.splice(
+          lines.findIndex(({ table }) => table === later),
+          1,
+        );
+        delete lines[0].tables[later];
+      }
       lines[0].schema = 'Logins1763700000006';
       writeArchive(old, lines);
       const databaseUrl = await createDatabase(name);

@@ -206,8 +206,9 @@ describe('a server on the loopback interface', () => {
     expect(told?.pools).toEqual(pools.slice(0, told?.pools.length));
     expect(told?.pools.length).toBeGreaterThan(8);
     const other = await peer('browse', LOOPBACK);
-    await expect.poll(() => other.of(name), HEAR).toHaveLength(1);
-    const [heard] = other.of(name) as [Heard];
+    // It is told several times, and whoever hears tells of each.
+    await expect.poll(() => other.of(name).length, HEAR).toBeGreaterThan(0);
+    const heard = other.of(name).at(-1) as Heard;
     expect(Buffer.from(heard.txt, 'base64').length).toBeLessThanOrEqual(limits.lanRecordBytesMax);
     await other.end();
     await server.stop();

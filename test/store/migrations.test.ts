@@ -95,7 +95,7 @@ describe.each(databases)('on $name', ({ name }) => {
     const source = await dataSourceFor(url).initialize();
     await source.query("INSERT INTO migrations (timestamp, name) VALUES (9999999999999, 'Later9999999999999')");
     const refusal =
-      /STARGUS_DATABASE_URL: .+ by a later version of Stargus \(Later9999999999999\)\. Start that version/;
+      /STARGUS_DATABASE_URL: .+ newer than this version of Stargus \(Later9999999999999\)\. Start the version/;
     for (const migrate of [true, false]) await expect(openDatabase({ url, migrate })).rejects.toThrow(refusal);
     await source.query("DELETE FROM migrations WHERE name = 'Later9999999999999'");
     await source.destroy();
