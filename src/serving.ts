@@ -143,7 +143,7 @@ export async function newApp(served: Served): Promise<{ app: NestFastifyApplicat
   // First, so that pages may read also what the gate refuses.
   await allowOrigins(instance, config.STARGUS_CORS_ORIGINS);
   if (config.STARGUS_ROLE === 'worker') refuseOutsiders(instance);
-  guard(instance, options, new Origins(config.STARGUS_CORS_ORIGINS));
+  guard(instance, options, new Origins(config.STARGUS_CORS_ORIGINS), facts);
   boundConnections(
     instance.server,
     addresses,
@@ -294,10 +294,17 @@ function refuseOutsiders(instance: FastifyInstance): void {
 }
 
 /** What every request meets before its route. */
-function guard(instance: FastifyInstance, options: MountOptions, origins: Origins): void {
+function guard(
+  instance: FastifyInstance,
+  options: MountOptions,
+  origins: Origins,
+  facts: Pick<SystemFacts, 'stopping'>,
+): void {
   instance.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id);
     shield(request, reply);
+    // Nobody is to send the next request over a connection that ends in a moment.
+    if (facts.stopping) reply.header('connection', 'close');
     const problem = taskOf(request) ? undefined : (options.gate.enter(request) ?? origins.check(request));
     if (!problem) return done();
     options.gate.refused(problem, undefined, request, undefined);

@@ -32,7 +32,7 @@ describe.each(databases)('the system on $name', ({ name }) => {
 
   it('it lives and is ready', async () => {
     expect((await scenario.calls(['GET /healthz'])).body).toEqual({ status: 'ok' });
-    expect((await scenario.calls(['GET /readyz'])).body).toEqual({ status: 'ready' });
+    expect((await scenario.calls(['GET /readyz'])).body).toEqual({ status: 'ready', role: 'all', database: 'up' });
     for (const path of ['/healthz', '/readyz', '/metrics'])
       expect((await scenario.call(`GET ${path}`)).headers['cache-control'], path).toBe('no-store');
     expect((await scenario.call('HEAD /readyz')).status).toBe(200);

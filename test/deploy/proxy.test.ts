@@ -79,7 +79,9 @@ async function isUp(status: number, root: string): Promise<boolean> {
 }
 
 function startNode(port: number): Promise<Server> {
-  return startServer({ database: 'mariadb', databaseUrl, port, env: { STARGUS_TRUSTED_PROXIES: '127.0.0.1' } });
+  // As docker-compose.yml has it: longer than the proxy takes to find out.
+  const env = { STARGUS_TRUSTED_PROXIES: '127.0.0.1', STARGUS_DRAIN: '3s' };
+  return startServer({ database: 'mariadb', databaseUrl, port, env });
 }
 
 interface Answer {
