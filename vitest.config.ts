@@ -12,8 +12,8 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, ...(process.env.STARGUS_TEST_SOAK ? [] : ['test/soak/**'])],
     // Processes, not threads: better-sqlite3 and signals want a process of their own.
     pool: 'forks',
-    // Each of these starts servers of its own; more at a time only make one another late.
-    maxWorkers: 2,
+    // Each of these starts servers of its own; more at a time only make one another late. On two cores three fit, for many wait for time.
+    maxWorkers: 3,
     // A server's start and a database's first migration are inside many tests; a test that hangs is still stopped.
     testTimeout: 60_000,
     hookTimeout: 60_000,

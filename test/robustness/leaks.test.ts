@@ -14,7 +14,7 @@ import { textOf, World } from './leak-world.js';
 import { startNodes, variants } from './nodes.js';
 import { Random, seedOfRun } from './random.js';
 
-const STEPS = Number(process.env.STARGUS_TEST_LEAK_STEPS ?? 3500);
+const STEPS = Number(process.env.STARGUS_TEST_LEAK_STEPS ?? 2000);
 const NAMES = ['ann', 'bob', 'cat'];
 const SUBJECTS = NAMES.map(accountOf);
 const COLLECTIONS = ['things', 'rooms'];
