@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { Worker as BullWorker, type Job, Queue } from 'bullmq';
 import type { Work, Worker, WorkQueue } from '../engine/hints.js';
-import { closed, queueConnection, workerConnection } from './redis.js';
+import { closed, queueConnection, STALLING, workerConnection } from './redis.js';
 
 export interface QueuedWorkOptions {
   readonly url: string;
@@ -120,7 +120,7 @@ export class QueuedWork implements WorkQueue {
         return running;
       },
       // A work is never given up: what can't be done is the worker's own business.
-      { connection: workerConnection(url), prefix, concurrency, maxStalledCount: Number.MAX_SAFE_INTEGER },
+      { connection: workerConnection(url), prefix, concurrency, ...STALLING },
     );
     bullWorker.on('error', () => undefined);
     bullWorker.on('completed', ({ data }: WorkJob, moreInMs: number | null | undefined) => {

@@ -5,6 +5,11 @@
 import type { ConnectionOptions } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 
+/**
+ * A job is another worker's when the one that has it has not been heard of for so long, and so often it is looked: a worker that was
+ * killed keeps its works waiting for some seconds. One that only stood still goes on beside the other, which harms nobody.
+ */
+export const STALLING = { lockDuration: 6000, stalledInterval: 3000, maxStalledCount: Number.MAX_SAFE_INTEGER };
 /** How long closing may take: BullMQ waits for ever for a Redis that is away. */
 const CLOSE_MS = 1000;
 /** How long a connection may take to be made, and how long is waited before it is tried again, at most. */

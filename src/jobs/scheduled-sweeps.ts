@@ -4,7 +4,7 @@
  */
 import { Worker as BullWorker, type Job, Queue } from 'bullmq';
 import type { Scheduled } from './background.js';
-import { closed, queueConnection, workerConnection } from './redis.js';
+import { closed, queueConnection, STALLING, workerConnection } from './redis.js';
 import { sweepThrough } from './sweeper.js';
 
 export interface ScheduledSweepsOptions {
@@ -40,7 +40,7 @@ export class ScheduledSweeps {
     const concurrency = sweeps.length;
     const connection = workerConnection(url);
     this.#worker = new BullWorker(this.queue.name, ({ name }: Job) => this.#sweep(name), {
-      ...{ connection, prefix, concurrency, maxStalledCount: Number.MAX_SAFE_INTEGER },
+      ...{ connection, prefix, concurrency, ...STALLING },
     });
     this.#worker.on('error', () => undefined);
     this.#worker.on('failed', (job, error) => warn(error, { sweep: job?.name ?? '' }));

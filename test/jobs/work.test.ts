@@ -2,12 +2,16 @@
  * One contract for work, in this process and over BullMQ: what is wanted is done, by one at a time, once more where it was wanted
  * meanwhile, later where it says so, again where it failed; and what is asked to end ends.
  */
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Work, Worker, WorkQueue } from '../../src/engine/hints.js';
 import { LocalWork } from '../../src/jobs/local-work.js';
 import { QueuedWork } from '../../src/jobs/queued-work.js';
 import { redisUrl } from '../support/redis.js';
+import { markRunning } from '../support/server.js';
 
 interface Backend {
   /** Where it is wanted; over BullMQ another process than the one that does it. */
@@ -211,4 +215,33 @@ describe.each([
     await until(() => doing.times('a') === 1);
     expect(doing.times('x')).toBe(0);
   });
+});
+
+test('work of a worker that was killed in the middle of it is another’s within seconds', async () => {
+  const shared = { ...options, url: redisUrl(), prefix: `{test:${randomUUID()}}` };
+  const program = path.resolve(import.meta.dirname, '../../dist/src/jobs/queued-work.js');
+  // A process of its own, for only that can be killed: it takes the work and never ends it.
+  const script = `
+    const { QueuedWork } = await import(${JSON.stringify(program)});
+    const work = new QueuedWork({ ...${JSON.stringify({ ...shared, done: undefined, warn: undefined })}, done() {}, warn() {} });
+    work.start([{ kind: 'notifier', pending: async () => [], work: () => new Promise(() => console.log('has it')) }]);
+    setInterval(() => {}, 1000);`;
+  const doomed = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const forget = markRunning(doomed);
+  const wanting = new QueuedWork(shared);
+  const taken = once(doomed.stdout, 'data');
+  wanting.want(work('a'));
+  await taken;
+  doomed.kill('SIGKILL');
+  await once(doomed, 'exit');
+  forget();
+  const doing = new Doing(() => undefined);
+  wanting.start([doing]);
+  // What is wanted meanwhile doesn't help: the work counts as being done.
+  wanting.want(work('a'));
+  await until(() => doing.times('a') >= 1);
+  await wanting.stop();
+  await wanting.close();
 });
