@@ -20,9 +20,9 @@ export async function withNodes(start, count, work, env = {}) {
   }
 }
 
-// One workload against all nodes at once, its connections and watchers shared out; rates are added up. The processor time is that of all
+// One workload against all nodes at once, its connections shared out; rates are added up. The processor time is that of all
 // nodes, their database and Redis.
-export async function generateOnAll(nodes, redis, { connections, watchers, ...flags }) {
+export async function generateOnAll(nodes, redis, { connections, ...flags }) {
   const share = (total, i) => Math.floor(total / nodes.length) + (i < total % nodes.length ? 1 : 0);
   const [first] = nodes;
   const database = first.pids.slice(1);
@@ -30,18 +30,14 @@ export async function generateOnAll(nodes, redis, { connections, watchers, ...fl
     nodes.map((node, i) => {
       // What they have in common is counted once.
       const pids = [node.pid, ...(i === 0 ? [...database, redis.pid()] : [])];
-      const shared = {
-        ...(connections && { connections: share(connections, i) }),
-        ...(watchers && { watchers: share(watchers, i) }),
-      };
-      return generate({ ...node, pids }, { ...flags, ...shared });
+      return generate({ ...node, pids }, { ...flags, connections: share(connections, i) });
     }),
   );
   const sum = (member) => results.reduce((total, result) => total + (result[member] ?? 0), 0);
   const worst = (member) => Math.max(...results.map((result) => result[member] ?? 0));
   return {
-    ...{ rate: sum('rate'), deliveriesPerSecond: sum('deliveriesPerSecond'), serverCpu: sum('serverCpu') },
-    ...{ generatorCpu: sum('generatorCpu'), errors: sum('errors'), missing: sum('missing'), p99Ms: worst('p99Ms') },
+    ...{ rate: sum('rate'), serverCpu: sum('serverCpu'), generatorCpu: sum('generatorCpu') },
+    ...{ errors: sum('errors'), p99Ms: worst('p99Ms') },
     problem: results.find(({ problem }) => problem)?.problem,
   };
 }
