@@ -26,8 +26,11 @@ const PORT_MAX = 31_000;
  * @returns {Promise<{nodes: GaleraNode[], urls: string[], url: string, stop: () => Promise<void>}>} `url` is the first node's
  */
 export async function startGalera(log = () => {}) {
-  await ensureProgram('mariadbd', ['mariadb-server'], log);
+  // Not only the server: the script of the transfer comes with the whole package.
+  await ensureProgram('wsrep_sst_rsync', ['mariadb-server'], log);
   await ensureProgram('rsync', ['rsync'], log);
+  // The transfer of a node's state looks with it whether its port is open.
+  await ensureProgram('ss', ['iproute2'], log);
   await ensureProgram(PROVIDER, ['galera-4'], log);
   const owner = await ownerOfServers();
   const groups = await freeGroups();

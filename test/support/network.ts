@@ -1,6 +1,7 @@
 /** A network of two machines for a test: two network namespaces of Linux with a cable between, which only root may make. */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { debianProgram } from './debian.js';
 
 export const ADDRESSES = ['10.77.0.1', '10.77.0.2'] as const;
 
@@ -14,7 +15,8 @@ export interface Network {
 export function makeNetwork(): Network {
   const id = randomBytes(3).toString('hex');
   const names = [`sg-${id}-0`, `sg-${id}-1`] as const;
-  const ip = (...args: string[]) => execFileSync('ip', args, { stdio: 'pipe' });
+  const program = debianProgram('ip', 'iproute2');
+  const ip = (...args: string[]) => execFileSync(program, args, { stdio: 'pipe' });
   const remove = () => {
     for (const name of names) {
       try {
@@ -39,5 +41,5 @@ export function makeNetwork(): Network {
     const { stderr, message } = error as Error & { stderr?: Buffer };
     throw new Error(`No network namespaces could be made; that takes root, and iproute2: ${stderr ?? message}`);
   }
-  return { on: (machine) => ['ip', 'netns', 'exec', names[machine]], remove };
+  return { on: (machine) => [program, 'netns', 'exec', names[machine]], remove };
 }
