@@ -112,7 +112,7 @@ export async function build(config: Config, parts: Parts = {}): Promise<BuiltSer
     () => ({
       ...gaugesOf(engine),
       blockedAddresses: offenders.count(Date.now()),
-      redisUp: config.STARGUS_REDIS_URL === '' ? undefined : background.bus.isConnected,
+      redisUp: background.isRedisUp,
     }),
     VERSION,
     { ofProcess: parts.isGuest !== true },
@@ -400,11 +400,11 @@ function gaugesOf(engine: Engine) {
   };
 }
 
-function newFacts(config: Config, metrics: Metrics, { bus }: Background): SystemFacts & { stopping: boolean } {
+function newFacts(config: Config, metrics: Metrics, background: Background): SystemFacts & { stopping: boolean } {
   let contract: string | undefined;
   return {
     role: config.STARGUS_ROLE,
-    redis: () => (config.STARGUS_REDIS_URL === '' ? undefined : bus.isConnected),
+    redis: () => background.isRedisUp,
     version: VERSION,
     contract: () => (contract ??= readFileSync(CONTRACT, 'utf8')),
     metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),

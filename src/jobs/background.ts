@@ -24,6 +24,8 @@ export interface BackgroundOptions {
 export interface Background {
   readonly bus: Bus;
   readonly work: WorkQueue;
+  /** Whether Redis is reached; undefined where there is none to be. */
+  readonly isRedisUp: boolean | undefined;
   /** From now on this process does its share. Without this it only tells and wants. */
   start(workers: readonly Worker[], sweeps: readonly Scheduled[]): void;
   /** Has a sweep done soon, by whoever does sweeps. */
@@ -42,6 +44,7 @@ export const LOOK_MAX = 1000;
 
 export class LocalBackground implements Background {
   readonly bus = new LocalBus();
+  readonly isRedisUp = undefined;
   readonly work: LocalWork;
   #sweepers = new Map<string, Sweeper>();
 

@@ -140,4 +140,5 @@ export class LocalWork implements WorkQueue {
   }
 }
 
-const idOf = ({ kind, pool, name }: Work) => JSON.stringify([kind, pool, name]);
+/** Names a work among all. */
+export const idOf = ({ kind, pool, name }: Work) => JSON.stringify([kind, pool, name]);

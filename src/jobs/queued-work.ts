@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { Worker as BullWorker, type Job, Queue } from 'bullmq';
 import type { Work, Worker, WorkQueue } from '../engine/hints.js';
+import { idOf } from './local-work.js';
 import { closed, queueConnection, STALLING, workerConnection } from './redis.js';
 
 export interface QueuedWorkOptions {
@@ -141,7 +142,7 @@ export class QueuedWork implements WorkQueue {
     (this.queues.get(work.kind) as Queue<Work>)
       .add(work.kind, work, {
         delay: Math.ceil(delayMs),
-        deduplication: { id: idOf(work), keepLastIfActive: true, reschedule: true },
+        deduplication: { id: keyOf(work), keepLastIfActive: true, reschedule: true },
       })
       .catch(() => undefined)
       .finally(() => this.#asking--);
@@ -149,9 +150,6 @@ export class QueuedWork implements WorkQueue {
 }
 
 /** Pools and names may hold what a key of Redis's can't. */
-function idOf({ kind, pool, name }: Work): string {
-  return createHash('sha256')
-    .update(JSON.stringify([kind, pool, name]))
-    .digest('base64url')
-    .slice(0, 27);
+function keyOf(work: Work): string {
+  return createHash('sha256').update(idOf(work)).digest('base64url').slice(0, 27);
 }

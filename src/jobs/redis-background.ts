@@ -45,6 +45,10 @@ export class RedisBackground implements Background {
     this.bus.start();
   }
 
+  get isRedisUp(): boolean {
+    return this.bus.isConnected;
+  }
+
   get queues(): readonly Queue[] {
     return [...this.work.queues.values(), this.#sweeps.queue];
   }

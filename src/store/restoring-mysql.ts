@@ -4,10 +4,9 @@
  */
 
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
-import type { DataSource } from 'typeorm';
 import { dataSourceFor, migrateTables, migrationNames, openMysql } from './data-source.js';
 import type { Session } from './dialect.js';
-import { countHeld, type Restoring } from './restoring.js';
+import { countHeld, type Restoring, using } from './restoring.js';
 import { tables } from './tables.js';
 
 /** A connection that was just closed may be listed for a moment. */
@@ -119,13 +118,4 @@ function undo(url: string): Promise<void> {
     for (let i = 0; i < length; i++) await source.undoLastMigration({ transaction: 'each' });
     await source.query('DROP TABLE IF EXISTS migrations');
   });
-}
-
-async function using(source: DataSource, work: (source: DataSource) => Promise<void>): Promise<void> {
-  await source.initialize();
-  try {
-    await work(source);
-  } finally {
-    await source.destroy();
-  }
 }

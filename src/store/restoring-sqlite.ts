@@ -11,7 +11,7 @@ import type { Session } from './dialect.js';
 import { SqliteSession } from './dialect-sqlite.js';
 import { syncFile, syncFolder } from './durable.js';
 import { removeFiles } from './reading.js';
-import { countHeld, type Restoring } from './restoring.js';
+import { countHeld, type Restoring, using } from './restoring.js';
 
 export async function openFileForRestoring(path: string): Promise<Restoring> {
   mkdirSync(dirname(path), { recursive: true });
@@ -70,15 +70,6 @@ async function load(path: string, schema: string, work: (session: Session) => Pr
     syncFolder(dirname(path));
   } finally {
     removeFiles(part);
-  }
-}
-
-async function using(source: DataSource, work: (source: DataSource) => Promise<void>): Promise<void> {
-  await source.initialize();
-  try {
-    await work(source);
-  } finally {
-    await source.destroy();
   }
 }
 

@@ -2,6 +2,7 @@
  * A database that is filled from a backup. Nobody else may use it meanwhile, and nothing is seen of what is loaded before all of
  * it is there: what fails, or is killed, leaves the database as it was.
  */
+import type { DataSource } from 'typeorm';
 import type { Session } from './dialect.js';
 import { tables } from './tables.js';
 
@@ -32,4 +33,14 @@ export async function countHeld(session: Session, present: ReadonlySet<string>):
     if (Number(row?.n) > 0) held.set(name, Number(row?.n));
   }
   return held;
+}
+
+/** Does something on a connection of its own, which ends with it. */
+export async function using(source: DataSource, work: (source: DataSource) => Promise<void>): Promise<void> {
+  await source.initialize();
+  try {
+    await work(source);
+  } finally {
+    await source.destroy();
+  }
 }

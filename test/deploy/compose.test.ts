@@ -32,8 +32,8 @@ interface Service {
 }
 
 let compose = '';
-beforeAll(() => {
-  compose = debianProgram('docker-compose');
+beforeAll(async () => {
+  compose = await debianProgram('docker-compose');
 }, INSTALL_MS);
 
 function config(environment: Record<string, string>) {

@@ -26,7 +26,7 @@ const nodes: Server[] = [];
 let databaseUrl = '';
 
 beforeAll(async () => {
-  caddy = debianProgram('caddy');
+  caddy = await debianProgram('caddy');
   folder = mkdtempSync(path.join(tmpdir(), 'stargus-caddy-'));
   databaseUrl = await createDatabase('mariadb');
   ports.push(await freePort(), await freePort());

@@ -297,9 +297,9 @@ describe('what strangers announce', () => {
 describe('a network of two machines', () => {
   let network: Network;
   const folder = mkdtempSync(path.join(tmpdir(), 'stargus-lan-'));
-  beforeAll(() => {
-    network = makeNetwork();
-  });
+  beforeAll(async () => {
+    network = await makeNetwork();
+  }, INSTALL_MS);
   afterAll(() => {
     network.remove();
     rmSync(folder, { recursive: true, force: true });

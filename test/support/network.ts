@@ -12,10 +12,10 @@ export interface Network {
 }
 
 /** @throws Error that says so where the one who runs the tests may not make networks */
-export function makeNetwork(): Network {
+export async function makeNetwork(): Promise<Network> {
   const id = randomBytes(3).toString('hex');
   const names = [`sg-${id}-0`, `sg-${id}-1`] as const;
-  const program = debianProgram('ip', 'iproute2');
+  const program = await debianProgram('ip', 'iproute2');
   const ip = (...args: string[]) => execFileSync(program, args, { stdio: 'pipe' });
   const remove = () => {
     for (const name of names) {
