@@ -54,7 +54,12 @@ export class LocalBackground implements Background {
   }
 
   start(workers: readonly Worker[], sweeps: readonly Scheduled[]): void {
-    this.#sweepers = new Map(sweeps.map((sweep) => [sweep.name, newSweeper(sweep, this.options)]));
+    this.#sweepers = new Map(
+      sweeps.map(({ name, work, everyMs }) => {
+        const warn = (error: unknown) => this.options.warn(error, { sweep: name });
+        return [name, new Sweeper(work, everyMs, warn)];
+      }),
+    );
     for (const sweeper of this.#sweepers.values()) sweeper.start();
     this.work.start(workers);
   }
@@ -72,12 +77,4 @@ export class LocalBackground implements Background {
   }
 
   async close(): Promise<void> {}
-}
-
-export function newSweeper(
-  { name, work, everyMs }: Scheduled,
-  { warn }: Pick<BackgroundOptions, 'warn'>,
-  isWanted?: () => boolean,
-): Sweeper {
-  return new Sweeper(work, everyMs, (error) => warn(error, { sweep: name }), isWanted);
 }

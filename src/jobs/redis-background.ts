@@ -6,18 +6,10 @@
 import { createHash } from 'node:crypto';
 import type { Queue } from 'bullmq';
 import type { Worker } from '../engine/hints.js';
-import {
-  type Background,
-  type BackgroundOptions,
-  LOOK_MAX,
-  LOOK_MS,
-  newSweeper,
-  type Scheduled,
-} from './background.js';
+import { type Background, type BackgroundOptions, LOOK_MAX, LOOK_MS, type Scheduled } from './background.js';
 import { QueuedWork } from './queued-work.js';
 import { RedisBus } from './redis-bus.js';
-import { ScheduledSweeps } from './scheduled-sweeps.js';
-import type { Sweeper } from './sweeper.js';
+import { SharedSweeps } from './shared-sweeps.js';
 
 export interface RedisBackgroundOptions extends BackgroundOptions {
   readonly url: string;
@@ -31,17 +23,16 @@ export interface RedisBackgroundOptions extends BackgroundOptions {
 export class RedisBackground implements Background {
   readonly bus: RedisBus;
   readonly work: QueuedWork;
-  readonly #sweeps: ScheduledSweeps;
-  #sweepers: Sweeper[] = [];
+  readonly #sweeps: SharedSweeps;
 
-  constructor(private readonly options: RedisBackgroundOptions) {
+  constructor(options: RedisBackgroundOptions) {
     const { url, secret, concurrency, done, warn, changed, woke } = options;
     const id = createHash('sha256').update('redis').update(secret).digest('base64url').slice(0, 12);
     // In braces: all keys of a deployment are in one slot of a Redis cluster.
     const prefix = `{stargus:${id}}`;
     this.bus = new RedisBus({ url, prefix, changed, woke });
     this.work = new QueuedWork({ url, prefix, concurrency, lookMax: LOOK_MAX, done, warn });
-    this.#sweeps = new ScheduledSweeps({ url, prefix, warn });
+    this.#sweeps = new SharedSweeps({ url, prefix, isShared: () => this.bus.isConnected, warn });
     this.bus.start();
   }
 
@@ -54,11 +45,10 @@ export class RedisBackground implements Background {
   }
 
   start(workers: readonly Worker[], sweeps: readonly Scheduled[]): void {
-    const look = { name: 'work', everyMs: LOOK_MS, work: { sweep: () => this.work.look() } };
+    // What is found can't be asked for while Redis is away.
+    const find = async () => (this.bus.isConnected ? this.work.look() : undefined);
     this.work.start(workers);
-    this.#sweeps.start([...sweeps, look]);
-    this.#sweepers = sweeps.map((sweep) => newSweeper(sweep, this.options, () => !this.bus.isConnected));
-    for (const sweeper of this.#sweepers) sweeper.start();
+    this.#sweeps.start([...sweeps, { name: 'work', everyMs: LOOK_MS, work: { sweep: find } }]);
   }
 
   sweepSoon(name: string): void {
@@ -70,8 +60,7 @@ export class RedisBackground implements Background {
   }
 
   async stop(): Promise<void> {
-    const sweepers = this.#sweepers.map((sweeper) => sweeper.stop());
-    await Promise.all([...sweepers, this.#sweeps.stop(), this.work.stop()]);
+    await Promise.all([this.#sweeps.stop(), this.work.stop()]);
   }
 
   async close(): Promise<void> {

@@ -25,8 +25,6 @@ export class Sweeper {
     private readonly work: Sweep,
     private readonly everyMs: number,
     private readonly warn: (error: unknown) => void,
-    /** Whether it is this process's turn; false while others see to it. */
-    private readonly isWanted: () => boolean = () => true,
   ) {}
 
   start(): void {
@@ -57,7 +55,7 @@ export class Sweeper {
 
   async #sweep(): Promise<void> {
     try {
-      if (this.isWanted()) await sweepThrough(this.work, () => this.#stopped);
+      await sweepThrough(this.work, () => this.#stopped);
     } catch (error) {
       this.warn(error);
     }

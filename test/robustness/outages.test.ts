@@ -117,7 +117,7 @@ describe('Redis', () => {
     for (let n = 2; n <= 20; n++) await putSurely(a, n);
     await poll(() => listener.told).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
     await poll(() => metric(nodes[1] as Server, 'stargus_bus_wakes_total{direction="heard"}')).toBe(heard + 19);
-    // And again without it, by the schedulers: they were made when it came.
+    // And again with it, by whichever worker is asked over it.
     const again = await a.ok('POST /v1/pools/p/sessions', { name: 's', ttlMs: 1000 });
     await poll(
       async () => (await b.call(`GET /v1/pools/p/collections/_clients/items/${again.body.session}`)).status,
