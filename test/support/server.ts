@@ -24,6 +24,8 @@ const PROGRAM = path.join(ROOT, 'dist/src/main.js');
 /** A start takes less than a second; two cores full of other tests may make it many. */
 const READY_MS = 60_000;
 const STOP_MS = 10_000;
+/** Of what a server says, in characters. */
+const OUTPUT_MAX = 16 * 1024 * 1024;
 
 export type DatabaseName = 'sqlite' | 'mariadb';
 
@@ -100,7 +102,7 @@ export async function startServer({ database, databaseUrl, port: wanted, env = {
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
+      output = bounded(output + text);
     });
   }
   try {
@@ -127,6 +129,13 @@ export async function startServer({ database, databaseUrl, port: wanted, env = {
       return { code: child.exitCode, ms };
     },
   };
+}
+
+/** Of a server that fills its log without end, the beginning and the end are kept. */
+function bounded(output: string): string {
+  if (output.length <= OUTPUT_MAX) return output;
+  const kept = OUTPUT_MAX / 4;
+  return `${output.slice(0, kept)}\n… left out …\n${output.slice(-kept)}`;
 }
 
 /**
