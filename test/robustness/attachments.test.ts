@@ -6,6 +6,7 @@ import { request } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { searching } from '../support/budget.js';
 import type { Server } from '../support/server.js';
 import { Client, type Item, pause } from './client.js';
 import { replay } from './filtering.js';
@@ -14,7 +15,7 @@ import type { ModelCommit } from './model.js';
 import { startNodes } from './nodes.js';
 import { type Items, SessionReader } from './session-reader.js';
 
-const BUDGET_MS = 12_000;
+const BUDGET_MS = searching(10_000);
 const VIEWS = ['v', 'w', 'x', 'y'];
 
 const attachment = fc

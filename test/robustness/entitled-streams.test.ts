@@ -7,13 +7,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Attributes } from '../../src/engine/state/model.js';
+import { searching } from '../support/budget.js';
 import type { Item } from './client.js';
 import { type PolicyItem, type PolicyRule, rulesFor, shows, visible } from './entitled.js';
 import { MemoryPool, type Write } from './memory-pool.js';
 import type { Items, ToldChange } from './session-reader.js';
 import { SESSION, Story, settled } from './session-story.js';
 
-const RUNS_MS = Number(process.env.STARGUS_TEST_LEAK_MS ?? 20_000);
+const RUNS_MS = searching(12_000);
 const COLLECTIONS = ['a', 'b', '_clients', '_attachments', '_locks', '_policies'];
 const ME = 'https://id.example/me';
 const subject = { id: ME, host: 'id.example', isUnbound: false, restrictions: [] };

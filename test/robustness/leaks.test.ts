@@ -5,6 +5,7 @@
  * STARGUS_TEST_SEED=1 npm test -- test/robustness/leaks.test.ts
  */
 import { describe, expect, test } from 'vitest';
+import { searching } from '../support/budget.js';
 import { accountOf, asOperator, OPERATOR_KEY } from '../support/people.js';
 import { type Answer, type Attributes, Client, type Headers, type Item } from './client.js';
 import type { PolicyItem, PolicyRule } from './entitled.js';
@@ -14,7 +15,7 @@ import { textOf, World } from './leak-world.js';
 import { startNodes, variants } from './nodes.js';
 import { Random, seedOfRun } from './random.js';
 
-const STEPS = Number(process.env.STARGUS_TEST_LEAK_STEPS ?? 2000);
+const STEPS = searching(800);
 const NAMES = ['ann', 'bob', 'cat'];
 const SUBJECTS = NAMES.map(accountOf);
 const COLLECTIONS = ['things', 'rooms'];

@@ -5,13 +5,14 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { searching } from '../support/budget.js';
 import { type Answer, Client } from './client.js';
 import { type Drawn, difference, drawn, type LockCommand, resolve, SESSIONS, send } from './lock-commands.js';
 import { LockModel, type Made, type ModelLock, tell } from './lock-model.js';
 import { startNodes, variants } from './nodes.js';
 
 /** How long each is tried; the number of runs follows. */
-const BUDGET_MS = 15_000;
+const BUDGET_MS = searching(12_000);
 
 const rounds = fc.array(
   fc.oneof(

@@ -6,10 +6,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Attributes } from '../../src/engine/state/model.js';
+import { searching } from '../support/budget.js';
 import { MemoryPool, type Write } from './memory-pool.js';
 import { type Connection, SESSION, Story, settled } from './session-story.js';
 
-const RUNS_MS = 15_000;
+const RUNS_MS = searching(10_000);
 const COLLECTIONS = ['a', 'b', '_clients', '_attachments', '_locks'];
 
 const item: fc.Arbitrary<Write> = fc.record({

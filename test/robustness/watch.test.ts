@@ -5,13 +5,14 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { searching } from '../support/budget.js';
 import { databases, type Server, startServer } from '../support/server.js';
 import { Client, pause, until } from './client.js';
 import type { Where } from './filtering.js';
 import { KEYS, Load, type Write, write } from './load.js';
 import { checkFold, checkLives, type Variant, Watcher } from './watcher.js';
 
-const BUDGET_MS = 20_000;
+const BUDGET_MS = searching(14_000);
 
 const values = fc.constantFrom<Variant['values']>('changed', 'full', 'none');
 const fields = fc.option(fc.constantFrom(['n'], ['m', 's'], ['s']), { nil: undefined });
