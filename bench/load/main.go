@@ -16,6 +16,7 @@ import (
 type options struct {
 	mode        string
 	address     string
+	others      []string
 	pool        string
 	collection  string
 	dialect     dialect
@@ -74,11 +75,12 @@ func main() {
 
 func parse() (options, error) {
 	o := options{}
-	var kind, pids, path, body, watch, bearers string
+	var kind, pids, path, body, watch, bearers, others string
 	var seconds, warm float64
 	flag.StringVar(&o.mode, "mode", "requests", "seed | requests | fanout | hold | locks | news | sessions | turn")
 	flag.StringVar(&kind, "dialect", "stargus", "stargus | etcd | pocketbase")
 	flag.StringVar(&o.address, "address", "127.0.0.1:8080", "host:port of the server")
+	flag.StringVar(&others, "others", "", "mode fanout: host:port of further nodes, comma-separated: watchers are shared out among all")
 	flag.StringVar(&o.pool, "pool", "bench", "pool written and read")
 	flag.StringVar(&o.collection, "collection", "items", "collection written and read")
 	flag.StringVar(&o.operation, "operation", "put", "put | get | custom | lock | renew | login | refresh, of mode requests; lock takes a lock and gives it back")
@@ -109,6 +111,7 @@ func parse() (options, error) {
 	o.measure = time.Duration(seconds * float64(time.Second))
 	o.custom.host, o.custom.path, o.custom.body = o.address, parseTemplate(path), parseTemplate(body)
 	o.watch = parseTemplate(watch)
+	o.others = strings.FieldsFunc(others, func(r rune) bool { return r == ',' })
 	if o.told == 0 {
 		o.told = o.watchers
 	}

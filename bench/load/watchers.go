@@ -46,7 +46,8 @@ func openWatchers(o options) (*watchers, error) {
 }
 
 func openWatcher(o options, n int) (net.Conn, error) {
-	socket, err := net.DialTimeout("tcp", o.address, 10*time.Second)
+	nodes := append([]string{o.address}, o.others...)
+	socket, err := net.DialTimeout("tcp", nodes[n%len(nodes)], 10*time.Second)
 	if err != nil {
 		return nil, err
 	}
