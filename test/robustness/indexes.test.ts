@@ -18,6 +18,8 @@ const ITEMS = 5000;
 const INDEXES = ['n', ['-m', '/o/p'], { attribute: 'u', unique: true }] as const;
 const env = { STARGUS_SWEEP: '200ms' };
 const READY_MS = 30_000;
+/** So long at most a writer of a cluster rests: against writers who never do a declaration would lose for ever. */
+const REST_MS = process.env.STARGUS_TEST_GALERA ? 300 : 0;
 
 let serial = 0;
 const any = <T>(values: readonly T[]): T => values[Math.floor(Math.random() * values.length)] as T;
@@ -46,7 +48,7 @@ async function fill(client: Client): Promise<void> {
   }
 }
 
-/** On a cluster a declaration, which takes long to be written, may lose for ten seconds to writers of other nodes: then once more. */
+/** On a cluster a declaration, which takes long to be written, may lose for ten seconds to writers of other nodes: then once more. docs/SCALING.md says so. */
 async function declare(client: Client, indexes: readonly unknown[]): Promise<void> {
   for (const end = Date.now() + READY_MS; ; ) {
     const answer = await client.call(`PUT ${ENTRY}`, { attributes: { indexes } }).catch(() => undefined);
@@ -83,6 +85,7 @@ class Writers {
       if (answer && answer.status < 300) this.writes++;
       else if (answer && answer.status < 500) throw new Error(`Refused: ${JSON.stringify(answer.body)}`);
       else await pause(20);
+      if (REST_MS > 0) await pause(Math.random() * REST_MS);
     }
   }
 }
