@@ -2,6 +2,7 @@
  * Nodes of one database with everything between them that can go wrong: each link is a proxy (link.ts), MariaDB and Redis are
  * the cluster's own, each node has a clock of its own that can be set, and every process can be stopped and killed.
  */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -15,9 +16,6 @@ import { Link } from './link.js';
 
 /** A process takes so long to be ready at worst, with its database killed and links down meanwhile. */
 const START_MS = 300_000;
-const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
-/** What a library for the time of a program needs a file for; a path that differs between machines is looked for. */
-const FAKETIME_FOLDERS = ['/usr/lib', '/lib', '/usr/local/lib'];
 
 type Daemon = Awaited<ReturnType<typeof startMariadb>>;
 
@@ -256,18 +254,13 @@ async function clockEnv(file: string): Promise<Record<string, string>> {
   };
 }
 
+/** The library's path, which differs between machines. */
 async function faketime(): Promise<string> {
-  if (existsSync(FAKETIME)) return FAKETIME;
   await ensureProgram('faketime', ['faketime'], console.log);
-  for (const folder of FAKETIME_FOLDERS) {
-    const found = existsSync(folder) && readdirSync(folder, { recursive: true }).find(isFaketime);
-    if (found) return path.join(folder, String(found));
-  }
-  throw new Error('faketime is installed, but its libfaketime.so.1 is in no folder where libraries are.');
-}
-
-function isFaketime(name: string | Buffer): boolean {
-  return path.basename(String(name)) === 'libfaketime.so.1';
+  const files = execFileSync('dpkg', ['-L', 'libfaketime'], { encoding: 'utf8' }).split('\n');
+  const library = files.find((file) => path.basename(file) === 'libfaketime.so.1');
+  if (library === undefined) throw new Error('faketime is installed, but its package has no libfaketime.so.1.');
+  return library;
 }
 
 /** A program that was killed leaves the shared memory of its false clock behind. */
