@@ -111,7 +111,7 @@ func parse() (options, error) {
 	o.measure = time.Duration(seconds * float64(time.Second))
 	o.custom.host, o.custom.path, o.custom.body = o.address, parseTemplate(path), parseTemplate(body)
 	o.watch = parseTemplate(watch)
-	o.others = strings.FieldsFunc(others, func(r rune) bool { return r == ',' })
+	o.others = listed(others)
 	if o.told == 0 {
 		o.told = o.watchers
 	}
@@ -122,7 +122,7 @@ func parse() (options, error) {
 		}
 		o.bearers = strings.Fields(string(text))
 	}
-	for _, text := range strings.FieldsFunc(pids, func(r rune) bool { return r == ',' }) {
+	for _, text := range listed(pids) {
 		pid, err := strconv.Atoi(text)
 		if err != nil {
 			return o, fmt.Errorf("-pids: %w", err)
@@ -148,4 +148,9 @@ func printJSON(result any) {
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, "load:", err)
 	os.Exit(1)
+}
+
+// listed gives what stands between commas; of nothing, nothing.
+func listed(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 }

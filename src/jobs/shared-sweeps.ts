@@ -58,7 +58,7 @@ export class SharedSweeps {
     this.#worker.on('error', () => undefined);
     this.#worker.on('failed', (job, error) => warn(error, { sweep: job?.name ?? '' }));
     this.#sweepers = sweeps.map((sweep) => {
-      const work: Sweep = { sweep: async () => this.#isDue(sweep) };
+      const work: Sweep = { sweep: () => this.#turn(sweep) };
       return new Sweeper(work, sweep.everyMs, (error) => warn(error, { sweep: sweep.name }));
     });
     for (const sweeper of this.#sweepers) sweeper.start();
@@ -81,7 +81,8 @@ export class SharedSweeps {
     return closed([this.queue.close()]);
   }
 
-  async #isDue({ name, everyMs }: Scheduled): Promise<void> {
+  /** It is time: done here, or asked for. */
+  async #turn({ name, everyMs }: Scheduled): Promise<void> {
     const idleMs = performance.now() - (this.#begun.get(name) as number);
     if (!this.options.isShared() || idleMs > ALONE * everyMs) await this.#sweep(name);
     else this.#ask(name, { id: `${name} due`, ttl: Math.ceil(SPARED * everyMs) });

@@ -7,9 +7,9 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createConnection } from 'mysql2/promise';
-import { ensureProgram } from '../../scripts/daemon.mjs';
 import { startMariadb } from '../../scripts/mariadb.mjs';
 import { startRedis } from '../../scripts/redis.mjs';
+import { debianProgram } from '../support/debian.js';
 import { createDatabase, type DatabaseName, markRunning, type Server, startServer } from '../support/server.js';
 import { pause } from './client.js';
 import { Link } from './link.js';
@@ -256,7 +256,7 @@ async function clockEnv(file: string): Promise<Record<string, string>> {
 
 /** The library's path, which differs between machines. */
 async function faketime(): Promise<string> {
-  await ensureProgram('faketime', ['faketime'], console.log);
+  await debianProgram('faketime');
   const files = execFileSync('dpkg', ['-L', 'libfaketime'], { encoding: 'utf8' }).split('\n');
   const library = files.find((file) => path.basename(file) === 'libfaketime.so.1');
   if (library === undefined) throw new Error('faketime is installed, but its package has no libfaketime.so.1.');

@@ -8,6 +8,7 @@ import type { Store, Telemetry } from '../../src/engine/ports.js';
 import type { Committer } from '../../src/engine/state/committer.js';
 import { databases } from '../support/server.js';
 import { openStore } from './book.js';
+import { newOperation } from './new-operation.js';
 
 const BOUNDS = { perPool: 100, perCaller: 50, bytesPerPool: 1_000_000 };
 const DONE = { status: 200, headers: {}, body: '{}' };
@@ -43,15 +44,9 @@ describe.each(databases)('the worker of operations on $name', ({ name }) => {
   });
 
   async function accept(lifeMs = 3_600_000): Promise<string> {
-    const id = randomUUID();
-    const given = {
-      ...{ id, pool, call: 'putItem', caller: 'ann', epoch: 'e', session: undefined, repeatable: undefined },
-      subject: JSON.stringify({ id: 'ann', isUnbound: false, restrictions: [] }),
-      request: JSON.stringify({ method: 'PUT', target: '/x', headers: {}, origin: 'http://x', address: '::1' }),
-      body: undefined,
-    };
+    const given = newOperation({ pool, body: undefined });
     expect((await store.operations.accept(given, BOUNDS, lifeMs)).kind).toBe('accepted');
-    return id;
+    return given.id;
   }
   const work = () => worker.work({ kind: 'operation', pool, name: 'ann' }, new AbortController().signal);
   const find = (id: string) => store.operations.find(pool, id);

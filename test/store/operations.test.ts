@@ -5,23 +5,11 @@ import type { NewOperation, OperationStore } from '../../src/engine/operations/o
 import type { Store } from '../../src/engine/ports.js';
 import { databases } from '../support/server.js';
 import { openStore } from './book.js';
+import { newOperation } from './new-operation.js';
 
 const HOUR = 3_600_000;
 const BOUNDS = { perPool: 100, perCaller: 50, bytesPerPool: 1_000_000 };
 const ANSWER = { status: 201, headers: { etag: '"1"', 'stargus-revision': '1' }, body: '{"x":"ü"}' };
-let serial = 0;
-
-function operation(more: Partial<NewOperation> = {}): NewOperation {
-  return {
-    // In the order of their making, as those of servers are.
-    id: `${String(++serial).padStart(8, '0')}${randomUUID().slice(8)}`,
-    ...{ pool: 'p', call: 'putItem', caller: 'ann', epoch: 'e', session: undefined, repeatable: undefined },
-    subject: JSON.stringify({ id: 'ann', isUnbound: false, restrictions: [] }),
-    request: JSON.stringify({ method: 'PUT', target: '/x', headers: {}, origin: 'http://x', address: '::1' }),
-    body: Buffer.from([0, 255, 10]),
-    ...more,
-  };
-}
 
 describe.each(databases)('operations in the store on $name', ({ name }) => {
   let whole: Store;
@@ -33,7 +21,7 @@ describe.each(databases)('operations in the store on $name', ({ name }) => {
   afterAll(() => whole?.close());
 
   const accept = async (more?: Partial<NewOperation>, bounds = BOUNDS) => {
-    const given = operation(more);
+    const given = newOperation(more);
     return { id: given.id, accepted: await store.accept(given, bounds, HOUR) };
   };
   /** A pool of its own for each test. */
@@ -87,7 +75,7 @@ describe.each(databases)('operations in the store on $name', ({ name }) => {
     const pool = newPool();
     // The order is that of acceptance, not of their names.
     const ids = ['z', 'b', 'a'].map((letter) => letter + randomUUID().slice(1));
-    for (const id of ids) await store.accept(operation({ pool, id, session: 's' }), BOUNDS, HOUR);
+    for (const id of ids) await store.accept(newOperation({ pool, id, session: 's' }), BOUNDS, HOUR);
     await accept({ pool, caller: 'bob' });
     const claim = async (caller = 'ann', busyMs = 0) => {
       const claimed = await store.claim(pool, caller, busyMs);
@@ -183,8 +171,8 @@ describe.each(databases)('operations in the store on $name', ({ name }) => {
     await store.finish(bobs, ANSWER, -1);
     expect(await pending()).toEqual([{ pool, caller: 'ann' }]);
     // One that waits isn't swept, however long: whoever does it gives it up, and says so.
-    const { id: old } = operation();
-    await store.accept(operation({ pool, id: old }), BOUNDS, -1);
+    const { id: old } = newOperation();
+    await store.accept(newOperation({ pool, id: old }), BOUNDS, -1);
     let swept = 0;
     for (let count = -1; count !== 0; swept += count) count = await store.sweep(1);
     expect(swept).toBeGreaterThan(0);

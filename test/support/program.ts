@@ -10,10 +10,14 @@ export interface Run {
   readonly err: string;
 }
 
-/** The settings of the one who runs the tests don't reach it. */
 export function runProgram(args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
+  return runScript(PROGRAM, args, env);
+}
+
+/** A script, such as an example's. The settings of the one who runs the tests don't reach it. */
+export function runScript(file: string, args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
   const own = Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name));
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
+  const child = spawn(process.execPath, [file, ...args], {
     env: { ...Object.fromEntries(own), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
