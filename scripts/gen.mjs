@@ -1,12 +1,13 @@
 /**
- * `npm run gen` writes openapi/stargus.json from the routes of the built server; `npm run gen:check` (`--check`) says
- * whether the committed file is what `npm run gen` would write. Either refuses a document that isn't valid OpenAPI 3.0 or
+ * `npm run gen` writes openapi/stargus.json from the routes of the built server, and the clients below sdks/ from that; `npm run gen:check` (`--check`)
+ * says whether the committed files are what `npm run gen` would write. Either refuses a document that isn't valid OpenAPI 3.0 or
  * breaks a rule of openapi-rules.mjs.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Validator } from '@seriousme/openapi-schema-validator';
+import { staleClients, writeClients } from './clients.mjs';
 import { violationsOf } from './openapi-rules.mjs';
 import { ROOT } from './programs.mjs';
 
@@ -21,9 +22,23 @@ const text = `${JSON.stringify(openApiDocument(controllers, version), null, 2)}\
 const faults = await faultsOf(JSON.parse(text));
 if (faults.length > 0)
   fail(`${faults.join('\n')}\nThe document is made by src/http/openapi.ts from the routes and schemas of src/http.`);
-if (!process.argv.includes('--check')) writeFileSync(path.join(ROOT, FILE), text);
+const isCheck = process.argv.includes('--check');
+if (!isCheck) writeFileSync(path.join(ROOT, FILE), text);
 else if (!existsSync(path.join(ROOT, FILE)) || readFileSync(path.join(ROOT, FILE), 'utf8') !== text) {
   fail(`${FILE} is not what the routes in src/http say now. Run \`npm run gen\` and commit what it writes.`);
+}
+
+try {
+  if (!isCheck) await writeClients(JSON.parse(text));
+  else {
+    const stale = await staleClients(JSON.parse(text));
+    if (stale.length > 0)
+      fail(
+        `${stale.join('\n')}\nThese are not what openapi/generator makes of ${FILE}. Run \`npm run gen\` and commit what it writes.`,
+      );
+  }
+} catch (error) {
+  fail(error.message);
 }
 
 async function faultsOf(document) {

@@ -19,15 +19,19 @@ const INSTALL_MS = 300_000;
  */
 export async function printInstalled(name, version, program) {
   try {
-    console.log(path.join(await install(name, version), 'bin', program));
+    console.log(path.join(await pythonPackage(name, version), 'bin', program));
   } catch (error) {
     console.error(error.message);
     process.exit(1);
   }
 }
 
-/** @returns {Promise<string>} the environment's folder */
-async function install(name, version) {
+/**
+ * @param {string} name of the package, with its extras
+ * @param {string} version
+ * @returns {Promise<string>} the environment's folder
+ */
+export async function pythonPackage(name, version) {
   const folder = path.join(ROOT, '.cache', `${name}-${version}`);
   const stamp = path.join(folder, '.stargus-installed');
   const lock = `${folder}.lock`;

@@ -19,7 +19,7 @@ const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclud
 })
   .split('\n')
   .filter((file) => file !== '' && existsSync(path.join(ROOT, file)));
-const written = files.filter((file) => !/^sdks\/[^/]+\/generated\//.test(file));
+const written = files.filter((file) => !/^sdks\/.*\/generated\//.test(file));
 const sources = files.filter((file) => /^src\/.*\.ts$/.test(file));
 
 const text = (file: string): string => readFileSync(path.join(ROOT, file), 'utf8');
