@@ -16,7 +16,8 @@ RUN npm ci --ignore-scripts --omit=optional --include=dev
 COPY tsconfig.json ./
 COPY src ./src
 COPY migrations ./migrations
-RUN node node_modules/typescript/bin/tsc -p tsconfig.json && rm -f dist/.tsbuildinfo
+COPY scripts/bundle.mjs ./scripts/
+RUN node node_modules/typescript/bin/tsc -p tsconfig.json && node scripts/bundle.mjs && rm -f dist/.tsbuildinfo
 
 FROM node:24-slim AS modules
 WORKDIR /app
@@ -46,4 +47,4 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "const{STARGUS_HOST:h='127.0.0.1',STARGUS_PORT:p='8080'}=process.env;fetch(`http://${['0.0.0.0','::'].includes(h)?'127.0.0.1':h}:${p}/healthz`).then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
 # Not through npm: signals must reach the server itself, which ends in order on SIGTERM.
-CMD ["node", "dist/src/main.js"]
+CMD ["node", "dist/server/main.js"]

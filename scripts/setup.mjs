@@ -66,12 +66,14 @@ async function build() {
   const sources = ['src', 'migrations'].flatMap((folder) => filesBelow(path.join(ROOT, folder)));
   if (sources.length === 0) fail('There is nothing to build: src is empty.');
   const config = path.join(ROOT, 'tsconfig.json');
-  const wanted = fingerprint([...sources, config, LOCK]);
+  const wanted = fingerprint([...sources, config, LOCK, path.join(ROOT, 'scripts', 'bundle.mjs')]);
   if (read(BUILD_STAMP) === wanted) return;
   const started = Date.now();
   removeOrphans(sources);
   const { code, output } = await run(nodeProgram(), [toolFile('typescript', 'tsc'), '-p', config], { quiet: true });
   if (code !== 0) fail('The build failed (tsc).', output);
+  const bundle = await run(nodeProgram(), [path.join(ROOT, 'scripts', 'bundle.mjs')], { quiet: true });
+  if (bundle.code !== 0) fail('The build failed (scripts/bundle.mjs).', bundle.output);
   mkdirSync(DIST, { recursive: true });
   writeFileSync(BUILD_STAMP, wanted);
   console.log(`Built in ${seconds(started)}.`);

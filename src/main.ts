@@ -37,11 +37,11 @@ async function main(): Promise<void> {
     const { config, warnings, unknown } = readConfig(isAnnounced ? { ...process.env, STARGUS_LAN: '1' } : process.env);
     if (command === 'backup' || command === 'restore' || command === 'doctor') {
       const { runUpkeep } = await import('./upkeep/upkeep.js');
-      process.exitCode = await runUpkeep(command, process.argv.slice(3), config.STARGUS_DATABASE_URL);
+      process.exitCode = await runUpkeep(command, process.argv.slice(3), config.STARGUS_DATABASE_URL, await version());
       return;
     }
     for (const warning of [...unknown, ...warnings]) console.warn(`warning: ${warning}`);
-    if (command === '--version') return await printVersion();
+    if (command === '--version') return console.log(await version());
     if (command === 'migrate') return await migrate(config.STARGUS_DATABASE_URL, direction);
     if (command !== undefined) fail(`There is no command ${command}; \`stargus --help\` lists them.`);
     await run(config);
@@ -124,11 +124,10 @@ async function migrate(url: string, direction: string | undefined): Promise<void
   console.log('The tables are as this version wants them.');
 }
 
-async function printVersion(): Promise<void> {
+async function version(): Promise<string> {
   const { readFileSync } = await import('node:fs');
-  console.log(
-    (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version,
-  );
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
 }
 
 function fail(message: string, exitCode = 1): never {

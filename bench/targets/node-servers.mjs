@@ -7,7 +7,7 @@ import { startMariadb } from './mariadb.mjs';
 
 const bareMain = path.join(projectDir, 'bench/bare.mjs');
 const prototypeMain = path.join(projectDir, 'bench/prototype/main.mjs');
-const stargusMain = path.join(projectDir, 'dist/src/main.js');
+const stargusMain = path.join(projectDir, 'dist/server/main.js');
 
 const bare = (port) => ({ args: [bareMain, port] });
 const prototype = (port, databaseUrl) => ({ args: [prototypeMain, port, databaseUrl] });
@@ -21,7 +21,7 @@ const stargus = (port, databaseUrl) => ({
   },
 });
 
-const stargusAbsent = () => (fs.existsSync(stargusMain) ? undefined : 'dist/src/main.js is missing: npm run build');
+const stargusAbsent = () => (fs.existsSync(stargusMain) ? undefined : 'dist/server/main.js is missing: npm run build');
 const mariadbAbsent = () =>
   findProgram('mariadbd') || process.env.STARGUS_TEST_MARIADB_URL
     ? undefined

@@ -10,7 +10,7 @@ import { freePort } from '../../scripts/daemon.mjs';
 import { startMariadb } from '../../scripts/mariadb.mjs';
 import { startRedis } from '../../scripts/redis.mjs';
 
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/src/main.js');
+const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/main.js');
 const READY_MS = 60_000;
 
 /** @param {(line: string) => void} log hears of what takes long */

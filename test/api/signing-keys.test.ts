@@ -8,7 +8,7 @@ import { Account, AccountTable, startLoginServer } from '../support/logins.js';
 import { Scenario } from '../support/scenario.js';
 import { createDatabase, databases } from '../support/server.js';
 
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/src/main.js');
+const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/main.js');
 const SECRET = 'secret-of-the-operator-0123456789';
 
 describe.each(databases)('the server’s keys on $name', ({ name }) => {

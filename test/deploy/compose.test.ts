@@ -119,7 +119,7 @@ describe('docker-compose.yml', () => {
       expect(all[name]?.environment?.STARGUS_MIGRATE).toBe('0');
       expect(all[name]?.depends_on?.migrate?.condition).toBe('service_completed_successfully');
     }
-    expect(all.migrate?.command).toEqual(['node', 'dist/src/main.js', 'migrate']);
+    expect(all.migrate?.command).toEqual(['node', 'dist/server/main.js', 'migrate']);
   });
 
   test('keeps data in volumes, behind a network of its own, and gives everybody time to stop', () => {

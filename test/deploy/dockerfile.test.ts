@@ -56,7 +56,7 @@ describe('the Dockerfile', () => {
 
   test('runs as an ordinary user by number, and without a shell', () => {
     expect(final.find(({ name }) => name === 'USER')?.text).toMatch(/^[1-9]\d*:[1-9]\d*$/);
-    expect(exec('CMD')).toEqual(['node', 'dist/src/main.js']);
+    expect(exec('CMD')).toEqual(['node', 'dist/server/main.js']);
     expect(exec('HEALTHCHECK')?.[0]).toBe('node');
     expect(existsSync(path.join(ROOT, exec('CMD')?.[1] ?? ''))).toBe(true);
   });

@@ -18,7 +18,7 @@ import { Scenario } from '../support/scenario.js';
 import { createDatabase, type Server, startServer } from '../support/server.js';
 import { openSite, type Site } from '../support/site.js';
 
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/src/main.js');
+const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/main.js');
 const OPERATOR_KEY = 'operator-key-of-these-tests-0000';
 const PASSPHRASE = 'correct horse battery staple';
 const operator = { STARGUS_OPERATOR_KEY: OPERATOR_KEY };

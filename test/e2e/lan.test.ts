@@ -21,7 +21,7 @@ import { ADDRESSES, makeNetwork, type Network } from '../support/network.js';
 import { markRunning, startServer } from '../support/server.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const PROGRAM = path.join(ROOT, 'dist/src/main.js');
+const PROGRAM = path.join(ROOT, 'dist/server/main.js');
 const LOOPBACK = '127.0.0.1';
 /** The machine may be busy with other tests. */
 const HEAR = { timeout: 45_000, interval: 200 };

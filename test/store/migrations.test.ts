@@ -10,7 +10,7 @@ import { dataSourceFor, openDatabase } from '../../src/store/data-source.js';
 import { createDatabase, databases, startServer } from '../support/server.js';
 import { Book, openStore } from './book.js';
 
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/src/main.js');
+const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/main.js');
 
 describe.each(databases)('the tables on $name', ({ name }) => {
   test('go up, down and up again, and are the same again', async () => {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 
-const PROGRAM = path.resolve(import.meta.dirname, '../../dist/src/main.js');
+const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/main.js');
 
 export interface Run {
   readonly code: number | null;

@@ -19,7 +19,7 @@ import { createConnection } from 'mysql2/promise';
 import { afterAll } from 'vitest';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const PROGRAM = path.join(ROOT, 'dist/src/main.js');
+const PROGRAM = path.join(ROOT, 'dist/server/main.js');
 
 /** A start takes less than a second; two cores full of other tests may make it many. */
 const READY_MS = 60_000;
