@@ -1,5 +1,5 @@
 /**
- * Installs a package of Python's into a virtual environment of its own below .cache/, unless it is there already. Python 3.11 is a
+ * Installs packages of Python's into virtual environments of their own below .cache/, unless they are there already. Python 3.11 is a
  * prerequisite: without it this fails.
  */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -31,8 +31,17 @@ export async function printInstalled(name, version, program) {
  * @param {string} version
  * @returns {Promise<string>} the environment's folder
  */
-export async function pythonPackage(name, version) {
-  const folder = path.join(ROOT, '.cache', `${name}-${version}`);
+export function pythonPackage(name, version) {
+  return pythonEnvironment(`${name}-${version}`, [`${name}==${version}`]);
+}
+
+/**
+ * @param {string} name of the environment: another one for other packages
+ * @param {string[]} packages as pip takes them
+ * @returns {Promise<string>} the environment's folder
+ */
+export async function pythonEnvironment(name, packages) {
+  const folder = path.join(ROOT, '.cache', name);
   const stamp = path.join(folder, '.stargus-installed');
   const lock = `${folder}.lock`;
   const deadline = Date.now() + INSTALL_MS;
@@ -51,8 +60,8 @@ export async function pythonPackage(name, version) {
         ['-m', 'venv', folder],
         'Python 3.11 with its module venv is needed (on Debian: python3-venv)',
       );
-      const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `${name}==${version}`];
-      await must(path.join(folder, 'bin', 'python'), pip, `pip could not install ${name}`);
+      const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...packages];
+      await must(path.join(folder, 'bin', 'python'), pip, `pip could not install ${packages.join(', ')}`);
       writeFileSync(stamp, '');
     } finally {
       rmSync(lock, { recursive: true, force: true });

@@ -163,7 +163,7 @@ async function pass(asked: IncomingMessage, answer: ServerResponse, target: stri
   );
   answer.flushHeaders();
   if (!isAltered) await pipeline(response, answer);
-  else await pipeline(response, altering(rule, isStream, answer), answer);
+  else await pipeline(response, altering(rule, isStream), answer);
 }
 
 async function consumed(stream: Readable): Promise<void> {
@@ -171,16 +171,16 @@ async function consumed(stream: Readable): Promise<void> {
 }
 
 /** Takes a stream event by event, another answer whole. */
-function altering(rule: Rule, isStream: boolean, answer: ServerResponse): Transform {
+function altering(rule: Rule, isStream: boolean): Transform {
   const decoder = new StringDecoder('utf8');
-  const state = { text: '', isFirst: true, isOver: false, inserted: new Set<string>() };
+  const state = { text: '', isFirst: true, isStalled: false, inserted: new Set<string>() };
   const once = (name: string, pattern: string | undefined, unit: string): boolean => {
     if (pattern === undefined || state.inserted.has(name) || !new RegExp(pattern).test(unit)) return false;
     state.inserted.add(name);
     return true;
   };
   async function give(to: Transform, original: string): Promise<void> {
-    if (state.isOver) return;
+    if (state.isStalled) return;
     let unit = original;
     for (const [from, by] of rule.replace ?? []) unit = unit.replaceAll(new RegExp(from, 'g'), by);
     if (rule.insert && once('insert', rule.insert.after, original)) unit += rule.insert.text;
@@ -192,11 +192,11 @@ function altering(rule: Rule, isStream: boolean, answer: ServerResponse): Transf
     await push(to, Buffer.from(unit), rule.split);
     if (rule.flood && once('flood', rule.flood.after, original)) await flood(to, rule.flood.bytes);
     if (cut) {
-      state.isOver = true;
-      // What was pushed has to be on its way first.
-      setTimeout(() => answer.destroy(), 20);
+      // What was pushed has to be on its way first; then the pipeline breaks, and the connection with it.
+      await sleep(20);
+      throw new Error('cut');
     }
-    if (stall) state.isOver = true;
+    if (stall) state.isStalled = true;
   }
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -212,7 +212,10 @@ function altering(rule: Rule, isStream: boolean, answer: ServerResponse): Transf
       work().then(() => done(), done);
     },
     flush(done) {
-      give(this, state.text).then(() => done(), done);
+      give(this, state.text).then(() => {
+        // A connection that is dead has no end either.
+        if (!state.isStalled) done();
+      }, done);
     },
   });
 }
