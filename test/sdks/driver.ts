@@ -1,6 +1,5 @@
 /** A client's driver (sdks/conformance/README.md) as the scenarios speak to it: a process with a line of JSON for each command and answer. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { markRunning } from '../support/server.js';
 
 /** Longer than any command may take by itself. */
@@ -45,7 +44,7 @@ export function startDriver({ command, args, env = {} }: DriverProgram): Driver 
     return how;
   });
   child.stdin.on('error', () => {});
-  createInterface({ input: child.stdout }).on('line', (line) => {
+  const hear = (line: string) => {
     try {
       const { id, ...answer } = JSON.parse(line) as Answer & { id: number };
       waiting.get(id)?.(answer);
@@ -53,6 +52,13 @@ export function startDriver({ command, args, env = {} }: DriverProgram): Driver 
     } catch {
       errors += `\nNot a line of JSON: ${line.slice(0, 500)}`;
     }
+  };
+  // Not by node:readline, to which U+2028 ends a line too.
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) hear(line);
   });
   return {
     ask: (command) =>
@@ -69,7 +75,7 @@ export function startDriver({ command, args, env = {} }: DriverProgram): Driver 
           clearTimeout(timer);
           resolve(answer);
         });
-        child.stdin.write(`${JSON.stringify({ id, ...command })}\n`);
+        child.stdin.write(`${lineOf({ id, ...command })}\n`);
       }),
     end: async () => {
       child.stdin.end();
@@ -80,6 +86,11 @@ export function startDriver({ command, args, env = {} }: DriverProgram): Driver 
     },
     kill: () => child.kill('SIGKILL'),
   };
+}
+
+/** Drivers may read lines by what ends them at U+2028 and U+2029. */
+function lineOf(command: Record<string, unknown>): string {
+  return JSON.stringify(command).replaceAll(/[\u2028\u2029]/g, (one) => `\\u${one.charCodeAt(0).toString(16)}`);
 }
 
 function endOf(child: ChildProcess): Promise<number | string> {
