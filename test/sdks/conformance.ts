@@ -2,10 +2,10 @@
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type DatabaseName, databases, type Server, startServer } from '../support/server.js';
 import { OPERATOR_KEY } from './accounts.js';
-import { startCuttingProxy } from './cutting-proxy.js';
+import { type CuttingProxy, startCuttingProxy } from './cutting-proxy.js';
 import type { Driver } from './driver.js';
 import { play, type Scenario } from './scenario.js';
 
@@ -33,12 +33,30 @@ export interface Client {
 export function conformance({ name: client, drive, lacks = [] }: Client): void {
   describe.each(databases)(`${client} on $name`, { concurrent: true, timeout: SCENARIO_MS }, ({ name: database }) => {
     let shared: Server;
+    let strict: { readonly proxy: CuttingProxy; readonly server: Server };
     beforeAll(async () => {
-      shared = await startServer({ database });
+      const proxy = await startCuttingProxy();
+      // Accounts and audiences begin with the address by which the clients come.
+      const env = { STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: OPERATOR_KEY, STARGUS_PUBLIC_URL: proxy.url };
+      [shared, strict] = await Promise.all([
+        startServer({ database }),
+        startServer({ database, env }).then((server) => ({ proxy, server })),
+      ]);
+      proxy.target(strict.server.url);
     });
+    afterAll(() => strict?.proxy.stop());
+
     const able = scenarios.filter(({ needs = [] }) => !needs.some((need) => lacks.includes(need)));
+    const turn = turns(AT_ONCE);
+    // They share a proxy, whose address is the server's name.
+    const turnOfStrict = turns(1);
     test.each(able)('$area: $name', async (scenario) => {
-      await turn(() => stageOf(scenario, database, shared, drive));
+      if (scenario.server === 'required')
+        await turnOfStrict(() => {
+          strict.proxy.reset();
+          return perform(scenario, { drive, proxy: strict.proxy, server: strict.server });
+        });
+      else await turn(() => alone(scenario, { drive, database, shared }));
     });
   });
 
@@ -47,67 +65,69 @@ export function conformance({ name: client, drive, lacks = [] }: Client): void {
   });
 }
 
-async function stageOf(
+/** With a proxy of its own, and if it wants a server of its own. */
+async function alone(
   scenario: Scenario,
-  database: DatabaseName,
-  shared: Server,
-  drive: Client['drive'],
+  { drive, database, shared }: { drive: Client['drive']; database: DatabaseName; shared: Server },
 ): Promise<void> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'stargus-scenario-'));
   const proxy = await startCuttingProxy();
-  const settings = {
-    // Accounts and audiences begin with the address by which the clients come.
-    ...(scenario.server === 'required' && {
-      STARGUS_AUTH: 'required',
-      STARGUS_OPERATOR_KEY: OPERATOR_KEY,
-      STARGUS_PUBLIC_URL: proxy.url,
-    }),
-    ...scenario.env,
-  };
-  let server = scenario.server ? await startServer({ database, env: settings }) : shared;
+  let server = scenario.server === 'own' ? await startServer({ database, env: scenario.env }) : shared;
   proxy.target(server.url);
-  let driver = drive(folder);
-  const drivers = [driver];
+  const restart = async (how: 'stop' | 'kill') => {
+    if (server === shared) throw new Error('A scenario that restarts a server needs its own.');
+    await (how === 'kill' ? server.kill() : server.stop());
+    const { databaseUrl, url } = server;
+    server = await startServer({ database, databaseUrl, port: Number(new URL(url).port), env: scenario.env });
+  };
+  try {
+    await perform(scenario, { drive, proxy, server, restart });
+  } finally {
+    await proxy.stop();
+    if (server !== shared) await server.kill();
+  }
+}
+
+interface Cast {
+  readonly drive: Client['drive'];
+  readonly proxy: CuttingProxy;
+  readonly server: Server;
+  readonly restart?: (how: 'stop' | 'kill') => Promise<void>;
+}
+
+async function perform(scenario: Scenario, { drive, proxy, server, restart }: Cast): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'stargus-scenario-'));
+  const drivers = [drive(folder)];
   try {
     await play(scenario, {
       proxy,
       folder,
-      server: () => server,
-      driver: () => driver,
+      // Restarted, it has the same address.
+      server,
+      driver: () => drivers.at(-1) as Driver,
       again: () => {
-        driver = drive(folder);
-        drivers.push(driver);
+        drivers.push(drive(folder));
       },
-      restart: async (how, env = {}) => {
-        if (!scenario.server) throw new Error('A scenario that restarts a server needs its own.');
-        await (how === 'kill' ? server.kill() : server.stop());
-        server = await startServer({
-          database,
-          databaseUrl: server.databaseUrl,
-          port: Number(new URL(server.url).port),
-          env: { ...settings, ...env },
-        });
-      },
+      restart: restart ?? (() => Promise.reject(new Error('This server is shared.'))),
     });
-    await driver.end();
+    await drivers.at(-1)?.end();
   } finally {
     for (const each of drivers) each.kill();
-    await proxy.stop();
-    if (scenario.server) await server.kill();
   }
 }
 
-let running = 0;
-const queue: (() => void)[] = [];
-
 /** At most so many at once. */
-async function turn(work: () => Promise<void>): Promise<void> {
-  if (running >= AT_ONCE) await new Promise<void>((resolve) => queue.push(resolve));
-  running++;
-  try {
-    await work();
-  } finally {
-    running--;
-    queue.shift()?.();
-  }
+function turns(atOnce: number): (work: () => Promise<void>) => Promise<void> {
+  let running = 0;
+  const queue: (() => void)[] = [];
+  return async (work) => {
+    if (running >= atOnce) await new Promise<void>((resolve) => queue.push(resolve));
+    else running++;
+    try {
+      await work();
+    } finally {
+      const next = queue.shift();
+      if (next) next();
+      else running--;
+    }
+  };
 }

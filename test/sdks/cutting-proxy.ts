@@ -56,6 +56,8 @@ export interface CuttingProxy {
   /** Where the server is. */
   target(url: string): void;
   rules(rules: readonly Rule[]): void;
+  /** As new: no rules, nothing heard, all connections closed. */
+  reset(): void;
   /** Closes all connections. */
   cut(): void;
   /** Closes all connections, and each new one at once, or no longer does so. */
@@ -100,6 +102,12 @@ export async function startCuttingProxy(): Promise<CuttingProxy> {
     },
     rules: (next) => {
       rules = next.map((rule) => ({ ...rule }));
+    },
+    reset: () => {
+      rules = [];
+      heard.length = 0;
+      isRefusing = false;
+      cut();
     },
     cut,
     refuse: (wanted) => {

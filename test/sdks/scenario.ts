@@ -36,8 +36,8 @@ export interface Scenario {
 export interface Stage {
   readonly proxy: CuttingProxy;
   readonly folder: string;
-  server(): Server;
-  restart(how: 'stop' | 'kill', env?: Record<string, string>): Promise<void>;
+  readonly server: Server;
+  restart(how: 'stop' | 'kill'): Promise<void>;
   driver(): Driver;
   /** Begins another driver where the old one has ended. */
   again(): void;
@@ -83,7 +83,7 @@ async function take(step: Json, stage: Stage, known: Record<string, Json>, begun
   if (step.sign) return sign(step, known);
   if (step.proxy) return atProxy(step.proxy, stage.proxy);
   if (step.heard) return requests(step, stage.proxy);
-  if (step.restart) return stage.restart(step.restart, step.env);
+  if (step.restart) return stage.restart(step.restart);
   if (step.driver === 'exit') {
     await stage.driver().ask({ do: 'exit' });
     stage.again();
@@ -141,7 +141,7 @@ async function atServer(step: Json, stage: Stage, known: Record<string, Json>): 
   const body = step.body === undefined ? undefined : JSON.stringify(step.body);
   const headers = { ...(body !== undefined && { 'content-type': 'application/json' }), ...step.headers };
   for (let nth = 0; nth < (step.repeat ?? 1); nth++) {
-    const response = await fetch(`${stage.server().url}${address.replaceAll('#', String(nth))}`, {
+    const response = await fetch(`${stage.server.url}${address.replaceAll('#', String(nth))}`, {
       method,
       headers,
       body,
@@ -161,7 +161,7 @@ async function account(step: Json, stage: Stage, known: Record<string, Json>): P
     enroll,
     passphrase,
     origin: stage.proxy.url,
-    server: stage.server().url,
+    server: stage.server.url,
     folder: stage.folder,
   });
   if (!rules) return;
@@ -179,7 +179,7 @@ async function revoke(stage: Stage): Promise<void> {
   const token = sent?.replace(/^\w+ /, '');
   const body = JSON.stringify({ token });
   const headers = { 'content-type': 'application/json' };
-  const response = await fetch(`${stage.server().url}/v1/auth/revoke`, { method: 'POST', headers, body });
+  const response = await fetch(`${stage.server.url}/v1/auth/revoke`, { method: 'POST', headers, body });
   const answer = (await response.json()) as Json;
   if (answer.revoked !== true) throw new Error(`Nothing was revoked: ${JSON.stringify(answer)}`);
 }
