@@ -42,7 +42,7 @@ export class ChangesController {
     const { subject } = call;
     const page = await this.engine.watching.changes(
       pool,
-      { view: checkView(view), since, limit, waitMs, subject },
+      { view: checkView(view), since, limit, waitMs, subject, isRevoked: () => call.isRevoked(subject) },
       asker,
     );
     const { epoch } = page.replica;

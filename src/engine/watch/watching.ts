@@ -59,6 +59,8 @@ export interface ChangesRequest {
   readonly waitMs: number;
   /** Who asks: the wait ends no later than its token, and with a refusal when its login is revoked. */
   readonly subject: Subject;
+  /** Whether that has come before the wait began, and after who asks was known. */
+  readonly isRevoked?: () => boolean;
 }
 
 /** A page of the log as a view sees it: commits as JSON texts without their cursors. */
@@ -231,7 +233,10 @@ export class Watching {
         const left = deadline - this.clock.now();
         if (page.commits.length > 0 || !page.upToDate || left <= 0 || this.#closing || asker.gone) return page;
         after = page.revision;
-        if ((await this.#nextChange(replica, looking, after, left, asker, subject)) === 'revoked')
+        if (
+          request.isRevoked?.() ||
+          (await this.#nextChange(replica, looking, after, left, asker, subject)) === 'revoked'
+        )
           throw new Problem('unauthenticated', 'The login of the token was revoked.');
       }
     } catch (error) {
