@@ -223,3 +223,10 @@ func after(d time.Duration) (<-chan time.Time, func() bool) {
 	timer := time.NewTimer(d)
 	return timer.C, timer.Stop
 }
+
+// IsClosed reports whether Close was called.
+func (c *Client) IsClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.isClosed
+}

@@ -275,9 +275,6 @@ func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOpti
 			err = answer.into(&state)
 		}
 		answered <- asked{state, err}
-		if err == nil && ctx.Err() != nil {
-			s.giveBack(state.Lock)
-		}
 	})
 	if !started {
 		return nil, closedError("client")
@@ -290,6 +287,11 @@ func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOpti
 		}
 		state = one.state
 	case <-ctx.Done():
+		s.client.start(func() {
+			if one := <-answered; one.err == nil {
+				s.giveBack(one.state.Lock)
+			}
+		})
 		return nil, ofContext(ctx)
 	}
 	if state.State != "granted" {
