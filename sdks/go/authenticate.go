@@ -165,7 +165,7 @@ func (l *login) checkAudience(audience string) error {
 	if expected == "" {
 		expected = l.client.base
 	}
-	if sameOrigin(audience, expected) || l.expected == "" && isLoopbackURL(audience) && isLoopbackURL(expected) {
+	if sameOrigin(audience, expected) {
 		return nil
 	}
 	return &Error{Code: CodeLoginFailed, Detail: fmt.Sprintf(
@@ -186,7 +186,7 @@ func hostPort(u *url.URL) string {
 	return strings.ToLower(u.Hostname()) + ":" + port
 }
 
-// isLoopbackURL: whoever listens there can do to this user what they like without a login.
+// isLoopbackURL: what is said to this machine itself needs no TLS.
 func isLoopbackURL(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -226,7 +226,7 @@ func (c *Client) unlock(ctx context.Context, account, way, secret string) ([]byt
 		return jwk, nil
 	}
 	guard := c
-	if !sameOrigin(server, c.base) && !(isLoopbackURL(server) && isLoopbackURL(c.base)) {
+	if !sameOrigin(server, c.base) {
 		// Another server guards it, which has nothing to do with this client's credentials.
 		options := c.options
 		options.transport = nil

@@ -7,11 +7,14 @@ package sqlitecache
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -29,7 +32,7 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE item (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, attributes TEXT NOT NULL) WITHOUT ROWID;`
 
 // File is the cache in this file, which is made where there is none and can be read by its owner only. It is a copy, and may be
-// deleted while no mirror has it. What else is in a file of this name is thrown away.
+// deleted while no mirror has it. A file of this name that is none of a mirror's is not touched: ErrCacheFailed.
 func File(path string) stargus.Cache { return cache{path: path} }
 
 type cache struct {
@@ -40,13 +43,25 @@ type cache struct {
 
 type file struct {
 	cache
+	// name is the file's place in taken.
+	name string
 	db   *sql.DB
 	conn *sql.Conn
+}
+
+// taken are the files that this process has open. SQLite sees to other processes; but a file that is opened and closed beside it,
+// as is done here to look at it, would take its locks away.
+var taken struct {
+	sync.Mutex
+	names map[string]bool
 }
 
 // OpenCache takes hold of the file.
 func (c cache) OpenCache(ctx context.Context) (stargus.OpenCache, error) {
 	f := &file{cache: c}
+	if err := f.take(); err != nil {
+		return nil, err
+	}
 	err := f.open(ctx)
 	if isDamaged(err) {
 		err = f.anew(ctx)
@@ -56,6 +71,29 @@ func (c cache) OpenCache(ctx context.Context) (stargus.OpenCache, error) {
 		return nil, told(err)
 	}
 	return f, nil
+}
+
+func (f *file) take() error {
+	name, err := filepath.Abs(f.path)
+	if err != nil {
+		return told(err)
+	}
+	if resolved, err := filepath.EvalSymlinks(name); err == nil {
+		name = resolved
+	} else if folder, err := filepath.EvalSymlinks(filepath.Dir(name)); err == nil {
+		name = filepath.Join(folder, filepath.Base(name))
+	}
+	taken.Lock()
+	defer taken.Unlock()
+	if taken.names[name] {
+		return stargus.NewError(stargus.CodeCacheInUse, "another mirror of this process has the cache file", nil)
+	}
+	if taken.names == nil {
+		taken.names = map[string]bool{}
+	}
+	taken.names[name] = true
+	f.path, f.name = name, name
+	return nil
 }
 
 func told(err error) error {
@@ -77,28 +115,50 @@ func isBusy(err error) bool {
 	return codeOf(err) == sqlite3.SQLITE_BUSY || codeOf(err) == sqlite3.SQLITE_LOCKED
 }
 
-var errOtherFormat = errors.New("the file is of another format")
+var (
+	errOtherVersion = errors.New("the file is of another version of the format")
+	errForeign      = errors.New("the file is none of a mirror's: give the cache a name of its own")
+)
 
+// isDamaged: the file was ours, and can't be used as it is.
 func isDamaged(err error) bool {
 	code := codeOf(err)
-	return errors.Is(err, errOtherFormat) || code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || code == sqlite3.SQLITE_ERROR
+	return errors.Is(err, errOtherVersion) || code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || code == sqlite3.SQLITE_ERROR
+}
+
+const (
+	magic = "SQLite format 3\x00"
+	// headerBytes of a file have all that is looked at, and applicationIDAt is where the application's number is.
+	headerBytes     = 100
+	applicationIDAt = 68
+)
+
+// look refuses a file of somebody else, which must not be touched. It is made here where there is none, so that nobody else can
+// read it for a moment; SQLite gives its other files the same mode.
+func (f *file) look() error {
+	opened, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	header := make([]byte, headerBytes)
+	n, err := io.ReadFull(opened, header)
+	switch {
+	case n == 0 && errors.Is(err, io.EOF):
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return err
+	case n < headerBytes || string(header[:len(magic)]) != magic || binary.BigEndian.Uint32(header[applicationIDAt:]) != applicationID:
+		return errForeign
+	}
+	return opened.Chmod(0o600)
 }
 
 func (f *file) open(ctx context.Context) error {
-	// Made here, so that nobody else can read it for a moment; SQLite gives its other files the same mode.
-	made, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	if err := f.look(); err != nil {
 		return err
 	}
-	made.Close()
-	if err := os.Chmod(f.path, 0o600); err != nil {
-		return err
-	}
-	absolute, err := filepath.Abs(f.path)
-	if err != nil {
-		return err
-	}
-	name := url.URL{Scheme: "file", Path: filepath.ToSlash(absolute)}
+	name := url.URL{Scheme: "file", Path: filepath.ToSlash(f.path)}
+	var err error
 	if f.db, err = sql.Open("sqlite", name.String()); err != nil {
 		return err
 	}
@@ -106,22 +166,30 @@ func (f *file) open(ctx context.Context) error {
 	if f.conn, err = f.db.Conn(ctx); err != nil {
 		return err
 	}
-	// Exclusive locking holds the file for as long as it is open, against other processes and other connections of this one. No
-	// commit waits for the disk: what a crash of the machine leaves half written, the checksum finds.
-	for _, statement := range []string{
-		"PRAGMA busy_timeout = 0", "PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF",
-		"BEGIN EXCLUSIVE", "COMMIT",
-	} {
-		if _, err := f.conn.ExecContext(ctx, statement); err != nil {
-			return err
-		}
+	// Exclusive locking holds the file for as long as it is open.
+	if err := f.run(ctx, "PRAGMA busy_timeout = 0", "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE", "COMMIT"); err != nil {
+		return err
 	}
 	if f.pagesMax > 0 {
 		if err := f.limit(ctx); err != nil {
 			return err
 		}
 	}
-	return f.checkFormat(ctx)
+	if err := f.checkFormat(ctx); err != nil {
+		return err
+	}
+	// Only now, so that what says whose file it is stands in the file itself. No commit waits for the disk: what a crash of the
+	// machine leaves half written, the checksum finds.
+	return f.run(ctx, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = OFF")
+}
+
+func (f *file) run(ctx context.Context, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := f.conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *file) checkFormat(ctx context.Context) error {
@@ -138,18 +206,18 @@ func (f *file) checkFormat(ctx context.Context) error {
 		return nil
 	case tables == 0 && id == 0 && version == 0:
 		return f.create(ctx)
+	case id == applicationID:
+		return errOtherVersion
 	}
-	return errOtherFormat
+	return errForeign
 }
 
 func (f *file) create(ctx context.Context) error {
-	for _, statement := range []string{"BEGIN", schema, "PRAGMA application_id = 0x53544152", "PRAGMA user_version = 1", "COMMIT"} {
-		if _, err := f.conn.ExecContext(ctx, statement); err != nil {
-			f.conn.ExecContext(ctx, "ROLLBACK")
-			return err
-		}
+	err := f.run(ctx, "BEGIN", "PRAGMA application_id = 0x53544152", "PRAGMA user_version = 1", schema, "COMMIT")
+	if err != nil {
+		f.conn.ExecContext(ctx, "ROLLBACK")
 	}
-	return nil
+	return err
 }
 
 // anew deletes the file and makes it again.
@@ -262,5 +330,8 @@ func (f *file) limit(ctx context.Context) error {
 // Close lets go of the file.
 func (f *file) Close() error {
 	f.release()
+	taken.Lock()
+	defer taken.Unlock()
+	delete(taken.names, f.name)
 	return nil
 }
