@@ -123,6 +123,7 @@ func (c *Client) Attach(ctx context.Context, collection string, options ...Attac
 	}
 	m.query = canonicalQuery(sent)
 	m.overlay.init()
+	m.listeners.tellErr = c.tell
 	m.writing.init()
 	if chosen.cache != nil {
 		if err := m.openCache(ctx); err != nil {
