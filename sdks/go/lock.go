@@ -344,6 +344,9 @@ func (s *lockSession) await(ctx context.Context, id string, wait time.Duration) 
 				held = 0
 			}
 			state, err := s.look(ctx, id, held)
+			if s.life.Err() != nil {
+				return 0, s.overWhy()
+			}
 			switch {
 			case err != nil && CodeOf(err) == "notFound":
 				return 0, waitIsOver(nil)
@@ -363,6 +366,9 @@ func (s *lockSession) await(ctx context.Context, id string, wait time.Duration) 
 			case "deadlock":
 				return 0, &Problem{Code: "deadlock", Status: http.StatusConflict, Detail: "to wait for this lock would be for ever", Retryable: true}
 			case "lost", "broken":
+				if s.life.Err() != nil {
+					return 0, s.overWhy()
+				}
 				return 0, waitIsOver(nil)
 			}
 			ask = true

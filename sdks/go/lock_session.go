@@ -175,6 +175,9 @@ func (s *lockSession) isOver(why error) {
 func (s *lockSession) overWhy() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(s.why, ErrClosed) {
+		return s.why
+	}
 	return &Error{Code: CodeLockLost, Detail: "the session that waited for the lock is over", cause: s.why}
 }
 

@@ -58,7 +58,7 @@ func (p *pipeline) authorize(ctx context.Context, request *http.Request, kind re
 	if err != nil {
 		return nil, err
 	}
-	return t, l.put(request, t, strings.TrimPrefix(request.URL.Path, p.basePath))
+	return t, l.put(request, t, strings.TrimPrefix(request.URL.EscapedPath(), p.basePath))
 }
 
 func (l *login) put(request *http.Request, t *token, path string) error {

@@ -13,6 +13,17 @@ type keptValues struct {
 	bytes    int
 	byKey    map[string]*list.Element
 	byRecent *list.List
+	// under are readings that are under way, by key: who wants the same value waits for it.
+	under map[string]*fetching
+}
+
+// fetching is one reading of an item, for all who want it.
+type fetching struct {
+	done  chan struct{}
+	item  Item
+	read  int64
+	found bool
+	err   error
 }
 
 type keptValue struct {
@@ -23,7 +34,7 @@ type keptValue struct {
 }
 
 func newKeptValues(max int) *keptValues {
-	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New()}
+	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New(), under: map[string]*fetching{}}
 }
 
 // get answers the attributes that are kept for this revision of the item, and counts as a use.
@@ -80,6 +91,25 @@ func (k *keptValues) remove(element *list.Element) {
 	value := k.byRecent.Remove(element).(*keptValue)
 	delete(k.byKey, value.key)
 	k.bytes -= value.bytes
+}
+
+// join answers the reading of an item that is under way; true: it is for the caller to do.
+func (k *keptValues) join(key string) (*fetching, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if one := k.under[key]; one != nil {
+		return one, false
+	}
+	one := &fetching{done: make(chan struct{})}
+	k.under[key] = one
+	return one, true
+}
+
+func (k *keptValues) leave(key string, one *fetching) {
+	k.mu.Lock()
+	delete(k.under, key)
+	k.mu.Unlock()
+	close(one.done)
 }
 
 // retain drops what isn't of these items any more.
@@ -154,18 +184,29 @@ func (m *Mirror) Fetch(ctx context.Context, key string) (Item, bool, error) {
 			known.Attributes = attributes
 			return known, true, nil
 		}
-		item, read, found, err := m.client.get(ctx, m.collection, key, m.options.fields, revision)
-		if err != nil {
-			return Item{}, false, err
+		one, isOwn := m.kept.join(key)
+		if isOwn {
+			one.item, one.read, one.found, one.err = m.client.get(ctx, m.collection, key, m.options.fields, revision)
+			if one.item.Attributes == nil {
+				one.item.Attributes = map[string]any{}
+			}
+			m.kept.leave(key, one)
+		} else {
+			select {
+			case <-one.done:
+			case <-ctx.Done():
+				return Item{}, false, ofContext(ctx)
+			}
+			if one.err != nil || !one.found {
+				// It may be the end of somebody else's context, or of a state before the one that is known now.
+				continue
+			}
 		}
-		if !found {
-			return Item{}, false, nil
+		if one.err != nil || !one.found {
+			return Item{}, false, one.err
 		}
-		if item.Attributes == nil {
-			item.Attributes = map[string]any{}
-		}
-		if m.keep(key, item, read) {
-			return item, true, nil
+		if m.keep(key, one.item, one.read) {
+			return one.item, true, nil
 		}
 	}
 	return Item{}, false, &Error{Code: "conflict", Detail: "the item changes faster than it can be read"}

@@ -347,6 +347,10 @@ func (d *driver) attach(c *command) (any, error) {
 	d.mu.Lock()
 	d.mirrors[c.Mirror] = m
 	d.mu.Unlock()
+	if code := stargus.CodeOf(err); code == stargus.CodeCacheInUse || code == stargus.CodeCacheFailed {
+		// In Go Attach itself says so; for the scenarios it is what ready answers.
+		return nil, nil
+	}
 	return nil, err
 }
 

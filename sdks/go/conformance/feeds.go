@@ -75,7 +75,7 @@ func (d *driver) next(c *command) (any, error) {
 			}
 			commits = append(commits, object{"revision": commit.Revision, "cursor": commit.Cursor, "keys": keys})
 		case <-limit.C:
-			return nil, stargus.NewError(stargus.CodeTimeout, "so many commits haven't come", nil)
+			return object{"commits": commits, "ended": false}, nil
 		}
 	}
 	return object{"commits": commits, "ended": false}, nil

@@ -172,14 +172,20 @@ func (m *mirror) write(c *command) (any, error) {
 	}
 	switch c.Op {
 	case "set":
-		item, err := m.Set(ctx, c.Key, c.given(), c.writeOptions()...)
-		return itemOf(item), err
+		return written(m.Set(ctx, c.Key, c.given(), c.writeOptions()...))
 	case "merge":
-		item, err := m.Merge(ctx, c.Key, c.given(), c.writeOptions()...)
-		return itemOf(item), err
+		return written(m.Merge(ctx, c.Key, c.given(), c.writeOptions()...))
 	case "delete":
 		existed, err := m.Delete(ctx, c.Key, c.writeOptions()...)
 		return object{"existed": existed}, err
 	}
 	return nil, errDriver("there is no op %q of a mirror", c.Op)
+}
+
+// written is the item, or nothing where a refusal was told to listeners or to nobody.
+func written(item stargus.Item, err error) (any, error) {
+	if err != nil || item.Key == "" {
+		return nil, err
+	}
+	return itemOf(item), nil
 }
