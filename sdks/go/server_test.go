@@ -13,6 +13,7 @@ import (
 	"time"
 
 	stargus "github.com/stargus/stargus/sdks/go"
+	"github.com/stargus/stargus/sdks/go/generated"
 	"github.com/stargus/stargus/sdks/go/internal/testserver"
 	"github.com/stargus/stargus/sdks/go/where"
 )
@@ -274,7 +275,7 @@ func TestLocks(t *testing.T) {
 		t.Fatal(second.Fence(), held.Fence())
 	}
 	// It is broken, and the body hears of it.
-	if _, _, err := a.API().LocksAPI.BreakLock(ctx, a.Pool(), second.ID()).Execute(); err != nil {
+	if _, _, err := a.API().LocksAPI.BreakLock(ctx, a.Pool(), second.ID()).LockBreak(*generated.NewLockBreak()).Execute(); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -400,7 +401,7 @@ func TestLogins(t *testing.T) {
 	response.Body.Close()
 	http.DefaultClient.CloseIdleConnections()
 	must[stargus.Item](t)(operator.Set(ctx, "_policies", "all", m{"rules": []m{
-		{"effect": "allow", "who": m{"accounts": []string{account}}, "actions": []string{"read", "watch", "create", "write", "delete", "lock"}, "collections": []string{"rooms"}},
+		{"effect": "allow", "who": m{"subjects": []string{account}}, "actions": []string{"read", "watch", "create", "write", "delete", "lock"}, "collections": []string{"rooms"}},
 	}}))
 	for _, options := range [][]stargus.LoginOption{nil, {stargus.OneTimeKey()}} {
 		c := connect(t, url, pool)
