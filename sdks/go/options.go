@@ -35,7 +35,7 @@ func WithEventBytesMax(bytes int) ConnectOption {
 }
 
 // WithOnProblem has a function told what happens in the background and reaches nobody's call: a mirror's cache that fell out,
-// a listener that panicked. It may be called by several goroutines at once.
+// a listener that panicked. It may be called by several goroutines at once, and must not wait for the client to close.
 func WithOnProblem(tell func(error)) ConnectOption {
 	return func(o *connectOptions) { o.onProblem = tell }
 }

@@ -13,7 +13,7 @@ func TestWhatIsAnnounced(t *testing.T) {
 		return &mdns.ServiceEntry{Name: `My\ server\032\(2\)._stargus._tcp.local.`, AddrV4: net.IPv4(192, 0, 2, 7), Port: 8080, InfoFields: info}
 	}
 	server, ok := serverOf(entry("v=1", "auth=open", "version=1.2", "pools=a,,b", "pools3=d", "pools2=c", "AUTH=required"))
-	want := Server{Name: "My server (2)", URL: "http://192.0.2.7:8080", Auth: "open", Version: "1.2", Pools: []string{"a", "b", "c"}}
+	want := Server{Name: "My server (2)", URL: "http://192.0.2.7:8080", Auth: "open", Version: "1.2", Pools: []string{"a", "b", "c", "d"}}
 	if !ok || !reflect.DeepEqual(server, want) {
 		t.Fatalf("%+v", server)
 	}
