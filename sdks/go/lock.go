@@ -1,0 +1,420 @@
+package stargus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Scope is a part of the pool that a lock covers: a collection, of it the keys from Start on before End, those that begin with
+// Prefix, or the one Key; and of these items all or some attributes. The zero value is the whole pool.
+type Scope struct {
+	Collection string   `json:"collection,omitempty"`
+	Key        string   `json:"key,omitempty"`
+	Prefix     string   `json:"prefix,omitempty"`
+	Start      string   `json:"start,omitempty"`
+	End        string   `json:"end,omitempty"`
+	Attributes []string `json:"attributes,omitempty"`
+}
+
+// LockMode says what a lock goes together with: shared with shared and one update, exclusive with nothing.
+type LockMode string
+
+// The modes of locks.
+const (
+	Exclusive LockMode = "exclusive"
+	Update    LockMode = "update"
+	Shared    LockMode = "shared"
+)
+
+// LockOption is an option of [Client.Lock].
+type LockOption func(*lockOptions)
+
+type lockOptions struct {
+	mode   LockMode
+	wait   time.Duration
+	lease  time.Duration
+	others []Scope
+	note   string
+}
+
+// Mode is Exclusive where it isn't given.
+func Mode(mode LockMode) LockOption { return func(o *lockOptions) { o.mode = mode } }
+
+// Wait is how long to wait for one's turn, 30 s where it isn't given; then ErrLockConflict. 0: not at all.
+func Wait(d time.Duration) LockOption { return func(o *lockOptions) { o.wait = max(0, d) } }
+
+// Lease is how long the client's session lives without being renewed, 15 s where it isn't given: so long a lock outlives a
+// client that has died. It counts when the session is made, by the first lock.
+func Lease(d time.Duration) LockOption { return func(o *lockOptions) { o.lease = d } }
+
+// Also locks other parts of the pool as well: all or none.
+func Also(scopes ...Scope) LockOption {
+	return func(o *lockOptions) { o.others = append(o.others, scopes...) }
+}
+
+// Note is for those who see the lock.
+func Note(text string) LockOption { return func(o *lockOptions) { o.note = text } }
+
+// Held is a lock that is held. What is written through it carries its proof, so that the server refuses it with ErrLockLost
+// once the lock was lost.
+type Held struct {
+	client  *Client
+	session *lockSession
+	id      string
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	fence    int64
+	released bool
+	err      error
+	unlocked chan struct{}
+}
+
+// Lock waits for its turn and answers the lock. Give it back by Unlock; defer held.Unlock() does. ctx bounds the waiting, and
+// is the parent of [Held.Context].
+//
+// Errors: ErrLockConflict when the time of waiting is over, ErrDeadlock when it would be for ever.
+func (c *Client) Lock(ctx context.Context, scope Scope, options ...LockOption) (*Held, error) {
+	chosen := lockOptions{mode: Exclusive, wait: defaultLockWait, lease: defaultLease}
+	for _, option := range options {
+		option(&chosen)
+	}
+	// A session that ended between two locks is found out by asking: then a new one, once.
+	for again := false; ; again = true {
+		session, err := c.lockSession(ctx, chosen.lease)
+		if err != nil {
+			return nil, err
+		}
+		held, err := session.lock(ctx, append([]Scope{scope}, chosen.others...), chosen)
+		if err != nil && isSessionOver(err) {
+			session.isOver(err)
+			if !again {
+				continue
+			}
+		}
+		return held, err
+	}
+}
+
+// isSessionOver: the server knows the session no more, or gave it to somebody else.
+func isSessionOver(err error) bool {
+	switch CodeOf(err) {
+	case "sessionFenced", "notFound":
+		return true
+	}
+	return false
+}
+
+// ID is the lock's name on the server.
+func (h *Held) ID() string { return h.id }
+
+// Fence is the rising number that was given with the grant.
+func (h *Held) Fence() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fence
+}
+
+// Context is over when the lock is given back or lost; context.Cause is then ErrLockLost (by errors.Is). Give it to what relies
+// on the lock.
+func (h *Held) Context() context.Context { return h.ctx }
+
+// Err is ErrLockLost (by errors.Is) once the lock was lost, as far as the client knows.
+func (h *Held) Err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// Unlock gives the lock back. It may be called more than once, and after the lock was lost.
+func (h *Held) Unlock() error {
+	h.mu.Lock()
+	if h.released {
+		h.mu.Unlock()
+		<-h.unlocked
+		return nil
+	}
+	h.released = true
+	h.mu.Unlock()
+	defer close(h.unlocked)
+	h.cancel(context.Canceled)
+	h.session.forget(h.id)
+	if h.Err() != nil {
+		return nil
+	}
+	// The caller's context may be over by now, and the lock is to be given back all the same.
+	ctx, cancel := context.WithTimeout(context.Background(), h.client.options.requestTimeout)
+	defer cancel()
+	err := h.session.release(ctx, h.id)
+	if isSessionOver(err) || errors.Is(err, ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// lose is called when it is known that the lock is lost.
+func (h *Held) lose(detail string, cause error) {
+	h.mu.Lock()
+	if h.released || h.err != nil {
+		h.mu.Unlock()
+		return
+	}
+	h.err = &Error{Code: CodeLockLost, Detail: detail, cause: cause}
+	err := h.err
+	h.mu.Unlock()
+	h.cancel(err)
+}
+
+func (h *Held) proof() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.id + ";fence=" + strconv.FormatInt(h.fence, 10)
+}
+
+// judged learns from what the server answered to a write through the lock.
+func (h *Held) judged(err error) error {
+	if problem, ok := asProblem(err); ok && problem.Code == CodeLockLost {
+		h.session.forget(h.id)
+		h.lose("the server says that the lock is lost", problem)
+	}
+	return err
+}
+
+func (h *Held) options(options []WriteOption) writeOptions {
+	chosen := writeOptionsOf(options)
+	chosen.proof = h.proof()
+	return chosen
+}
+
+// Set is [Client.Set] with the lock's proof.
+func (h *Held) Set(ctx context.Context, collection, key string, attributes any, options ...WriteOption) (Item, error) {
+	item, err := h.client.write(ctx, http.MethodPut, collection, key, attributes, h.options(options))
+	return item, h.judged(err)
+}
+
+// Merge is [Client.Merge] with the lock's proof.
+func (h *Held) Merge(ctx context.Context, collection, key string, patch any, options ...WriteOption) (Item, error) {
+	item, err := h.client.write(ctx, http.MethodPatch, collection, key, patch, h.options(options))
+	return item, h.judged(err)
+}
+
+// Create is [Client.Create] with the lock's proof.
+func (h *Held) Create(ctx context.Context, collection string, attributes any, key string, options ...WriteOption) (Item, error) {
+	item, err := h.client.create(ctx, collection, attributes, key, h.options(options))
+	return item, h.judged(err)
+}
+
+// Delete is [Client.Delete] with the lock's proof.
+func (h *Held) Delete(ctx context.Context, collection, key string, options ...WriteOption) (existed bool, err error) {
+	existed, _, err = h.client.delete(ctx, collection, key, h.options(options))
+	return existed, h.judged(err)
+}
+
+// Increment is [Client.Increment] with the lock's proof.
+func (h *Held) Increment(ctx context.Context, collection, key, attribute string, by float64, options ...WriteOption) (float64, error) {
+	value, err := h.client.increment(ctx, collection, key, attribute, by, h.options(options))
+	return value, h.judged(err)
+}
+
+// Batch is [Client.Batch] with the lock's proof.
+func (h *Held) Batch(ctx context.Context, ops []Op, options ...BatchOption) (BatchResult, error) {
+	var chosen batchOptions
+	for _, option := range options {
+		option(&chosen)
+	}
+	chosen.proof = h.proof()
+	result, err := h.client.batch(ctx, ops, chosen)
+	return result, h.judged(err)
+}
+
+// lockState is what the server says of a lock.
+type lockState struct {
+	Lock  string `json:"lock"`
+	State string `json:"state"`
+	Fence int64  `json:"fence"`
+}
+
+// lock asks for a lock and waits until it is granted.
+func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOptions) (*Held, error) {
+	body, err := encode(map[string]any{
+		"session": s.id, "epoch": s.epoch, "mode": options.mode, "scopes": scopes, "waitMs": options.wait.Milliseconds(), "requestId": newUUID(),
+	})
+	if err == nil && options.note != "" {
+		note, noteErr := encode(options.note)
+		body, err = append(append(append(body[:len(body)-1], `,"note":`...), note...), '}'), noteErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.use(1)
+	granted := false
+	defer func() {
+		if !granted {
+			s.use(-1)
+		}
+	}()
+	type asked struct {
+		state lockState
+		err   error
+	}
+	answered := make(chan asked, 1)
+	// The request outlives a caller who gives up: what it is granted then has to be given back.
+	started := s.client.start(func() {
+		mode := callMode{retryFor: -1, noRetryOf: []string{"lockConflict", "deadlock"}}
+		answer, err := s.client.call(withMode(s.client.gone, mode), http.MethodPost, s.client.poolURL+"/locks", nil, body)
+		var state lockState
+		if err == nil {
+			err = answer.into(&state)
+		}
+		answered <- asked{state, err}
+	})
+	if !started {
+		return nil, closedError("client")
+	}
+	var state lockState
+	select {
+	case one := <-answered:
+		if one.err != nil {
+			return nil, one.err
+		}
+		state = one.state
+	case <-ctx.Done():
+		s.client.start(func() {
+			if one := <-answered; one.err == nil {
+				s.giveBack(one.state.Lock)
+			}
+		})
+		return nil, ofContext(ctx)
+	}
+	if state.State != "granted" {
+		if state.Fence, err = s.await(ctx, state.Lock, options.wait); err != nil {
+			if !errors.Is(err, ErrLockConflict) {
+				s.giveBack(state.Lock)
+			}
+			return nil, err
+		}
+	}
+	h := &Held{client: s.client, session: s, id: state.Lock, fence: state.Fence, unlocked: make(chan struct{})}
+	h.ctx, h.cancel = context.WithCancelCause(ctx)
+	if ctx.Err() != nil {
+		s.giveBack(state.Lock)
+		return nil, ofContext(ctx)
+	}
+	granted = true
+	s.keep(h)
+	return h, nil
+}
+
+// giveBack gives back what nobody waits for any more.
+func (s *lockSession) giveBack(id string) {
+	s.client.start(func() {
+		ctx, cancel := goodbye()
+		defer cancel()
+		_ = s.release(ctx, id)
+	})
+}
+
+func (s *lockSession) release(ctx context.Context, id string) error {
+	_, err := s.client.call(ctx, http.MethodDelete, s.client.poolURL+"/locks/"+escape(id), s.header(), nil)
+	return err
+}
+
+// await waits until a lock that waits is granted: by the session's stream, or by asking while there is none.
+func (s *lockSession) await(ctx context.Context, id string, wait time.Duration) (int64, error) {
+	news := s.listen(id)
+	defer s.deaf(id)
+	// The server tells when the time is over; this is for the case that nothing of it arrives.
+	limit := time.NewTimer(wait + s.client.options.requestTimeout)
+	defer limit.Stop()
+	// What happened before anybody listened is asked for once.
+	ask := true
+	for {
+		if ask || !s.hears() {
+			ask = false
+			held := lockPollMax
+			if s.hears() {
+				held = 0
+			}
+			state, err := s.look(ctx, id, held)
+			if s.life.Err() != nil {
+				return 0, s.overWhy()
+			}
+			switch {
+			case err != nil && CodeOf(err) == "notFound":
+				return 0, waitIsOver(nil)
+			case err != nil && isFinal(err):
+				return 0, err
+			case err == nil && state.State == "granted":
+				return state.Fence, nil
+			}
+		}
+		poll, stop := after(time.Second)
+		select {
+		case told := <-news:
+			stop()
+			switch told.Type {
+			case "granted":
+				return told.Fence, nil
+			case "deadlock":
+				return 0, &Problem{Code: "deadlock", Status: http.StatusConflict, Detail: "to wait for this lock would be for ever", Retryable: true}
+			case "lost", "broken":
+				if s.life.Err() != nil {
+					return 0, s.overWhy()
+				}
+				return 0, waitIsOver(nil)
+			}
+			ask = true
+		case <-poll:
+		case <-limit.C:
+			stop()
+			return 0, waitIsOver(nil)
+		case <-s.over:
+			stop()
+			return 0, s.overWhy()
+		case <-ctx.Done():
+			stop()
+			return 0, ofContext(ctx)
+		}
+	}
+}
+
+// look asks how a lock is; with held, the server answers when it no longer waits, or after that time.
+func (s *lockSession) look(ctx context.Context, id string, held time.Duration) (lockState, error) {
+	at := s.client.poolURL + "/locks/" + escape(id)
+	if held > 0 {
+		at += "?waitMs=" + strconv.FormatInt(held.Milliseconds(), 10)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.client.gone, cancel)()
+	var state lockState
+	answer, err := s.client.call(ctx, http.MethodGet, at, nil, nil)
+	if err == nil {
+		err = answer.into(&state)
+	}
+	return state, err
+}
+
+func waitIsOver(cause error) error {
+	return &Error{Code: "lockConflict", Detail: "the lock wasn't granted in the time that was to be waited", cause: cause}
+}
+
+// lockNews is an event of the session's stream.
+type lockNews struct {
+	Lock   string `json:"lock"`
+	Type   string `json:"type"`
+	Fence  int64  `json:"fence"`
+	Reason string `json:"reason"`
+}
+
+func parseLockNews(data []byte) (news lockNews, ok bool) {
+	return news, json.Unmarshal(data, &news) == nil && news.Lock != "" && !strings.ContainsAny(news.Lock, "/?#")
+}

@@ -1,0 +1,40 @@
+package stargus
+
+import (
+	"net/http"
+	"strings"
+)
+
+// requestKind says how the pipeline treats a request. It follows from method and path, so that calls of the generated layer,
+// which know nothing of it, are treated as ours.
+type requestKind struct {
+	// takesKey: the request is a write that gets an Idempotency-Key.
+	takesKey bool
+	// once: it must not be repeated once it may have arrived.
+	once bool
+	// isPublic: it is sent without credentials, for it is how they are got.
+	isPublic bool
+}
+
+// kindOf is asked for each request; path is below the client's base.
+func kindOf(method, path string) requestKind {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, "QUERY":
+		return requestKind{isPublic: path == "/v1/auth/challenges"}
+	}
+	switch {
+	case path == "/v1/auth/token", path == "/v1/auth/challenges":
+		// A refresh token is good for once: a repetition whose first answer was lost would end the whole login.
+		return requestKind{once: path == "/v1/auth/token", isPublic: true}
+	case strings.HasPrefix(path, "/v1/auth/"), strings.HasPrefix(path, "/v1/identities/"):
+		return requestKind{isPublic: strings.HasSuffix(path, "/envelope/unlock")}
+	}
+	if method == http.MethodPost {
+		for _, end := range [...]string{"/query", "/policy/check", "/policy/explain", "/policy/preview", "/renew", "/import"} {
+			if strings.HasSuffix(path, end) && !strings.Contains(path, "/items/") {
+				return requestKind{}
+			}
+		}
+	}
+	return requestKind{takesKey: true}
+}
