@@ -240,7 +240,11 @@ export function createDriver({ connect, discover, measure, exit }: Surroundings)
       const commits = read.commits.splice(0, count);
       if (commits.length < count && read.error !== undefined) throw read.error;
       return {
-        commits: commits.map(({ revision, cursor, changes }) => ({ revision, cursor, keys: changes.map(({ key }) => key) })),
+        commits: commits.map(({ revision, cursor, changes }) => ({
+          revision,
+          cursor,
+          keys: changes.map(({ key }) => key),
+        })),
         ended: read.isEnded && read.commits.length === 0,
       };
     },
@@ -351,7 +355,8 @@ function itemAnswer(item: Item | undefined): unknown {
 }
 
 function errorAnswer(error: unknown): { code: string; status?: number; message: string } {
-  if (!isProblem(error)) return { code: 'driver', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  if (!isProblem(error))
+    return { code: 'driver', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   return { code: error.code, message: error.message, ...(error instanceof ProblemError && { status: error.status }) };
 }
 

@@ -24,7 +24,7 @@ const driver = createDriver({
 for await (const line of lines()) {
   const command = JSON.parse(line) as { id: number };
   void driver.handle(command).then((answer) => {
-    process.stdout.write(`${JSON.stringify({ id: command.id, ...answer })}\n`);
+    process.stdout.write(`${oneLine(JSON.stringify({ id: command.id, ...answer }))}\n`);
   });
 }
 setTimeout(() => process.exit(1), END_MS).unref();
@@ -38,4 +38,9 @@ async function* lines(): AsyncGenerator<string> {
     rest = parts.pop() ?? '';
     for (const line of parts) if (line.trim() !== '') yield line;
   }
+}
+
+/** Readers that take U+2028 and U+2029 for the end of a line get them escaped. */
+function oneLine(json: string): string {
+  return json.replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
 }

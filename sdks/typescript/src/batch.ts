@@ -30,9 +30,19 @@ export interface Condition {
 
 export const ops = {
   /** Replaces all attributes. */
-  put: (collection: string, key: string, attributes: Attributes): BatchOp => ({ op: 'put', collection, key, attributes }),
+  put: (collection: string, key: string, attributes: Attributes): BatchOp => ({
+    op: 'put',
+    collection,
+    key,
+    attributes,
+  }),
   /** What is named is set, null removes. */
-  merge: (collection: string, key: string, attributes: Attributes): BatchOp => ({ op: 'merge', collection, key, attributes }),
+  merge: (collection: string, key: string, attributes: Attributes): BatchOp => ({
+    op: 'merge',
+    collection,
+    key,
+    attributes,
+  }),
   /** `conflict` where there is one; without a key the server makes one. */
   create: (collection: string, attributes: Attributes, key?: string): BatchOp => ({
     op: 'create',
@@ -42,7 +52,12 @@ export const ops = {
   }),
   delete: (collection: string, key: string): BatchOp => ({ op: 'delete', collection, key }),
   /** Removes attributes. */
-  unset: (collection: string, key: string, names: readonly string[]): BatchOp => ({ op: 'unset', collection, key, names }),
+  unset: (collection: string, key: string, names: readonly string[]): BatchOp => ({
+    op: 'unset',
+    collection,
+    key,
+    names,
+  }),
   /** Adds to a number; past a bound it is a `conflict`. */
   increment: (
     collection: string,

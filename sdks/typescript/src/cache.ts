@@ -116,4 +116,3 @@ export function verified(
   for (const row of rows) sum.toggle(row);
   return sum.with(cursor, rows.length) === checksum ? sum : undefined;
 }
-

@@ -6,19 +6,20 @@ import type { BatchOp } from './batch.js';
 import { FAREWELL_MS } from './bounds.js';
 import { cacheView } from './cache.js';
 import { Credentials, type Login } from './credentials.js';
-import { ProblemError } from './errors.js';
-import { type OpenStream, fetchStreams } from './event-stream.js';
+import { isProblem, ProblemError } from './errors.js';
+import { fetchStreams, type OpenStream } from './event-stream.js';
 import { eventSourceStreams } from './eventsource-stream.js';
 import { type Commit, type FeedOptions, followFeed } from './feed.js';
-import { type Api, apiOn } from './generated-api.js';
 import { attachCollection, streamChanges, streamSession } from './generated/streams.js';
+import { type Api, apiOn } from './generated-api.js';
 import { type Attributes, type Entry, type Item, itemOfAnswer } from './item.js';
-import { type Held, LockSession, type LockOptions, type LockScope } from './locks.js';
+import { type Held, type LockOptions, type LockScope, LockSession } from './locks.js';
 import { type AttachOptions, Mirror, type MirrorHost } from './mirror.js';
 import { type Notifier, type NotifierDefinition, putNotifier } from './notifier.js';
 import { collectionPath, itemPath, poolPath, queryOf } from './paths.js';
 import type { Pipeline } from './pipeline.js';
 import type { Platform } from './platform.js';
+import { type EffectivePolicy, EVERYTHING } from './policy-rules.js';
 import { type CountOptions, countItems, type Query, type QueryOptions, queryItems } from './query.js';
 import type { Where } from './where.js';
 import {
@@ -99,7 +100,11 @@ export class Client {
       eventsRequest: (session, since) => ({
         path: `${poolPath(pool)}/sessions/${encodeURIComponent(session)}/events?${queryOf({ renew: false, since })}`,
         call: (init) =>
-          streamSession(this.api.sessions, { pool, session, renew: false, ...(since !== undefined && { since }) }, init),
+          streamSession(
+            this.api.sessions,
+            { pool, session, renew: false, ...(since !== undefined && { since }) },
+            init,
+          ),
       }),
     });
   }
@@ -140,7 +145,11 @@ export class Client {
   }
 
   /** The item; undefined where there is none, or none that one may see. */
-  async get(collection: string, key: string, { fields, minRevision, signal }: GetOptions = {}): Promise<Item | undefined> {
+  async get(
+    collection: string,
+    key: string,
+    { fields, minRevision, signal }: GetOptions = {},
+  ): Promise<Item | undefined> {
     const path = itemPath(this.pool, collection, key);
     try {
       const { json } = await this.#pipeline.request({
@@ -293,11 +302,21 @@ export class Client {
           cacheView(this.url, pool, await this.#whoAsks(), collection, queryOf(parameters)),
         ),
       fetchItem: (collection, key, options) => this.get(collection, key, options),
-      effectivePolicy: async () =>
-        (await this.#pipeline.request({ method: 'GET', path: `${poolPath(pool)}/policy/effective` })).json,
+      effectivePolicy: () => this.#effectivePolicy(),
       renew: () => this.#renew(),
       problem: (error) => this.#problem(error),
     };
+  }
+
+  async #effectivePolicy(): Promise<EffectivePolicy> {
+    try {
+      const { json } = await this.#pipeline.request({ method: 'GET', path: `${poolPath(this.pool)}/policy/effective` });
+      return json as EffectivePolicy;
+    } catch (error) {
+      // There is no pool yet, so no rules: who may make it may do everything.
+      if (isProblem(error, 'notFound')) return EVERYTHING;
+      throw error;
+    }
   }
 
   async #renew(): Promise<void> {
@@ -329,4 +348,3 @@ function sentAsText(parameters: Readonly<Record<string, unknown>>): Record<strin
   }
   return sent as Record<string, never>;
 }
-

@@ -3,7 +3,7 @@
  * when a request is answered 401; those who come meanwhile wait for the new one, which is asked for once.
  */
 import { AccountKey, type Challenge } from './account-key.js';
-import { deriveKeys, derivationOf, openEnvelope, type Way } from './envelope.js';
+import { derivationOf, deriveKeys, openEnvelope, type Way } from './envelope.js';
 import { ProblemError, StargusError } from './errors.js';
 import { digestOf, OneTimeKey } from './one-time-key.js';
 import { type Answer, type Authorizer, type Call, Pipeline } from './pipeline.js';
@@ -15,7 +15,9 @@ import type { Transport } from './transport.js';
 export type Login =
   | { /** Or the operator's key. */ readonly apiKey: string }
   | { /** Any access token that one already has. It isn't renewed. */ readonly token: string }
-  | ({ /** As `stargus identity create` writes it; in Node also the file's path. */ readonly keyFile: KeyFile | string } & LoginOptions)
+  | ({
+      /** As `stargus identity create` writes it; in Node also the file's path. */ readonly keyFile: KeyFile | string;
+    } & LoginOptions)
   | ({ readonly account: string; readonly passphrase: string } & LoginOptions)
   | ({ readonly account: string; readonly recoveryCode: string } & LoginOptions);
 
@@ -64,7 +66,7 @@ export class Credentials implements Authorizer {
     how: { fixed?: Readonly<Record<string, string>>; key?: AccountKey; oneTimeKey?: OneTimeKey },
   ) {
     this.#pipeline = pipeline;
-    this.#audience = (audience ?? pipeline.url).replace(/\/+$/, '');
+    this.#audience = (audience ?? new URL(pipeline.url).origin).replace(/\/+$/, '');
     this.#publicUrl = this.#audience;
     this.#fixed = how.fixed;
     this.#key = how.key;
@@ -89,7 +91,10 @@ export class Credentials implements Authorizer {
     return credentials;
   }
 
-  headersFor(method: string, path: string): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>> {
+  headersFor(
+    method: string,
+    path: string,
+  ): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>> {
     if (this.#fixed) return this.#fixed;
     const tokens = this.#tokens;
     if (this.#failed) throw this.#failed;
@@ -146,7 +151,8 @@ export class Credentials implements Authorizer {
         return;
       } catch (error) {
         // With the account's key one logs in anew, also where it isn't known whether the refresh token was used up.
-        if (!this.#key || isPassing(error)) throw error instanceof ProblemError && !error.retryable ? this.#fail(error) : error;
+        if (!this.#key || isPassing(error))
+          throw error instanceof ProblemError && !error.retryable ? this.#fail(error) : error;
       }
     }
     if (!this.#key) throw this.#fail(undefined);
@@ -247,25 +253,38 @@ function loginFailure(error: unknown): unknown {
 type KeyLogin = Extract<Login, LoginOptions & ({ keyFile: unknown } | { account: string })>;
 
 async function keyOf(pipeline: Pipeline, login: KeyLogin, context: CredentialsContext): Promise<KeyFile> {
-  if ('keyFile' in login)
-    return typeof login.keyFile === 'string' ? context.readKeyFile(login.keyFile) : login.keyFile;
+  if ('keyFile' in login) return typeof login.keyFile === 'string' ? context.readKeyFile(login.keyFile) : login.keyFile;
   const way: Way = 'passphrase' in login ? 'passphrase' : 'recovery';
   const secret = 'passphrase' in login ? login.passphrase : login.recoveryCode;
   const { account } = login;
   const [, server, name] = /^(https?:\/\/.+)\/id\/([^/]+)$/.exec(account) ?? [];
   if (server === undefined || name === undefined)
-    throw new StargusError('loginFailed', `${account} is no account that a Stargus server guards an envelope of: …/id/<name>.`);
+    throw new StargusError(
+      'loginFailed',
+      `${account} is no account that a Stargus server guards an envelope of: …/id/<name>.`,
+    );
   const guard =
     server === pipeline.url
       ? pipeline
-      : new Pipeline({ transport: context.transport(), url: server, requestTimeoutMs: 30_000, retryForMs: 10_000, clock: pipeline.clock });
+      : new Pipeline({
+          transport: context.transport(),
+          url: server,
+          requestTimeoutMs: 30_000,
+          retryForMs: 10_000,
+          clock: pipeline.clock,
+        });
   try {
     const path = `/v1/identities/${encodeURIComponent(name)}/envelope`;
     const { json } = await guard.request({ method: 'GET', path, isAnonymous: true });
     const { ways } = json as { ways?: { way: string; kdf: unknown }[] };
     const kdf = ways?.find((each) => each.way === way)?.kdf;
     const { opening, proof } = await deriveKeys(account, way, secret, derivationOf(kdf));
-    const unlocked = await guard.request({ method: 'POST', path: `${path}/unlock`, body: { way, proof }, isAnonymous: true });
+    const unlocked = await guard.request({
+      method: 'POST',
+      path: `${path}/unlock`,
+      body: { way, proof },
+      isAnonymous: true,
+    });
     return await openEnvelope((unlocked.json as { envelope?: unknown }).envelope, account, way, opening);
   } catch (error) {
     throw loginFailure(error);

@@ -31,7 +31,8 @@ export interface Derivation {
 
 /** @throws StargusError `loginFailed` when it costs less or more than is safe */
 export function derivationOf(kdf: unknown): Derivation {
-  if (!isJsonObject(kdf) || kdf.name !== 'argon2id') throw refused('It is opened in a way that this library doesn’t know.');
+  if (!isJsonObject(kdf) || kdf.name !== 'argon2id')
+    throw refused('It is opened in a way that this library doesn’t know.');
   const salt = typeof kdf.salt === 'string' ? fromBase64(kdf.salt) : undefined;
   if (!salt || salt.length < SALT_BYTES_MIN || salt.length > SALT_BYTES_MAX) throw refused('Its salt isn’t one.');
   const number = (name: keyof typeof COST): number => {
@@ -66,7 +67,11 @@ export async function deriveKeys(
   const key = await crypto.subtle.importKey('raw', new Uint8Array(seed), 'HKDF', false, ['deriveBits']);
   const part = async (use: string) => {
     const info = new TextEncoder().encode(`stargus envelope ${use} ${way} ${account}`);
-    const bits = await crypto.subtle.deriveBits({ name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(0), info }, key, 256);
+    const bits = await crypto.subtle.deriveBits(
+      { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(0), info },
+      key,
+      256,
+    );
     return new Uint8Array(bits);
   };
   return { opening: await part('open'), proof: toBase64Url(await part('prove')) };
@@ -79,10 +84,14 @@ export async function openEnvelope(text: unknown, account: string, way: Way, ope
   try {
     const { recipients, ...common } = JSON.parse(text) as { recipients: { header?: { kid?: unknown } }[] };
     const recipient = recipients.find(({ header }) => header?.kid === way);
-    const { plaintext, protectedHeader } = await flattenedDecrypt({ ...common, ...recipient } as FlattenedJWE, opening, {
-      keyManagementAlgorithms: ['A256GCMKW'],
-      contentEncryptionAlgorithms: ['A256GCM'],
-    });
+    const { plaintext, protectedHeader } = await flattenedDecrypt(
+      { ...common, ...recipient } as FlattenedJWE,
+      opening,
+      {
+        keyManagementAlgorithms: ['A256GCMKW'],
+        contentEncryptionAlgorithms: ['A256GCM'],
+      },
+    );
     const { typ, account: owner } = protectedHeader as { typ?: unknown; account?: unknown };
     if (typ !== 'stargus-envelope+jwe' || owner !== account) throw new Error('It is of another account.');
     jwk = JSON.parse(new TextDecoder().decode(plaintext));

@@ -29,7 +29,11 @@ export class StargusError extends Error {
   /** Whether the same may succeed later, as it is. */
   readonly retryable: boolean;
 
-  constructor(code: ClientErrorCode | (string & {}), message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
+  constructor(
+    code: ClientErrorCode | (string & {}),
+    message: string,
+    options: { cause?: unknown; retryable?: boolean } = {},
+  ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
     this.retryable = options.retryable ?? false;

@@ -111,12 +111,15 @@ class Silence {
   #arm(): void {
     clearTimeout(this.#timer);
     const left = this.#lastAt + this.#limitMs - this.#clock.now();
-    this.#timer = setTimeout(() => {
-      if (this.#clock.now() - this.#lastAt < this.#limitMs - 1) this.#arm();
-      else
-        this.#controller.abort(
-          new StargusError('timeout', `Nothing came on the stream for ${this.#limitMs} ms.`, { retryable: true }),
-        );
-    }, Math.max(1, left));
+    this.#timer = setTimeout(
+      () => {
+        if (this.#clock.now() - this.#lastAt < this.#limitMs - 1) this.#arm();
+        else
+          this.#controller.abort(
+            new StargusError('timeout', `Nothing came on the stream for ${this.#limitMs} ms.`, { retryable: true }),
+          );
+      },
+      Math.max(1, left),
+    );
   }
 }

@@ -7,7 +7,19 @@ import type { OpenedStream, OpenStream } from './event-stream.js';
 import type { StreamEvent } from './sse-parser.js';
 
 /** Events that an EventSource can't be asked for can't be heard either. */
-const EVENTS = ['hello', 'snapshot', 'live', 'changes', 'bookmark', 'reset', 'problem', 'bye', 'lock', 'policy', 'queue'];
+const EVENTS = [
+  'hello',
+  'snapshot',
+  'live',
+  'changes',
+  'bookmark',
+  'reset',
+  'problem',
+  'bye',
+  'lock',
+  'policy',
+  'queue',
+];
 
 export interface EventSourceOptions {
   readonly url: string;
@@ -40,7 +52,12 @@ export function eventSourceStreams({ url, eventBytesMax, withCredentials, byFetc
       source.addEventListener(event, (message) => {
         const { data, lastEventId } = message as MessageEvent<string>;
         if (data.length > eventBytesMax)
-          over(new StargusError('eventTooLarge', `An event of the stream has more than ${eventBytesMax} bytes (eventBytesMax).`));
+          over(
+            new StargusError(
+              'eventTooLarge',
+              `An event of the stream has more than ${eventBytesMax} bytes (eventBytesMax).`,
+            ),
+          );
         else waiting.push({ event, data, id: lastEventId });
         wake?.();
       });

@@ -179,7 +179,10 @@ class Feed {
       this.#held ??= { changes: [], bytes: 0 };
       this.#held.bytes += event.data.length;
       if (this.#held.bytes > COMMIT_BYTES_MAX)
-        throw new StargusError('eventTooLarge', `A commit that comes in parts has more than ${COMMIT_BYTES_MAX} bytes.`);
+        throw new StargusError(
+          'eventTooLarge',
+          `A commit that comes in parts has more than ${COMMIT_BYTES_MAX} bytes.`,
+        );
       for (const change of changes) this.#held.changes.push(change);
       if (more === true) return;
       all = this.#held.changes;

@@ -1,5 +1,11 @@
 /** Requests by `fetch`: in browsers, and with a `fetch` that was given, such as that of an embedded server. */
-import { answerTooLarge, ConnectionFault, type Transport, type TransportRequest, type TransportResponse } from './transport.js';
+import {
+  answerTooLarge,
+  ConnectionFault,
+  type Transport,
+  type TransportRequest,
+  type TransportResponse,
+} from './transport.js';
 
 export class FetchTransport implements Transport {
   readonly #fetch: typeof fetch;

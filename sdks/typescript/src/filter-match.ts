@@ -18,7 +18,7 @@ function member(name: string, operand: Json, item: Item): boolean | undefined {
     return name === 'and' ? all(parts) : not(all(parts.map(not)));
   }
   if (name === 'not') return isJsonObject(operand) ? not(matches(operand as Where, item)) : undefined;
-  const value = valueOf(name, item);
+  const value = valueAt(name, item);
   if (!isJsonObject(operand)) return value !== undefined && isSame(value, operand);
   return all(Object.entries(operand).map(([operator, wanted]) => test(operator, value, wanted)));
 }
@@ -33,7 +33,7 @@ function not(part: boolean | undefined): boolean | undefined {
   return part === undefined ? undefined : !part;
 }
 
-function valueOf(name: string, { key, revision, attributes }: Item): Json | undefined {
+function valueAt(name: string, { key, revision, attributes }: Item): Json | undefined {
   if (!name.startsWith('/')) return Object.hasOwn(attributes, name) ? (attributes[name] as Json) : undefined;
   if (name === '/@key') return key;
   if (name === '/@revision') return revision;

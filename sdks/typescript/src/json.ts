@@ -50,7 +50,8 @@ export function copied(value: JsonObject): Record<string, Json> {
 
 /** An attribute may be called `__proto__`. */
 export function put(target: Record<string, Json>, name: string, value: Json): void {
-  if (name === '__proto__') Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true });
+  if (name === '__proto__')
+    Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true });
   else target[name] = value;
 }
 

@@ -481,9 +481,13 @@ class Session {
 }
 
 function conflict(waitMs: number): StargusError {
-  return new StargusError('lockConflict', `The lock wasn't granted within ${waitMs} ms: others hold it. Ask again later, or wait longer.`, {
-    retryable: true,
-  });
+  return new StargusError(
+    'lockConflict',
+    `The lock wasn't granted within ${waitMs} ms: others hold it. Ask again later, or wait longer.`,
+    {
+      retryable: true,
+    },
+  );
 }
 
 function parsed(event: StreamEvent): Record<string, unknown> {

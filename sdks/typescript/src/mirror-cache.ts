@@ -88,7 +88,9 @@ export class MirrorCache {
       this.#problem(
         error instanceof StargusError
           ? error
-          : new StargusError('cacheFailed', 'The cache can’t be written any more; the mirror goes on without it.', { cause: error }),
+          : new StargusError('cacheFailed', 'The cache can’t be written any more; the mirror goes on without it.', {
+              cause: error,
+            }),
       );
     }
   }

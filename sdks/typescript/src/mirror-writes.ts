@@ -17,7 +17,7 @@ export type OnDenied = 'ignore' | 'error' | 'event';
 const DENIALS = ['forbidden', 'locked', 'lockLost', 'schemaViolation', 'preconditionFailed'];
 
 export interface WritesOptions {
-  readonly host: { readonly writes: Writes; effectivePolicy(): Promise<unknown> };
+  readonly host: { readonly writes: Writes; effectivePolicy(): Promise<EffectivePolicy> };
   readonly collection: string;
   readonly onDenied: OnDenied;
   /** Undefined: nothing is shown before it is applied. */
@@ -44,7 +44,12 @@ export class MirrorWrites {
   }
 
   /** @returns undefined where it was denied, and that is no error */
-  async write(op: WriteOp, key: string, attributes: JsonObject, options: ItemWriteOptions): Promise<Written | undefined> {
+  async write(
+    op: WriteOp,
+    key: string,
+    attributes: JsonObject,
+    options: ItemWriteOptions,
+  ): Promise<Written | undefined> {
     if (this.#count >= PENDING_WRITES_MAX) await new Promise<void>((resolve) => this.#queue.push(resolve));
     this.#count++;
     try {
@@ -56,7 +61,12 @@ export class MirrorWrites {
     }
   }
 
-  async #laid(op: WriteOp, key: string, attributes: JsonObject, options: ItemWriteOptions): Promise<Written | undefined> {
+  async #laid(
+    op: WriteOp,
+    key: string,
+    attributes: JsonObject,
+    options: ItemWriteOptions,
+  ): Promise<Written | undefined> {
     const { overlay, relaid, collection, host } = this.#options;
     const pending: Pending = { key, op, attributes, isShown: this.#isAllowed(op, key, attributes) };
     overlay?.add(pending);
@@ -100,10 +110,7 @@ export class MirrorWrites {
   }
 
   async #askPolicy(): Promise<void> {
-    this.#policy ??= this.#options.host.effectivePolicy().then(
-      (policy) => policy as EffectivePolicy,
-      () => undefined,
-    );
+    this.#policy ??= this.#options.host.effectivePolicy().catch(() => undefined);
     const asked = this.#policy;
     const policy = await asked;
     if (this.#policy !== asked) return;

@@ -17,6 +17,7 @@ import { Lru } from './lru.js';
 import { MirrorCache } from './mirror-cache.js';
 import { MirrorWrites, type OnDenied } from './mirror-writes.js';
 import { Overlay, type Selection } from './overlay.js';
+import type { EffectivePolicy } from './policy-rules.js';
 import { readForEver } from './resuming.js';
 import type { StreamEvent } from './sse-parser.js';
 import { type Applied, type Step, View } from './view.js';
@@ -56,8 +57,12 @@ export interface MirrorHost {
   readonly closing: AbortSignal;
   attachRequest(collection: string, parameters: Record<string, unknown>): StreamRequest;
   openCache(cache: string, collection: string, parameters: Record<string, unknown>): Promise<CacheStore>;
-  fetchItem(collection: string, key: string, options: { minRevision: number; fields?: readonly string[] }): Promise<Item | undefined>;
-  effectivePolicy(): Promise<unknown>;
+  fetchItem(
+    collection: string,
+    key: string,
+    options: { minRevision: number; fields?: readonly string[] },
+  ): Promise<Item | undefined>;
+  effectivePolicy(): Promise<EffectivePolicy>;
   renew(): Promise<void>;
   problem(error: unknown): void;
 }
@@ -162,7 +167,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   get(key: string): T | undefined {
-    return this.#laid.size > 0 && this.#laid.has(key) ? this.#laid.get(key) : (this.#view.items.get(key) as T | undefined);
+    return this.#laid.size > 0 && this.#laid.has(key)
+      ? this.#laid.get(key)
+      : (this.#view.items.get(key) as T | undefined);
   }
 
   has(key: string): boolean {
@@ -312,7 +319,12 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
           disconnected: () => this.#disconnected(),
           isLive: () => this.#view.isLive,
         },
-        { open: this.#host.openStream, clock: this.#host.clock, signal: this.#ending.signal, renew: () => this.#host.renew() },
+        {
+          open: this.#host.openStream,
+          clock: this.#host.clock,
+          signal: this.#ending.signal,
+          renew: () => this.#host.renew(),
+        },
       );
     } catch (error) {
       await this.#end(error);
@@ -349,7 +361,10 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     if (steps) this.#show(steps, applied);
     if (steps || this.#view.cursor !== before) {
       if (!applied.isReplaced && !steps?.length) this.#relayPassed();
-      this.#cache?.changed((steps ?? []).map(({ key }) => key), applied.isReplaced === true);
+      this.#cache?.changed(
+        (steps ?? []).map(({ key }) => key),
+        applied.isReplaced === true,
+      );
       this.#wake();
     }
     this.#liveness();
@@ -375,7 +390,8 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     const isHeard = this.#listeners.change.size > 0 || this.#queues.size > 0;
     const changes: Change<T>[] = [];
     for (const step of steps) {
-      if (this.#isSparse && step.after?.revision !== this.#values.peek(step.key)?.revision) this.#values.delete(step.key);
+      if (this.#isSparse && step.after?.revision !== this.#values.peek(step.key)?.revision)
+        this.#values.delete(step.key);
       if (step.reason === 'denied') this.#writes.policyChanged();
       if (this.#laid.has(step.key)) {
         const change = this.#relay(step.key, step.reason);

@@ -11,7 +11,10 @@ export interface NotifierDefinition {
   readonly where?: Where;
   readonly prefix?: string;
   readonly values?: 'changed' | 'full' | 'none';
-  readonly target: { readonly webhook: { readonly url: string } } | { readonly session: string } | { readonly log: string };
+  readonly target:
+    | { readonly webhook: { readonly url: string } }
+    | { readonly session: string }
+    | { readonly log: string };
   /** Where a new one begins: `now`, `start` or a cursor. */
   readonly since?: string;
   readonly retry?: { readonly delaysMs: readonly number[] };

@@ -80,7 +80,10 @@ export class Overlay {
     if (this.#confirmed.size === 0) return [];
     const gone: string[] = [];
     for (const [key, confirmed] of this.#confirmed)
-      if (confirmed.revision <= revision || (confirmed.epoch !== undefined && epoch !== undefined && confirmed.epoch !== epoch))
+      if (
+        confirmed.revision <= revision ||
+        (confirmed.epoch !== undefined && epoch !== undefined && confirmed.epoch !== epoch)
+      )
         gone.push(key);
     for (const key of gone) this.#confirmed.delete(key);
     return gone;
@@ -125,7 +128,9 @@ export class Overlay {
 function written(key: string, op: WriteOp, attributes: JsonObject, before: Item | undefined): Item | undefined {
   if (op === 'delete') return undefined;
   const after =
-    op === 'set' ? withoutNulls(attributes) : (merged((before?.attributes ?? {}) as JsonObject, attributes) as JsonObject);
+    op === 'set'
+      ? withoutNulls(attributes)
+      : (merged((before?.attributes ?? {}) as JsonObject, attributes) as JsonObject);
   return itemOf(key, before?.revision ?? 0, after);
 }
 

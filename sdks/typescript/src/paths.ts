@@ -23,7 +23,8 @@ function segment(name: string): string {
 
 /** RFC 3986: all but unreserved characters. */
 export function percentEncoded(text: string): string {
-  if (!text.isWellFormed()) throw new StargusError('invalidName', 'A name must be well-formed Unicode: it has half a surrogate pair.');
+  if (!text.isWellFormed())
+    throw new StargusError('invalidName', 'A name must be well-formed Unicode: it has half a surrogate pair.');
   return encodeURIComponent(text).replace(
     /[!'()*]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,

@@ -5,10 +5,10 @@
 import { ANSWER_BYTES_MAX } from './bounds.js';
 import { type Clock, pause } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
+import { randomName } from './random-name.js';
 import { isJson, notStargus, refusalOf } from './refusal.js';
 import { waitBeforeRepetition } from './repetition.js';
 import { isRepeatable, takesIdempotencyKey } from './request-kind.js';
-import { randomName } from './random-name.js';
 import { ConnectionFault, type Transport, type TransportResponse } from './transport.js';
 
 export interface Call {
@@ -43,7 +43,10 @@ export interface Answer {
 /** Who asks. */
 export interface Authorizer {
   /** What a request carries of it; waits for a new token where that is needed. */
-  headersFor(method: string, path: string): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
+  headersFor(
+    method: string,
+    path: string,
+  ): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
   /** A request with these headers was answered 401. Whether there are others now, with which it may be sent again. */
   refused(headers: Readonly<Record<string, string>>): Promise<boolean>;
 }
@@ -105,7 +108,10 @@ export class Pipeline {
    * The same, where the answer is read by `read`. If it hands back the response itself, its body is read later; the call's signal and `close`
    * still end it, and the time limit is for its head.
    */
-  async exchange<T>(call: Call, read: (response: TransportResponse) => Promise<T | TransportResponse>): Promise<T | TransportResponse> {
+  async exchange<T>(
+    call: Call,
+    read: (response: TransportResponse) => Promise<T | TransportResponse>,
+  ): Promise<T | TransportResponse> {
     return this.#repeated(call, read);
   }
 
@@ -137,8 +143,7 @@ export class Pipeline {
       headers['content-type'] ??= 'application/json';
       raw = JSON.stringify(call.body);
     }
-    if (takesIdempotencyKey(method, path))
-      headers['idempotency-key'] ??= call.idempotencyKey ?? randomName();
+    if (takesIdempotencyKey(method, path)) headers['idempotency-key'] ??= call.idempotencyKey ?? randomName();
     const mayRepeat = isRepeatable(method, path);
     const retryForMs = call.retryForMs ?? this.#options.retryForMs;
     const started = this.clock.now();

@@ -20,6 +20,8 @@ export interface EffectivePolicy {
   readonly restrictions: readonly (readonly PolicyRule[])[];
 }
 
+export const EVERYTHING: EffectivePolicy = { rules: [{ action: ['manage'], subject: ['all'] }], restrictions: [] };
+
 export interface Question {
   readonly action: 'create' | 'write' | 'delete';
   readonly collection: string;
@@ -42,14 +44,20 @@ function layerAllows(rules: readonly PolicyRule[], question: Question, name: str
   return about !== undefined && about.inverted !== true;
 }
 
-function isAbout(rule: PolicyRule, { action, collection, key, attributes }: Question, name: string | undefined): boolean {
+function isAbout(
+  rule: PolicyRule,
+  { action, collection, key, attributes }: Question,
+  name: string | undefined,
+): boolean {
   if (!rule.action.includes('manage') && !rule.action.includes(action)) return false;
   if (!rule.subject.includes('all') && !rule.subject.includes(collection)) return false;
   // Without a name it is asked whether any attribute may be; a denial of some doesn't answer that.
   if (rule.fields && (name === undefined ? rule.inverted === true : !rule.fields.includes(name))) return false;
   if (!rule.conditions) return true;
   const object = { ...attributes, '@key': key };
-  const holds = Object.entries(rule.conditions).map(([field, condition]) => holdsFor(condition, valueAt(object, field)));
+  const holds = Object.entries(rule.conditions).map(([field, condition]) =>
+    holdsFor(condition, valueAt(object, field)),
+  );
   if (holds.includes(false)) return false;
   return holds.includes(undefined) ? rule.inverted === true : true;
 }

@@ -14,7 +14,10 @@ export interface Reader {
   /** Where to begin now. */
   request(): StreamRequest;
   /** @returns what to do with the stream: `bye` ends it, and it comes back */
-  read(event: StreamEvent): { readonly heartbeatMs?: number; readonly bye?: { readonly reason: string; readonly retryMs: number } };
+  read(event: StreamEvent): {
+    readonly heartbeatMs?: number;
+    readonly bye?: { readonly reason: string; readonly retryMs: number };
+  };
   /** After a batch of events; the reader may slow the stream down. */
   settled?(): Promise<void> | undefined;
   /** The connection is over, or couldn't be made. */
@@ -71,7 +74,10 @@ export async function readForEver(reader: Reader, { open, clock, signal, renew }
     }
     if (liveAt !== undefined && clock.now() - liveAt >= LIVE_LONG_ENOUGH_MS) failures = 0;
     const isAtOnce = liveAt !== undefined && failures === 0;
-    await pause(waitBeforeStream({ failures: isAtOnce ? 0 : Math.max(1, failures), retryMs, random: Math.random() }), signal);
+    await pause(
+      waitBeforeStream({ failures: isAtOnce ? 0 : Math.max(1, failures), retryMs, random: Math.random() }),
+      signal,
+    );
     failures++;
   }
 }

@@ -108,7 +108,8 @@ export class View {
       case 'bookmark': {
         const { revision } = parsed(event) as { revision?: unknown };
         if (this.#incoming || this.#held) return NOTHING;
-        if (typeof revision === 'number' && revision >= this.revision && this.isComplete) this.#moveTo(revision, event.id);
+        if (typeof revision === 'number' && revision >= this.revision && this.isComplete)
+          this.#moveTo(revision, event.id);
         return NOTHING;
       }
       case 'reset': {
@@ -179,7 +180,10 @@ export class View {
       this.#held ??= { changes: [], bytes: 0 };
       this.#held.bytes += event.data.length;
       if (this.#held.bytes > COMMIT_BYTES_MAX)
-        throw new StargusError('eventTooLarge', `A commit that comes in parts has more than ${COMMIT_BYTES_MAX} bytes.`);
+        throw new StargusError(
+          'eventTooLarge',
+          `A commit that comes in parts has more than ${COMMIT_BYTES_MAX} bytes.`,
+        );
       for (const change of changes) this.#held.changes.push(change);
       if (more === true) return NOTHING;
       all = this.#held.changes;
@@ -225,7 +229,11 @@ export class View {
     if (!isKnown && !change.attributes && !this.#isSparse) return undefined;
     const after = this.#isSparse
       ? entryOf(key, revision)
-      : itemOf(key, revision, op === 'add' ? (change.attributes ?? {}) : attributesAfter(before as Item | undefined, change));
+      : itemOf(
+          key,
+          revision,
+          op === 'add' ? (change.attributes ?? {}) : attributesAfter(before as Item | undefined, change),
+        );
     items.set(key, after);
     return { key, before, after, ...told };
   }

@@ -49,7 +49,9 @@ export async function verifyWebhook(
   if (!/^\d{1,12}$/.test(timestamp)) throw invalid('webhook-timestamp is no number of seconds.');
   const age = now - Number(timestamp) * 1000;
   if (Math.abs(age) > toleranceMs)
-    throw invalid(`The event was signed ${Math.round(Math.abs(age) / 1000)} s ${age > 0 ? 'ago' : 'ahead of now'}; it is repeated by somebody, or a clock is wrong.`);
+    throw invalid(
+      `The event was signed ${Math.round(Math.abs(age) / 1000)} s ${age > 0 ? 'ago' : 'ahead of now'}; it is repeated by somebody, or a clock is wrong.`,
+    );
   const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body;
   const head = new TextEncoder().encode(`${id}.${timestamp}.`);
   const signed = new Uint8Array(head.length + bytes.length);

@@ -63,4 +63,22 @@ const or = (...parts: readonly Where[]): Where => ({ or: parts });
 /** Doesn't match. */
 const not = (part: Where): Where => ({ not: part });
 
-export const where = { eq, ne, lt, lte, gt, gte, inList, notInList, prefix, has, exists, and, or, not, at, KEY, REVISION } as const;
+export const where = {
+  eq,
+  ne,
+  lt,
+  lte,
+  gt,
+  gte,
+  inList,
+  notInList,
+  prefix,
+  has,
+  exists,
+  and,
+  or,
+  not,
+  at,
+  KEY,
+  REVISION,
+} as const;

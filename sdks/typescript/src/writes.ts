@@ -1,9 +1,10 @@
 /** Writes of items: as a client, or under a lock, whose proof goes with each. JSON is built and read here, without the generated models, for these are the hot calls. */
+
+import type { BatchOp, Condition } from './batch.js';
 import type { Attributes, Item } from './item.js';
 import { itemOfAnswer } from './item.js';
 import { collectionPath, itemPath, poolPath } from './paths.js';
 import type { Answer, Pipeline } from './pipeline.js';
-import type { BatchOp, Condition } from './batch.js';
 
 export interface CallOptions {
   /** Ends the call with the signal's reason. What was sent may have been applied. */
@@ -74,7 +75,10 @@ export class Writes {
 
   /** A new item; `conflict` where there is one. Without a key the server makes one that orders by time. */
   async create(collection: string, attributes: Attributes, key?: string, options: WriteOptions = {}): Promise<Item> {
-    const { json } = await this.#send('POST', `${collectionPath(this.#pool, collection)}/items`, options, { key, attributes });
+    const { json } = await this.#send('POST', `${collectionPath(this.#pool, collection)}/items`, options, {
+      key,
+      attributes,
+    });
     return itemOfAnswer(json);
   }
 
@@ -84,7 +88,13 @@ export class Writes {
   }
 
   /** Adds to a number, atomically; an absent one counts as 0. @returns the new value */
-  async increment(collection: string, key: string, attribute: string, by = 1, options: WriteOptions = {}): Promise<number> {
+  async increment(
+    collection: string,
+    key: string,
+    attribute: string,
+    by = 1,
+    options: WriteOptions = {},
+  ): Promise<number> {
     const path = `${itemPath(this.#pool, collection, key)}/increment`;
     const { json } = await this.#send('POST', path, options, { attribute, by });
     return (json as { value: number }).value;
@@ -111,8 +121,18 @@ export class Writes {
     const method = op === 'set' ? 'PUT' : op === 'merge' ? 'PATCH' : 'DELETE';
     const { ifRevision } = options;
     const condition: Record<string, string> | undefined =
-      ifRevision === undefined ? undefined : ifRevision === 0 ? { 'if-none-match': '*' } : { 'if-match': `"${ifRevision}"` };
-    const { json, header } = await this.#send(method, path, options, op === 'delete' ? undefined : { attributes }, condition);
+      ifRevision === undefined
+        ? undefined
+        : ifRevision === 0
+          ? { 'if-none-match': '*' }
+          : { 'if-match': `"${ifRevision}"` };
+    const { json, header } = await this.#send(
+      method,
+      path,
+      options,
+      op === 'delete' ? undefined : { attributes },
+      condition,
+    );
     const answer = json as { revision: number; existed?: boolean };
     return {
       item: op === 'delete' ? undefined : itemOfAnswer(json),
@@ -139,4 +159,3 @@ export class Writes {
     });
   }
 }
-

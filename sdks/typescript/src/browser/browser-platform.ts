@@ -8,5 +8,7 @@ export const browserPlatform: Platform = {
   transport: () => new FetchTransport((input, init) => fetch(input, init)),
   openCache: openIndexedDbCache,
   readKeyFile: () =>
-    Promise.reject(new StargusError('loginFailed', 'There are no files here: give the key file’s content, {account, jwk}.')),
+    Promise.reject(
+      new StargusError('loginFailed', 'There are no files here: give the key file’s content, {account, jwk}.'),
+    ),
 };

@@ -34,7 +34,12 @@ export async function openIndexedDbCache(name: string, view: readonly string[]):
 function lockOut(name: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
     if (!navigator.locks) {
-      reject(new StargusError('cacheFailed', 'A cache needs Web Locks, which pages have that came by https or from this machine.'));
+      reject(
+        new StargusError(
+          'cacheFailed',
+          'A cache needs Web Locks, which pages have that came by https or from this machine.',
+        ),
+      );
       return;
     }
     navigator.locks
@@ -93,7 +98,9 @@ class IndexedDbCache implements CacheStore {
       const item = transaction.objectStore('item');
       if (view !== undefined && isSameView(view, this.#view)) {
         const [keys, values] = await Promise.all([settled(item.getAllKeys()), settled(item.getAll())]);
-        const rows = keys.map((key, index): CacheRow => ({ key: String(key), ...(values[index] as Omit<CacheRow, 'key'>) }));
+        const rows = keys.map(
+          (key, index): CacheRow => ({ key: String(key), ...(values[index] as Omit<CacheRow, 'key'>) }),
+        );
         const sum = verified(this.#sha256, rows, cursor, checksum);
         if (sum && cursor !== undefined) {
           await done;

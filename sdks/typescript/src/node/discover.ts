@@ -38,7 +38,9 @@ const ASK_EVERY_MS = 500;
 export async function discover({ timeoutMs = DISCOVER_MS, signal }: DiscoverOptions = {}): Promise<FoundServer[]> {
   signal?.throwIfAborted();
   const { Bonjour } = await import('bonjour-service').catch((cause: unknown) => {
-    throw new StargusError('unreachable', 'To look for servers, install bonjour-service beside this library.', { cause });
+    throw new StargusError('unreachable', 'To look for servers, install bonjour-service beside this library.', {
+      cause,
+    });
   });
   const found = new Map<string, FoundServer>();
   const searches = places().map((place) => {
@@ -95,7 +97,11 @@ function serverOf(service: Service): FoundServer | undefined {
   if (!url || !URL.canParse(url)) return undefined;
   const pools: string[] = [];
   for (let n = 1; told(n === 1 ? 'pools' : `pools${n}`) !== '' && pools.length < FOUND_MAX; n++)
-    pools.push(...told(n === 1 ? 'pools' : `pools${n}`).split(',').filter(Boolean));
+    pools.push(
+      ...told(n === 1 ? 'pools' : `pools${n}`)
+        .split(',')
+        .filter(Boolean),
+    );
   return {
     name: service.name.slice(0, TEXT_MAX),
     url,

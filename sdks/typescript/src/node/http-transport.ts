@@ -2,10 +2,16 @@
  * Requests by node:http and node:https. Its connections are the client's own, so they are closed with it; and it is twice as fast as `fetch`
  * there. Nothing is compressed or redirected.
  */
-import { Agent as HttpAgent, type IncomingMessage, request as httpRequest, type RequestOptions } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { CONNECTIONS_MAX } from '../bounds.js';
-import { answerTooLarge, ConnectionFault, type Transport, type TransportRequest, type TransportResponse } from '../transport.js';
+import {
+  answerTooLarge,
+  ConnectionFault,
+  type Transport,
+  type TransportRequest,
+  type TransportResponse,
+} from '../transport.js';
 
 /** The connection wasn't made: nothing was sent. */
 const UNSENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL']);
@@ -73,7 +79,13 @@ export class HttpTransport implements Transport {
         if (signal.aborted) reject(signal.reason);
         else if (outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE'))
           reject(new StaleConnection(error.message, { cause: error }));
-        else reject(new ConnectionFault(error.message || String(error.code), { cause: error, isUnsent: UNSENT.has(error.code ?? '') }));
+        else
+          reject(
+            new ConnectionFault(error.message || String(error.code), {
+              cause: error,
+              isUnsent: UNSENT.has(error.code ?? ''),
+            }),
+          );
       });
       outgoing.end(body);
     });
@@ -151,7 +163,9 @@ class IncomingResponse implements TransportResponse {
 
   #fault(error: unknown): unknown {
     if (this.#signal.aborted) return this.#signal.reason;
-    return new ConnectionFault(error instanceof Error ? error.message : 'The connection was closed too early.', { cause: error });
+    return new ConnectionFault(error instanceof Error ? error.message : 'The connection was closed too early.', {
+      cause: error,
+    });
   }
 }
 

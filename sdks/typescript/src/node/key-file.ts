@@ -11,7 +11,10 @@ export async function readKeyFile(file: string): Promise<KeyFile> {
   } catch (cause) {
     // Not the cause's own words: they may quote the file.
     const code = (cause as NodeJS.ErrnoException).code;
-    throw new StargusError('loginFailed', `The key file ${file} can't be read${code ? ` (${code})` : ': it is no JSON'}.`);
+    throw new StargusError(
+      'loginFailed',
+      `The key file ${file} can't be read${code ? ` (${code})` : ': it is no JSON'}.`,
+    );
   }
   if (typeof content?.account !== 'string' || typeof content.jwk !== 'object' || content.jwk === null)
     throw new StargusError('loginFailed', `${file} is no key file: it names no account, or has no key.`);

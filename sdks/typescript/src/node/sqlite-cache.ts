@@ -4,8 +4,8 @@
  */
 import { hash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
-import { setImmediate as breathe } from 'node:timers/promises';
 import type { DatabaseSync } from 'node:sqlite';
+import { setImmediate as breathe } from 'node:timers/promises';
 import { CACHE_ROWS_AT_ONCE } from '../bounds.js';
 import {
   APPLICATION_ID,
@@ -14,11 +14,11 @@ import {
   type CacheRow,
   type CacheStore,
   type Checksum,
-  Checksum as Sum,
   FORMAT_VERSION,
   isSameView,
   rowOf,
   type Sha256,
+  Checksum as Sum,
   verified,
 } from '../cache.js';
 import { StargusError } from '../errors.js';
@@ -54,7 +54,9 @@ export async function openSqliteCache(file: string, view: readonly string[]): Pr
     } catch (error) {
       close(database);
       if (codeOf(error) === BUSY)
-        throw new StargusError('cacheInUse', `Another process or mirror has the cache ${file}. Give each its own.`, { cause: error });
+        throw new StargusError('cacheInUse', `Another process or mirror has the cache ${file}. Give each its own.`, {
+          cause: error,
+        });
       // Damaged beyond opening: it is a copy, and is made anew.
       if (isAgain || codeOf(error) === undefined) throw failed(file, error);
       remove(file);
@@ -81,7 +83,10 @@ function checkOurs(file: string): void {
   const isOurs =
     head.toString('latin1', 0, HEADER.length) === HEADER && head.readUInt32BE(APPLICATION_AT) === APPLICATION_ID;
   if (!isOurs)
-    throw new StargusError('cacheFailed', `${file} is something else than a cache of Stargus, and isn't touched. Name another file.`);
+    throw new StargusError(
+      'cacheFailed',
+      `${file} is something else than a cache of Stargus, and isn't touched. Name another file.`,
+    );
 }
 
 function lock(database: DatabaseSync): void {
@@ -237,4 +242,3 @@ function failed(what: string, error: unknown): StargusError {
   const why = error instanceof Error ? error.message : String(error);
   return new StargusError('cacheFailed', `${what} can't be opened or written: ${why}`, { cause: error });
 }
-
