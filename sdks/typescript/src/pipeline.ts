@@ -188,8 +188,7 @@ export class Pipeline {
   ): Promise<T> {
     this.#checkOpen(call);
     const who = call.isAnonymous ? NOBODY : this.authorizer;
-    const given = who.headersFor(call.method, path);
-    const sent = given instanceof Promise ? await given : given;
+    const sent: Readonly<Record<string, string>> = await who.headersFor(call.method, path);
     this.#checkOpen(call);
     const controller = new AbortController();
     const { signal } = call;

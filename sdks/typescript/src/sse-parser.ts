@@ -127,7 +127,7 @@ export class SseParser {
     }
     if (line[0] === COLON) return;
     if (DATA.every((byte, index) => line[index] === byte)) {
-      this.#addData(line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length));
+      this.#addData(line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length), line.length);
       return;
     }
     const text = this.#decoder.decode(line);
@@ -135,13 +135,13 @@ export class SseParser {
     const name = colon < 0 ? text : text.slice(0, colon);
     const value = colon < 0 ? '' : text.slice(text[colon + 1] === ' ' ? colon + 2 : colon + 1);
     if (name === 'event') this.#event = value;
-    else if (name === 'data') this.#addData(new Uint8Array(0));
+    else if (name === 'data') this.#addData(new Uint8Array(0), line.length);
     else if (name === 'id' && !value.includes('\0')) this.#idSeen = value;
     else if (name === 'retry' && /^\d+$/.test(value)) this.retryMs = Number(value);
   }
 
-  #addData(value: Uint8Array): void {
-    this.#dataBytes += value.length + 1;
+  #addData(value: Uint8Array, lineBytes: number): void {
+    this.#dataBytes += lineBytes + 1;
     this.#data.push(this.#decoder.decode(value));
   }
 
