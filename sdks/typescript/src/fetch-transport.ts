@@ -30,7 +30,7 @@ export class FetchTransport implements Transport {
         credentials: this.#credentials,
         cache: 'no-store',
       } as RequestInit);
-      return new FetchedResponse(response);
+      return new FetchedResponse(response, signal);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw new ConnectionFault(messageOf(error), { cause: error });
@@ -44,9 +44,11 @@ export class FetchTransport implements Transport {
 
 class FetchedResponse implements TransportResponse {
   readonly #response: Response;
+  readonly #signal: AbortSignal;
 
-  constructor(response: Response) {
+  constructor(response: Response, signal: AbortSignal) {
     this.#response = response;
+    this.#signal = signal;
   }
 
   get status(): number {
@@ -68,7 +70,7 @@ class FetchedResponse implements TransportResponse {
     let isRead = false;
     try {
       for (;;) {
-        const { done, value } = await reader.read();
+        const { done, value } = await this.#next(reader);
         if (done) {
           isRead = true;
           return;
@@ -77,6 +79,16 @@ class FetchedResponse implements TransportResponse {
       }
     } finally {
       if (!isRead) reader.cancel().catch(() => {});
+    }
+  }
+
+  /** A connection that breaks is a TypeError here, like much else. */
+  async #next(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<ReadableStreamReadResult<Uint8Array>> {
+    try {
+      return await reader.read();
+    } catch (error) {
+      if (this.#signal.aborted) throw this.#signal.reason;
+      throw new ConnectionFault(messageOf(error), { cause: error });
     }
   }
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { compareValues, matches } from './filter-match.js';
 import { itemOf } from './item.js';
+import type { Json } from './json.js';
 import { at, KEY, REVISION, type Where, where } from './where.js';
 
 const item = itemOf('a/1', 7, {
@@ -54,7 +55,7 @@ test.each<[Where, boolean | undefined]>([
 });
 
 test('values have an order, by type and then by value', () => {
-  const ordered = [
+  const ordered: Json[] = [
     null,
     false,
     true,

@@ -231,7 +231,7 @@ class Session {
       while (fence === undefined) {
         pipeline.closing.throwIfAborted();
         signal?.throwIfAborted();
-        if (goneWhy !== undefined) throw conflict(waitMs);
+        if (goneWhy !== undefined) throw this.isGone ? lost.signal.reason : conflict(waitMs);
         await this.#waitForNews(lock, startedAt + waitMs, signal);
       }
     } catch (error) {

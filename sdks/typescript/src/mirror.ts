@@ -67,15 +67,16 @@ export interface MirrorHost {
   problem(error: unknown): void;
 }
 
+/** What listeners of a mirror are called with. What they answer counts only where it is a promise that fails: that is told to `onProblem`. */
 export interface MirrorEvents<T extends Entry> {
   /** An item is different from before. */
-  change: (change: Change<T>) => void;
+  change: (change: Change<T>) => unknown;
   /** It is connected and complete, or no longer so. */
-  live: (isLive: boolean) => void;
+  live: (isLive: boolean) => unknown;
   /** A write was refused, where `onDenied` is `event`. */
-  denied: (error: ProblemError) => void;
+  denied: (error: ProblemError) => unknown;
   /** It ended: with the error, or because it was closed. */
-  end: (error: StargusError | undefined) => void;
+  end: (error: StargusError | undefined) => unknown;
 }
 
 export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
@@ -210,12 +211,12 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   /** Hears of changes. @returns to hear no more */
-  onChange(listener: (change: Change<T>) => void): () => void {
+  onChange(listener: (change: Change<T>) => unknown): () => void {
     return this.on('change', listener);
   }
 
   /** Hears of refused writes, where `onDenied` is `event`. @returns to hear no more */
-  onDenied(listener: (error: ProblemError) => void): () => void {
+  onDenied(listener: (error: ProblemError) => unknown): () => void {
     return this.on('denied', listener);
   }
 

@@ -182,9 +182,9 @@ class Model {
       for (let part = 0; part * 2 < entries.length; part++)
         yield snapshot(at, Object.fromEntries(entries.slice(part * 2, part * 2 + 2)), part + 1);
     }
-    const from = at;
-    yield* this.commitsAfter(from, this.revision);
-    yield live(this.revision);
+    const to = this.revision;
+    yield* this.commitsAfter(at, to);
+    yield live(to);
   }
 
   *commitsAfter(from: number, to: number): Generator<StreamEvent> {

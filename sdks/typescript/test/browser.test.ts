@@ -193,12 +193,12 @@ describe('in Chromium', { timeout: 60_000 }, () => {
     });
   });
 
-  test('EventSource comes back where it was after the connection broke', async () => {
-    const client = { client: 'c', url: site.url, pool };
-    await page.evaluate(async ({ url, pool }) => {
+  test.each(['fetch', 'eventsource'])('%s comes back where it was after the connection broke', async (streams) => {
+    const client = { url: site.url, pool, streams };
+    await page.evaluate(async ({ url, pool, streams }) => {
       // biome-ignore lint/suspicious/noExplicitAny: the page's own globals
       const window = globalThis as any;
-      window.client = await window.stargus.connect(url, pool, { streams: 'eventsource', retryForMs: 500 });
+      window.client = await window.stargus.connect(url, pool, { streams, retryForMs: 500 });
       await window.client.set('rooms', 'hall', { n: 1 });
       window.rooms = window.client.attach('rooms');
       await window.rooms.ready;

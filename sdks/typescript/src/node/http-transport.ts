@@ -74,7 +74,7 @@ export class HttpTransport implements Transport {
         incoming.once('close', done);
         resolve(new IncomingResponse(incoming, signal));
       });
-      outgoing.once('error', (error: NodeJS.ErrnoException) => {
+      outgoing.on('error', (error: NodeJS.ErrnoException) => {
         done();
         if (signal.aborted) reject(signal.reason);
         else if (outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE'))
