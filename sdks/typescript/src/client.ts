@@ -266,6 +266,11 @@ export class Client {
     return putNotifier(this.#pipeline, this.pool, name, definition, options);
   }
 
+  /** What goes on now: requests (a stream is one), mirrors, sessions for locks. All are 0 after `close`. */
+  get activity(): { readonly requests: number; readonly mirrors: number; readonly sessions: number } {
+    return { requests: this.#pipeline.inFlight, mirrors: this.#mirrors.size, sessions: this.#locks.isOpen ? 1 : 0 };
+  }
+
   /** Ends everything that it opened: mirrors, feeds, locks, connections. May be called more than once. */
   close(): Promise<void> {
     this.#closing ??= this.#close();

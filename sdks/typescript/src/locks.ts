@@ -98,9 +98,14 @@ export class Held extends Writes {
 export class LockSession {
   readonly #host: LockHost;
   #session: Promise<Session> | undefined;
+  #known: Session | undefined;
 
   constructor(host: LockHost) {
     this.#host = host;
+  }
+
+  get isOpen(): boolean {
+    return this.#known !== undefined && !this.#known.isGone;
   }
 
   async lock(scope: LockScope | readonly LockScope[], options: LockOptions = {}): Promise<Held> {
@@ -130,7 +135,10 @@ export class LockSession {
     // Several may have waited for the one that is gone.
     const asked = this.#session;
     if (asked && (await asked.catch(() => undefined)) !== known) return this.#current(leaseMs);
-    this.#session = Session.begin(this.#host, leaseMs);
+    this.#session = Session.begin(this.#host, leaseMs).then((session) => {
+      this.#known = session;
+      return session;
+    });
     return this.#session;
   }
 }

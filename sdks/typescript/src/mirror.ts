@@ -452,9 +452,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   /** A write began, was answered or refused. */
   #relaid(key: string, reason?: string): void {
     if (!this.#laid.has(key)) this.#laid.set(key, this.#view.items.get(key) as T | undefined);
-    this.#overlay.passed(this.#view.revision, this.#view.epoch);
-    const change = this.#relay(key, reason);
-    if (change) this.#tell([change]);
+    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
+    const changes = [...new Set([key, ...passed])].map((each) => this.#relay(each, each === key ? reason : undefined));
+    this.#tell(changes.filter((change) => change !== undefined));
   }
 
   /** Shows a key anew, of which something lies or lay over the view. */

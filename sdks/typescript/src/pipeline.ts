@@ -91,7 +91,7 @@ export class Pipeline {
 
   /** How many requests and streams there are now. */
   get inFlight(): number {
-    return this.#inFlight.size;
+    return this.#inFlight.size + this.#farewells.size;
   }
 
   /**

@@ -23,7 +23,7 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>Stargus</title>
   import * as stargus from '@stargus/client';
   import { createDriver } from '/package/dist/conformance/commands.js';
   window.stargus = stargus;
-  window.driver = createDriver({ connect: stargus.connect, measure: () => ({ tasks: 0, sockets: 0 }) });
+  window.driver = createDriver({ connect: stargus.connect });
 </script>`;
 
 /** A site with the page, the package, and the server behind it: all of one origin. */
@@ -235,6 +235,7 @@ describe('in Chromium', { timeout: 60_000 }, () => {
       items: { hall: { text: 'Ærø 𝄞', n: 1 }, den: { n: 2 } },
     });
     expect(await ask(page, { do: 'heard', mirror: 'm' })).toMatchObject({ callback: [{ op: 'add', key: 'den' }] });
+    expect(await ask(page, { do: 'open' })).toEqual({ tasks: 1, sockets: 1 });
     expect(site.asked.filter((each) => each.includes('/attach'))).toEqual([expect.stringContaining('since=')]);
   });
 
@@ -361,5 +362,6 @@ describe('in Chromium', { timeout: 60_000 }, () => {
     expect(await ask(page, { do: 'lost', lock: 'm', timeoutMs: 10_000 })).toEqual({ code: 'lockLost' });
     await ask(page, { do: 'close', client: 'c' });
     await ask(page, { do: 'close', client: 'd' });
+    expect(await ask(page, { do: 'open' })).toEqual({ tasks: 0, sockets: 0 });
   });
 });

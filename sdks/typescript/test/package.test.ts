@@ -46,7 +46,9 @@ test('nothing that a browser loads knows of Node', () => {
   const visit = (file: string) => {
     if (seen.has(file)) return;
     seen.add(file);
-    for (const [, stated, loaded] of read(file).matchAll(/^(?:im|ex)port [^'\n]*'([^']+)'|import\('([^']+)'\)/gm)) {
+    for (const [, stated, loaded] of read(file).matchAll(
+      /^(?:im|ex)port [^'(\n]*\bfrom '([^']+)'|import\('([^']+)'\)/gm,
+    )) {
       const specifier = stated ?? loaded ?? '';
       expect(specifier, file).not.toMatch(/^node:/);
       if (specifier.startsWith('.')) visit(path.join(path.dirname(file), specifier));
