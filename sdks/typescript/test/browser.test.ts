@@ -239,6 +239,31 @@ describe('in Chromium', { timeout: 60_000 }, () => {
     expect(site.asked.filter((each) => each.includes('/attach'))).toEqual([expect.stringContaining('since=')]);
   });
 
+  test('a cache of thousands of items is written in slices, and read again whole', async () => {
+    await ask(page, { do: 'connect', client: 'c', url: site.url, pool });
+    for (let from = 0; from < 5_000; from += 1_000)
+      await ask(page, {
+        do: 'batch',
+        on: 'c',
+        ops: Array.from({ length: 1_000 }, (_, n) => ({
+          op: 'put',
+          collection: 'n',
+          key: `k${from + n}`,
+          attributes: { n: from + n },
+        })),
+      });
+    for (const mirror of ['m', 'n']) {
+      site.asked.length = 0;
+      await ask(page, { do: 'attach', client: 'c', mirror, collection: 'n', cache: pool });
+      await ask(page, { do: 'ready', mirror, timeoutMs: 20_000 });
+      await ask(page, { do: 'close', mirror });
+    }
+    expect(site.asked.filter((each) => each.includes('/attach'))).toEqual([expect.stringContaining('since=')]);
+    const { items } = (await ask(page, { do: 'state', mirror: 'n' })) as { items: Record<string, unknown> };
+    expect(Object.keys(items)).toHaveLength(5_000);
+    expect(items.k4321).toEqual({ n: 4321 });
+  });
+
   test('a cache that was damaged is fetched anew', async () => {
     await ask(page, { do: 'connect', client: 'c', url: site.url, pool });
     await ask(page, { do: 'write', on: 'c', op: 'set', collection: 'rooms', key: 'hall', attributes: { n: 1 } });

@@ -1,10 +1,23 @@
 /** On a server inside the same process: the client goes by its `fetch`, and has all that it has elsewhere. */
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
-import { startTemporary } from '../../../test/support/embedded.js';
 import { connect } from '../src/stargus.node.js';
 
+/** The built one, as programs have it. */
+const BUILT = path.resolve(import.meta.dirname, '../../../dist/src/stargus.js');
+
+interface Embedded {
+  readonly url: string;
+  readonly fetch: typeof fetch;
+  close(): Promise<void>;
+}
+
 test('mirrors, locks and the feed go by the fetch of an embedded server', { timeout: 60_000 }, async () => {
-  const { stargus } = await startTemporary({});
+  const { Stargus } = (await import(pathToFileURL(BUILT).href)) as {
+    Stargus: { temporary(configuration: Record<string, string>): Promise<Embedded> };
+  };
+  const stargus = await Stargus.temporary({});
   const client = await connect(stargus.url, 'p', { fetch: stargus.fetch });
   const rooms = client.attach('rooms');
   await rooms.ready;
@@ -22,4 +35,5 @@ test('mirrors, locks and the feed go by the fetch of an embedded server', { time
   expect(commits).toHaveLength(2);
   await client.close();
   expect(client.activity).toEqual({ requests: 0, mirrors: 0, sessions: 0 });
+  await stargus.close();
 });

@@ -2,6 +2,7 @@
  * The cache in IndexedDB: the same content and checksum as the file's (docs/CLIENTS.md#the-cache), in two object stores, `about` and `item`. A Web Lock
  * keeps other tabs off for as long as it is open.
  */
+import { CACHE_ROWS_AT_ONCE } from '../bounds.js';
 import {
   type CacheCommit,
   type CacheContent,
@@ -132,10 +133,13 @@ class IndexedDbCache implements CacheStore {
           if (row) sum.toggle({ key: keys[index] as string, ...row });
         });
       }
+      let put = 0;
       for (const entry of puts) {
         const { key, ...row } = rowOf(entry);
         sum.toggle({ key, ...row });
-        item.put(row, key);
+        const request = item.put(row, key);
+        // The page has its turn; the transaction goes on with the request's success.
+        if (++put % CACHE_ROWS_AT_ONCE === 0) await settled(request);
       }
       for (const key of deletes) item.delete(key);
       const about = transaction.objectStore('about');
