@@ -12,8 +12,9 @@ import { eventSourceStreams } from './eventsource-stream.js';
 import { type Commit, type FeedOptions, followFeed } from './feed.js';
 import { attachCollection, streamChanges, streamSession } from './generated/streams.js';
 import { type Api, apiOn } from './generated-api.js';
+import type { Held, LockOptions, LockScope } from './held-lock.js';
 import { type Attributes, type Entry, type Item, itemOfAnswer } from './item.js';
-import { type Held, type LockOptions, type LockScope, LockSession } from './locks.js';
+import { Locks } from './locks.js';
 import { type AttachOptions, Mirror, type MirrorHost } from './mirror.js';
 import { type Notifier, type NotifierDefinition, putNotifier } from './notifier.js';
 import { collectionPath, itemPath, poolPath, queryOf } from './paths.js';
@@ -69,7 +70,7 @@ export class Client {
   readonly #platform: Platform;
   readonly #writes: Writes;
   readonly #openStream: OpenStream;
-  readonly #locks: LockSession;
+  readonly #locks: Locks;
   readonly #mirrors = new Set<Mirror>();
   #credentials: Credentials | undefined;
   #subject = 'anonymous';
@@ -91,7 +92,7 @@ export class Client {
       settings.streams === 'eventsource'
         ? eventSourceStreams({ url: pipeline.url, eventBytesMax, withCredentials, byFetch })
         : byFetch;
-    this.#locks = new LockSession({
+    this.#locks = new Locks({
       pipeline,
       pool,
       openStream: this.#openStream,

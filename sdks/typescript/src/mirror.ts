@@ -13,12 +13,12 @@ import { closedError, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import type { Attributes, Entry, Item } from './item.js';
 import { differences, type JsonObject } from './json.js';
-import { Lru } from './lru.js';
 import { MirrorCache } from './mirror-cache.js';
 import { MirrorWrites, type OnDenied } from './mirror-writes.js';
 import { Overlay, type Selection } from './overlay.js';
 import type { EffectivePolicy } from './policy-rules.js';
 import { readForEver } from './resuming.js';
+import { SparseValues } from './sparse-values.js';
 import type { StreamEvent } from './sse-parser.js';
 import { type Applied, type Step, View } from './view.js';
 import type { Where } from './where.js';
@@ -60,7 +60,7 @@ export interface MirrorHost {
   fetchItem(
     collection: string,
     key: string,
-    options: { minRevision: number; fields?: readonly string[] },
+    options: { minRevision: number; fields?: readonly string[] | undefined },
   ): Promise<Item | undefined>;
   effectivePolicy(): Promise<EffectivePolicy>;
   renew(): Promise<void>;
@@ -95,8 +95,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   readonly #overlay: Overlay;
   /** What is shown of each key of the overlay; undefined: nothing. */
   readonly #laid = new Map<string, T | undefined>();
-  readonly #values: Lru<Item>;
-  readonly #fetching = new Map<string, Promise<Item | undefined>>();
+  readonly #values: SparseValues;
   readonly #listeners: { [E in keyof MirrorEvents<T>]: Set<MirrorEvents<T>[E]> } = {
     change: new Set(),
     live: new Set(),
@@ -122,7 +121,10 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.#view = new View(collection, { isSparse: this.#isSparse });
     const selection: Selection = options;
     this.#overlay = new Overlay(selection);
-    this.#values = new Lru(options.memoryMax ?? MEMORY_MAX);
+    this.#values = new SparseValues(options.memoryMax ?? MEMORY_MAX, {
+      revisionOf: (key) => this.#view.items.get(key)?.revision,
+      ask: (key, minRevision) => host.fetchItem(collection, key, { minRevision, fields: options.fields }),
+    });
     this.#writes = new MirrorWrites({
       host,
       collection,
@@ -251,27 +253,12 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
 
   /** The item with its values: of a sparse mirror from the server where they aren't kept, never older than the mirror knows; otherwise from memory. */
   async fetch(key: string): Promise<Item | undefined> {
-    if (!this.#isSparse) return this.get(key) as Item | undefined;
-    for (;;) {
-      const entry = this.#view.items.get(key);
-      if (!entry) return undefined;
-      const kept = this.#values.get(key);
-      if (kept && kept.revision >= entry.revision) return kept;
-      let fetching = this.#fetching.get(key);
-      if (!fetching) {
-        fetching = this.#fetchValue(key, entry.revision).finally(() => this.#fetching.delete(key));
-        this.#fetching.set(key, fetching);
-      }
-      const item = await fetching;
-      // It may have been asked for before the latest change was known.
-      const now = this.#view.items.get(key);
-      if (!now || !item || item.revision >= now.revision) return now ? item : undefined;
-    }
+    return this.#isSparse ? this.#values.fetch(key) : (this.get(key) as Item | undefined);
   }
 
   /** The values that a sparse mirror keeps. */
   get kept(): { readonly items: number; readonly bytes: number } {
-    return { items: this.#values.size, bytes: this.#values.bytes };
+    return this.#values.kept;
   }
 
   /** Replaces all attributes; shows at once, and is taken back if it is refused. @returns undefined where it was denied and `onDenied` isn't `error` */
@@ -391,8 +378,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     const isHeard = this.#listeners.change.size > 0 || this.#queues.size > 0;
     const changes: Change<T>[] = [];
     for (const step of steps) {
-      if (this.#isSparse && step.after?.revision !== this.#values.peek(step.key)?.revision)
-        this.#values.delete(step.key);
+      if (this.#isSparse) this.#values.changed(step.key, step.after?.revision);
       if (step.reason === 'denied') this.#writes.policyChanged();
       if (this.#laid.has(step.key)) {
         const change = this.#relay(step.key, step.reason);
@@ -485,14 +471,6 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
         this.#host.problem(error);
       }
     }
-  }
-
-  async #fetchValue(key: string, minRevision: number): Promise<Item | undefined> {
-    const { fields } = this.#options;
-    const item = await this.#host.fetchItem(this.collection, key, { minRevision, ...(fields && { fields }) });
-    if (item && this.#view.items.has(key))
-      this.#values.set(key, item, new TextEncoder().encode(JSON.stringify(item.attributes)).length);
-    return item;
   }
 
   #wake(): void {
