@@ -87,11 +87,17 @@ export class Client {
     this.api = apiOn(pipeline);
     this.#writes = new Writes(pipeline, pool);
     const { eventBytesMax, withCredentials } = settings;
-    const byFetch = fetchStreams({ eventBytesMax, clock: pipeline.clock });
-    this.#openStream =
-      settings.streams === 'eventsource'
-        ? eventSourceStreams({ url: pipeline.url, eventBytesMax, withCredentials, byFetch })
-        : byFetch;
+    const isByCookie = settings.streams === 'eventsource';
+    const byFetch = fetchStreams({ eventBytesMax, clock: pipeline.clock, isAnonymous: isByCookie });
+    this.#openStream = isByCookie
+      ? eventSourceStreams({
+          url: pipeline.url,
+          eventBytesMax,
+          withCredentials,
+          byFetch,
+          renewCookie: () => this.#renewCookie(),
+        })
+      : byFetch;
     this.#locks = new Locks({
       pipeline,
       pool,
@@ -116,7 +122,8 @@ export class Client {
   }
 
   /**
-   * Logs in, at once; all requests and streams have a token from then on, which is renewed by itself.
+   * Logs in, at once; all requests and streams have a token from then on, which is renewed by itself. With `streams: 'eventsource'` the token is put into
+   * the cookie, too, which takes no API keys and no bound tokens.
    *
    * @throws StargusError `loginFailed`, `unreachable`, `timeout`, `notStargus`
    */
@@ -129,6 +136,8 @@ export class Client {
     this.#pipeline.authorizer = credentials;
     this.#credentials = credentials;
     this.#subject = credentials.subject;
+    // An EventSource sends nothing else.
+    if (this.#settings.streams === 'eventsource') await this.createCookie();
     return { subject: credentials.subject };
   }
 
@@ -327,6 +336,14 @@ export class Client {
 
   async #renew(): Promise<void> {
     await this.#credentials?.renew();
+    if (this.#credentials && this.#settings.streams === 'eventsource') await this.createCookie();
+  }
+
+  async #renewCookie(): Promise<boolean> {
+    if (!this.#credentials) return false;
+    await this.#credentials.renew();
+    await this.createCookie();
+    return true;
   }
 
   /** By the cookie somebody asks whom only the server knows. */

@@ -28,10 +28,12 @@ export type OpenStream = (request: StreamRequest, signal: AbortSignal) => Promis
 export interface StreamOptions {
   readonly eventBytesMax: number;
   readonly clock: Clock;
+  /** Without who asks, but for the cookie. */
+  readonly isAnonymous?: boolean;
 }
 
 /** By fetch. @throws StargusError where it is refused, or isn't one */
-export function fetchStreams({ eventBytesMax, clock }: StreamOptions): OpenStream {
+export function fetchStreams({ eventBytesMax, clock, isAnonymous }: StreamOptions): OpenStream {
   return async ({ call }, signal) => {
     const controller = new AbortController();
     let silence: Silence | undefined;
@@ -46,7 +48,7 @@ export function fetchStreams({ eventBytesMax, clock }: StreamOptions): OpenStrea
       headers: { accept: 'text/event-stream' },
       signal: controller.signal,
       // Coming back is ours.
-      [CALL]: { retryForMs: 0, headers: { accept: 'text/event-stream' } },
+      [CALL]: { retryForMs: 0, headers: { accept: 'text/event-stream' }, isAnonymous },
     };
     let response: Response;
     try {

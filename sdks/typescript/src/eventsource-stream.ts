@@ -2,7 +2,7 @@
  * Streams by the browser's EventSource, for who is logged in by the cookie. It can't say why it was refused, so the same is asked by fetch then; it
  * doesn't show heartbeats, so a connection that is dead is noticed by the browser only; and it comes back by itself, which it isn't left to do.
  */
-import { StargusError } from './errors.js';
+import { isProblem, StargusError } from './errors.js';
 import type { OpenedStream, OpenStream } from './event-stream.js';
 import type { StreamEvent } from './sse-parser.js';
 
@@ -25,11 +25,21 @@ export interface EventSourceOptions {
   readonly url: string;
   readonly eventBytesMax: number;
   readonly withCredentials: boolean;
-  /** Tells why. */
+  /** Tells why, asking as the EventSource does: by the cookie alone. */
   readonly byFetch: OpenStream;
+  /** Puts a new token into the cookie. False: there is none to put. */
+  readonly renewCookie: () => Promise<boolean>;
 }
 
-export function eventSourceStreams({ url, eventBytesMax, withCredentials, byFetch }: EventSourceOptions): OpenStream {
+export function eventSourceStreams({
+  url,
+  eventBytesMax,
+  withCredentials,
+  byFetch,
+  renewCookie,
+}: EventSourceOptions): OpenStream {
+  /** The cookie was renewed, and no stream was opened since. */
+  let isRenewed = false;
   return async (request, signal): Promise<OpenedStream> => {
     signal.throwIfAborted();
     const source = new EventSource(url + request.path, { withCredentials });
@@ -65,12 +75,18 @@ export function eventSourceStreams({ url, eventBytesMax, withCredentials, byFetc
     await new Promise<void>((resolve) => {
       source.onopen = () => {
         isOpen = true;
+        isRenewed = false;
         resolve();
       };
       wake = resolve;
     });
     if (error === 'refused') {
-      await whyRefused(byFetch, request, signal);
+      try {
+        await whyRefused(byFetch, request, signal);
+      } catch (why) {
+        if (!isProblem(why, 'unauthenticated') || isRenewed || !(await renewCookie())) throw why;
+        isRenewed = true;
+      }
       throw new StargusError('unreachable', 'The stream could not be opened.', { retryable: true });
     }
     async function* batches(): AsyncGenerator<readonly StreamEvent[]> {

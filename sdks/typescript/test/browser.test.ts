@@ -144,6 +144,7 @@ describe('in Chromium', { timeout: 60_000 }, () => {
 
   beforeEach(async () => {
     for (const tab of context.pages().slice(1)) await tab.close();
+    await context.clearCookies();
     pool = newPool();
     site.asked.length = 0;
     site.target(server.url);
@@ -362,6 +363,30 @@ describe('in Chromium', { timeout: 60_000 }, () => {
       await expect
         .poll(() => ask(page, { do: 'state', mirror: 'm' }))
         .toMatchObject({ items: { 'a b/c': { n: 1 } }, isLive: true });
+      await ask(page, { do: 'close', client: 'c' });
+      // By the cookie, which is over and renewed.
+      const byCookie = await page.evaluate(
+        async ({ url, pool, keyFile }) => {
+          // biome-ignore lint/suspicious/noExplicitAny: the page's own globals
+          const { connect } = (globalThis as any).stargus;
+          const client = await connect(url, pool, { streams: 'eventsource' });
+          const stranger = client.attach('rooms');
+          const why = await stranger.ready.catch((error: { code: string }) => error.code);
+          await client.authenticate({ keyFile });
+          const rooms = client.attach('rooms');
+          await rooms.ready;
+          const known = rooms.size;
+          await rooms.close();
+          await fetch('/v1/auth/cookie', { method: 'DELETE' });
+          const again = client.attach('rooms');
+          await again.ready;
+          const result = { why, known, again: again.size };
+          await client.close();
+          return result;
+        },
+        { url: site.url, pool, keyFile: { account, jwk } },
+      );
+      expect(byCookie).toEqual({ why: 'unauthenticated', known: 1, again: 1 });
     } finally {
       await page.close();
       await required.stop();
