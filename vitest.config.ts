@@ -8,7 +8,12 @@ export default defineConfig({
   // As in tsconfig.json, which covers the build only: Nest injects by the metadata of decorators, in the tests' own classes too.
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   test: {
-    include: ['src/**/*.spec.ts', 'test/**/*.test.ts'],
+    include: [
+      'src/**/*.spec.ts',
+      'test/**/*.test.ts',
+      'sdks/typescript/src/**/*.spec.ts',
+      'sdks/typescript/test/**/*.test.ts',
+    ],
     exclude: [...configDefaults.exclude, ...(process.env.STARGUS_TEST_SOAK ? [] : ['test/soak/**'])],
     // Processes, not threads: better-sqlite3 and signals want a process of their own.
     pool: 'forks',

@@ -1,0 +1,33 @@
+/** Time that nobody sets: leases, tokens and waits are reckoned with it, so that a clock that is put right, or is wrong by a year, harms nothing. */
+
+export interface Clock {
+  /** Milliseconds since some moment. */
+  now(): number;
+  /** What people call the time, in milliseconds since 1970. Only where there is no other: it may be wrong. */
+  wall(): number;
+}
+
+export const systemClock: Clock = { now: () => performance.now(), wall: () => Date.now() };
+
+/**
+ * Waits.
+ *
+ * @throws the signal's reason, when it is aborted meanwhile
+ */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const ended = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', ended);
+      resolve();
+    }, ms);
+    signal?.addEventListener('abort', ended, { once: true });
+  });
+}

@@ -1,0 +1,141 @@
+/**
+ * Writes through a mirror: each lies over what is shown from the moment it is made, is sent after those of the same item before it, and is lifted off
+ * when the stream has it or the server refuses it.
+ */
+import { PENDING_WRITES_MAX } from './bounds.js';
+import { isProblem, ProblemError } from './errors.js';
+import type { Item } from './item.js';
+import { differences, type JsonObject, withoutNulls } from './json.js';
+import type { Overlay, Pending, WriteOp } from './overlay.js';
+import { allows, type EffectivePolicy } from './policy-rules.js';
+import { epochOf } from './view.js';
+import type { ItemWriteOptions, Writes, Written } from './writes.js';
+
+export type OnDenied = 'ignore' | 'error' | 'event';
+
+/** Refusals of what was written, rather than of how. */
+const DENIALS = ['forbidden', 'locked', 'lockLost', 'schemaViolation', 'preconditionFailed'];
+
+export interface WritesOptions {
+  readonly host: { readonly writes: Writes; effectivePolicy(): Promise<EffectivePolicy> };
+  readonly collection: string;
+  readonly onDenied: OnDenied;
+  /** Undefined: nothing is shown before it is applied. */
+  readonly overlay: Overlay | undefined;
+  readonly shown: (key: string) => Item | undefined;
+  /** What lies over the key has changed. */
+  readonly relaid: (key: string, reason?: string) => void;
+  /** Where the stream is. */
+  readonly at: () => { readonly revision: number; readonly epoch: string | undefined };
+  readonly denied: (error: ProblemError) => void;
+}
+
+export class MirrorWrites {
+  readonly #options: WritesOptions;
+  /** The last write of each key that isn't answered. */
+  readonly #last = new Map<string, Promise<unknown>>();
+  #policy: Promise<EffectivePolicy | undefined> | undefined;
+  #known: EffectivePolicy | undefined;
+  #count = 0;
+  readonly #queue: (() => void)[] = [];
+
+  constructor(options: WritesOptions) {
+    this.#options = options;
+  }
+
+  /** @returns undefined where it was denied, and that is no error */
+  async write(
+    op: WriteOp,
+    key: string,
+    attributes: JsonObject,
+    options: ItemWriteOptions,
+  ): Promise<Written | undefined> {
+    if (this.#count >= PENDING_WRITES_MAX) await new Promise<void>((resolve) => this.#queue.push(resolve));
+    this.#count++;
+    try {
+      if (this.#options.overlay && !this.#known) await this.#askPolicy();
+      return await this.#laid(op, key, attributes, options);
+    } finally {
+      this.#count--;
+      this.#queue.shift()?.();
+    }
+  }
+
+  async #laid(
+    op: WriteOp,
+    key: string,
+    attributes: JsonObject,
+    options: ItemWriteOptions,
+  ): Promise<Written | undefined> {
+    const { overlay, relaid, collection, host } = this.#options;
+    const pending: Pending = { key, op, attributes, isShown: this.#isAllowed(op, key, attributes) };
+    overlay?.add(pending);
+    if (overlay) relaid(key);
+    const before = this.#last.get(key);
+    const sending = (before ?? Promise.resolve())
+      .catch(() => {})
+      .then(() => host.writes.write(op, collection, key, attributes, options));
+    this.#last.set(key, sending);
+    try {
+      const written = await sending;
+      overlay?.confirm(pending, written.item, written.revision, written.cursor && epochOf(written.cursor));
+      if (overlay) relaid(key);
+      return written;
+    } catch (error) {
+      overlay?.remove(pending);
+      if (overlay) relaid(key, error instanceof ProblemError ? 'refused' : undefined);
+      return this.#refused(error);
+    } finally {
+      if (this.#last.get(key) === sending) this.#last.delete(key);
+    }
+  }
+
+  #refused(error: unknown): undefined {
+    // The rules may have changed.
+    if (isProblem(error, 'forbidden')) this.#forgetPolicy();
+    const { onDenied, denied } = this.#options;
+    if (onDenied === 'error' || !(error instanceof ProblemError) || !DENIALS.includes(error.code)) throw error;
+    if (onDenied === 'event') denied(error);
+    return undefined;
+  }
+
+  /** The policy hides or shows something that it didn't: the rules are others. */
+  policyChanged(): void {
+    this.#forgetPolicy();
+  }
+
+  #forgetPolicy(): void {
+    this.#policy = undefined;
+    this.#known = undefined;
+  }
+
+  async #askPolicy(): Promise<void> {
+    this.#policy ??= this.#options.host.effectivePolicy().catch(() => undefined);
+    const asked = this.#policy;
+    const policy = await asked;
+    if (this.#policy !== asked) return;
+    this.#known = policy;
+    // Asked again with the next write.
+    if (!policy) this.#policy = undefined;
+  }
+
+  #isAllowed(op: WriteOp, key: string, attributes: JsonObject): boolean {
+    const { collection, shown } = this.#options;
+    if (!this.#known) return false;
+    const item = shown(key);
+    const before = (item?.attributes ?? {}) as JsonObject;
+    const names =
+      op === 'delete'
+        ? []
+        : op === 'merge'
+          ? Object.keys(attributes)
+          : differences(before, withoutNulls(attributes)).changed;
+    return allows(this.#known, {
+      action: op === 'delete' ? 'delete' : item ? 'write' : 'create',
+      collection,
+      key,
+      attributes: item ? before : attributes,
+      names,
+    });
+  }
+}

@@ -1,0 +1,502 @@
+/**
+ * The live mirror: a read-only mapping from keys to items that follows a collection. The view (view.ts) says what the server told, the overlay what
+ * was written here and isn't answered yet; this file shows both as one, tells what changes, and keeps the stream up.
+ *
+ * Invariant: `#laid` has what is shown of each key that the overlay has, and of no other; all others are shown as the view has them.
+ */
+import { MEMORY_MAX } from './bounds.js';
+import type { CacheStore } from './cache.js';
+import type { Change } from './change.js';
+import { ChangeQueue } from './change-queue.js';
+import type { Clock } from './clock.js';
+import { closedError, ProblemError, StargusError } from './errors.js';
+import type { OpenStream, StreamRequest } from './event-stream.js';
+import type { Attributes, Entry, Item } from './item.js';
+import { differences, type JsonObject } from './json.js';
+import { MirrorCache } from './mirror-cache.js';
+import { MirrorWrites, type OnDenied } from './mirror-writes.js';
+import { Overlay, type Selection } from './overlay.js';
+import type { EffectivePolicy } from './policy-rules.js';
+import { readForEver } from './resuming.js';
+import { SparseValues } from './sparse-values.js';
+import type { StreamEvent } from './sse-parser.js';
+import { type Applied, type Step, View } from './view.js';
+import type { Where } from './where.js';
+import type { CallOptions, ItemWriteOptions, Writes } from './writes.js';
+
+/** What is mirrored, and how. */
+export interface AttachOptions {
+  /** Only items that match. */
+  readonly where?: Where;
+  /** Only keys that begin so. */
+  readonly prefix?: string;
+  /** Only keys from this one on. */
+  readonly start?: string;
+  /** Only keys before this one. */
+  readonly end?: string;
+  /** Only this item. */
+  readonly key?: string;
+  /** Only these attributes. */
+  readonly fields?: readonly string[];
+  /** `none`: a sparse mirror, which knows the items and fetches their values when asked. */
+  readonly values?: 'full' | 'none';
+  /** In Node a file, in a browser a name: the mirror begins with what it had. */
+  readonly cache?: string;
+  /** Bytes of JSON that a sparse mirror keeps. 16 MiB. */
+  readonly memoryMax?: number;
+  /** What a refusal of a write of this mirror does: fail the call, tell `denied` listeners, or neither. */
+  readonly onDenied?: OnDenied;
+}
+
+/** What a mirror needs of its client. */
+export interface MirrorHost {
+  readonly clock: Clock;
+  readonly writes: Writes;
+  readonly openStream: OpenStream;
+  /** Aborted when the client closes. */
+  readonly closing: AbortSignal;
+  attachRequest(collection: string, parameters: Record<string, unknown>): StreamRequest;
+  openCache(cache: string, collection: string, parameters: Record<string, unknown>): Promise<CacheStore>;
+  fetchItem(
+    collection: string,
+    key: string,
+    options: { minRevision: number; fields?: readonly string[] | undefined },
+  ): Promise<Item | undefined>;
+  effectivePolicy(): Promise<EffectivePolicy>;
+  renew(): Promise<void>;
+  problem(error: unknown): void;
+}
+
+/** What listeners of a mirror are called with. What they answer counts only where it is a promise that fails: that is told to `onProblem`. */
+export interface MirrorEvents<T extends Entry> {
+  /** An item is different from before. */
+  change: (change: Change<T>) => unknown;
+  /** It is connected and complete, or no longer so. */
+  live: (isLive: boolean) => unknown;
+  /** A write was refused, where `onDenied` is `event`. */
+  denied: (error: ProblemError) => unknown;
+  /** It ended: with the error, or because it was closed. */
+  end: (error: StargusError | undefined) => unknown;
+}
+
+export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
+  /** Of what. */
+  readonly collection: string;
+  /**
+   * Settles when the mirror shows the collection as it is.
+   *
+   * @throws what ended the mirror before: a ProblemError, or `notStargus`, `protocolError`, `loginFailed`, `cacheInUse`, `cacheFailed`, `closed`
+   */
+  readonly ready: Promise<void>;
+  readonly #host: MirrorHost;
+  readonly #options: AttachOptions;
+  readonly #isSparse: boolean;
+  readonly #view: View;
+  readonly #overlay: Overlay;
+  /** What is shown of each key of the overlay; undefined: nothing. */
+  readonly #laid = new Map<string, T | undefined>();
+  readonly #values: SparseValues;
+  readonly #listeners: { [E in keyof MirrorEvents<T>]: Set<MirrorEvents<T>[E]> } = {
+    change: new Set(),
+    live: new Set(),
+    denied: new Set(),
+    end: new Set(),
+  };
+  readonly #queues = new Set<ChangeQueue<T>>();
+  readonly #ending = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #writes: MirrorWrites;
+  readonly #waiting = new Set<() => void>();
+  #cache: MirrorCache | undefined;
+  #wasLive = false;
+  #error: StargusError | undefined;
+  #settle!: { resolve: () => void; reject: (error: unknown) => void };
+
+  /** Not for programs: `client.attach` makes mirrors. */
+  constructor(host: MirrorHost, collection: string, options: AttachOptions) {
+    this.#host = host;
+    this.collection = collection;
+    this.#options = options;
+    this.#isSparse = options.values === 'none';
+    this.#view = new View(collection, { isSparse: this.#isSparse });
+    const selection: Selection = options;
+    this.#overlay = new Overlay(selection);
+    this.#values = new SparseValues(options.memoryMax ?? MEMORY_MAX, {
+      revisionOf: (key) => this.#view.items.get(key)?.revision,
+      ask: (key, minRevision) => host.fetchItem(collection, key, { minRevision, fields: options.fields }),
+    });
+    this.#writes = new MirrorWrites({
+      host,
+      collection,
+      onDenied: options.onDenied ?? 'error',
+      overlay: this.#isSparse ? undefined : this.#overlay,
+      shown: (key) => this.get(key) as Item | undefined,
+      relaid: (key, reason) => this.#relaid(key, reason),
+      at: () => ({ revision: this.#view.revision, epoch: this.#view.epoch }),
+      denied: (error) => this.#call('denied', error),
+    });
+    this.ready = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Who doesn't ask need not be told.
+    this.ready.catch(() => {});
+    this.#running = this.#run();
+  }
+
+  /** The state that is shown: all commits up to this one. */
+  get revision(): number {
+    return this.#view.revision;
+  }
+
+  /** Where to go on from, as a cursor of the API; undefined before there is one. */
+  get cursor(): string | undefined {
+    return this.#view.cursor;
+  }
+
+  /** Whether it is connected and complete now. */
+  get isLive(): boolean {
+    return this.#view.isLive && this.#error === undefined;
+  }
+
+  /** What ended it; undefined while it goes on. */
+  get error(): StargusError | undefined {
+    return this.#error;
+  }
+
+  get size(): number {
+    let size = this.#view.items.size;
+    for (const [key, item] of this.#laid) size += (item === undefined ? 0 : 1) - (this.#view.items.has(key) ? 1 : 0);
+    return size;
+  }
+
+  get(key: string): T | undefined {
+    return this.#laid.size > 0 && this.#laid.has(key)
+      ? this.#laid.get(key)
+      : (this.#view.items.get(key) as T | undefined);
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined;
+  }
+
+  *entries(): MapIterator<[string, T]> {
+    if (this.#laid.size === 0) {
+      yield* this.#view.items.entries() as MapIterator<[string, T]>;
+      return;
+    }
+    for (const [key, item] of this.#view.items) if (!this.#laid.has(key)) yield [key, item as T];
+    for (const [key, item] of this.#laid) if (item !== undefined) yield [key, item];
+  }
+
+  *keys(): MapIterator<string> {
+    for (const [key] of this.entries()) yield key;
+  }
+
+  *values(): MapIterator<T> {
+    for (const [, item] of this.entries()) yield item;
+  }
+
+  [Symbol.iterator](): MapIterator<[string, T]> {
+    return this.entries();
+  }
+
+  forEach(visit: (item: T, key: string, mirror: ReadonlyMap<string, T>) => void): void {
+    for (const [key, item] of this.entries()) visit(item, key, this);
+  }
+
+  /** Hears of something. Listeners are called in the order of commits, one at a time, after the mirror shows it. @returns to hear no more */
+  on<E extends keyof MirrorEvents<T>>(event: E, listener: MirrorEvents<T>[E]): () => void {
+    this.#listeners[event].add(listener);
+    return () => {
+      this.#listeners[event].delete(listener);
+    };
+  }
+
+  /** Hears of changes. @returns to hear no more */
+  onChange(listener: (change: Change<T>) => unknown): () => void {
+    return this.on('change', listener);
+  }
+
+  /** Hears of refused writes, where `onDenied` is `event`. @returns to hear no more */
+  onDenied(listener: (error: ProblemError) => unknown): () => void {
+    return this.on('denied', listener);
+  }
+
+  /** The changes from now on, one by one. It ends with the mirror, and fails with what ended it. */
+  changes(): AsyncIterableIterator<Change<T>> {
+    const queue: ChangeQueue<T> = new ChangeQueue(() => this.#queues.delete(queue));
+    if (this.#error) queue.end(this.#error.code === 'closed' ? undefined : this.#error);
+    else this.#queues.add(queue);
+    return queue;
+  }
+
+  /**
+   * Settles when the mirror's revision is at least this: `await mirror.reached(item.revision)` after a write elsewhere.
+   *
+   * @throws what ended the mirror; the signal's reason
+   */
+  async reached(revision: number, { signal }: CallOptions = {}): Promise<void> {
+    while (this.#view.revision < revision || !this.#view.isComplete) {
+      if (this.#error) throw this.#error;
+      signal?.throwIfAborted();
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          this.#waiting.delete(wake);
+          signal?.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#waiting.add(wake);
+        signal?.addEventListener('abort', wake, { once: true });
+      });
+    }
+  }
+
+  /** The item with its values: of a sparse mirror from the server where they aren't kept, never older than the mirror knows; otherwise from memory. */
+  async fetch(key: string): Promise<Item | undefined> {
+    return this.#isSparse ? this.#values.fetch(key) : (this.get(key) as Item | undefined);
+  }
+
+  /** The values that a sparse mirror keeps. */
+  get kept(): { readonly items: number; readonly bytes: number } {
+    return this.#values.kept;
+  }
+
+  /** Replaces all attributes; shows at once, and is taken back if it is refused. @returns undefined where it was denied and `onDenied` isn't `error` */
+  set(key: string, attributes: Attributes, options: ItemWriteOptions = {}): Promise<Item | undefined> {
+    return this.#write('set', key, attributes, options).then((written) => written?.item);
+  }
+
+  /** A merge patch; shows at once, and is taken back if it is refused. */
+  merge(key: string, attributes: Attributes, options: ItemWriteOptions = {}): Promise<Item | undefined> {
+    return this.#write('merge', key, attributes, options).then((written) => written?.item);
+  }
+
+  /** Shows at once, and is taken back if it is refused. @returns whether there was one */
+  delete(key: string, options: ItemWriteOptions = {}): Promise<boolean | undefined> {
+    return this.#write('delete', key, {}, options).then((written) => written?.existed);
+  }
+
+  /** Ends it; what it shows can still be read. */
+  async close(): Promise<void> {
+    this.#ending.abort(closedError('mirror'));
+    await this.#running;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #write(op: 'set' | 'merge' | 'delete', key: string, attributes: Attributes, options: ItemWriteOptions) {
+    if (this.#ending.signal.aborted) throw closedError('mirror');
+    return this.#writes.write(op, key, attributes as JsonObject, options);
+  }
+
+  async #run(): Promise<void> {
+    const { closing } = this.#host;
+    const ended = () => this.#ending.abort(closing.reason);
+    closing.addEventListener('abort', ended, { once: true });
+    if (closing.aborted) ended();
+    try {
+      // Who attaches gets to listen before anything is told.
+      await null;
+      if (this.#options.cache !== undefined) await this.#openCache(this.#options.cache);
+      await readForEver(
+        {
+          request: () => this.#request(),
+          read: (event) => this.#read(event),
+          disconnected: () => this.#disconnected(),
+          isLive: () => this.#view.isLive,
+        },
+        {
+          open: this.#host.openStream,
+          clock: this.#host.clock,
+          signal: this.#ending.signal,
+          renew: () => this.#host.renew(),
+        },
+      );
+    } catch (error) {
+      await this.#end(error);
+    } finally {
+      closing.removeEventListener('abort', ended);
+    }
+  }
+
+  async #openCache(name: string): Promise<void> {
+    const store = await this.#host.openCache(name, this.collection, this.#parameters());
+    this.#cache = new MirrorCache(store, this.#view, (error) => this.#host.problem(error));
+    await this.#cache.load(this.#isSparse);
+    this.#ending.signal.throwIfAborted();
+    this.#wake();
+  }
+
+  #parameters(): Record<string, unknown> {
+    const { where, prefix, start, end, key, fields } = this.#options;
+    return { where, prefix, start, end, key, fields, values: this.#isSparse ? 'none' : undefined };
+  }
+
+  #request(): StreamRequest {
+    return this.#host.attachRequest(this.collection, { ...this.#parameters(), since: this.#view.cursor });
+  }
+
+  #read(event: StreamEvent): Applied {
+    const before = this.#view.cursor;
+    const applied = this.#view.apply(event);
+    if (applied.problem) {
+      const { status } = applied.problem;
+      throw new ProblemError(applied.problem, typeof status === 'number' ? status : 500);
+    }
+    const { steps } = applied;
+    if (steps) this.#show(steps, applied);
+    if (steps || this.#view.cursor !== before) {
+      if (!applied.isReplaced && !steps?.length) this.#relayPassed();
+      this.#cache?.changed(
+        (steps ?? []).map(({ key }) => key),
+        applied.isReplaced === true,
+      );
+      this.#wake();
+    }
+    this.#liveness();
+    return applied;
+  }
+
+  #liveness(): void {
+    const { isLive } = this;
+    if (isLive === this.#wasLive) return;
+    this.#wasLive = isLive;
+    if (isLive) this.#settle.resolve();
+    this.#call('live', isLive);
+  }
+
+  #disconnected(): void {
+    this.#view.disconnected();
+    this.#liveness();
+  }
+
+  /** Tells what the view's steps change in what is shown. */
+  #show(steps: readonly Step[], { isReplaced = false, isFirst = false }: Applied): void {
+    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
+    const isHeard = this.#listeners.change.size > 0 || this.#queues.size > 0;
+    const changes: Change<T>[] = [];
+    for (const step of steps) {
+      if (this.#isSparse) this.#values.changed(step.key, step.after?.revision);
+      if (step.reason === 'denied') this.#writes.policyChanged();
+      if (this.#laid.has(step.key)) {
+        const change = this.#relay(step.key, step.reason);
+        if (change) changes.push(change);
+      } else if (isHeard) {
+        const change = this.#changeOf(step, isReplaced);
+        if (change) changes.push(change);
+      }
+    }
+    for (const key of isReplaced || isFirst ? [...new Set([...passed, ...this.#laid.keys()])] : passed) {
+      const change = this.#relay(key, undefined);
+      if (change) changes.push(change);
+    }
+    this.#tell(changes);
+  }
+
+  #relayPassed(): void {
+    const changes = this.#overlay
+      .passed(this.#view.revision, this.#view.epoch)
+      .map((key) => this.#relay(key, undefined))
+      .filter((change) => change !== undefined);
+    this.#tell(changes);
+  }
+
+  #changeOf({ key, before, after, changed, removed, reason }: Step, isReplaced: boolean): Change<T> | undefined {
+    let names: { changed: readonly string[]; removed: readonly string[] };
+    if (changed && removed) names = { changed, removed };
+    else if (this.#isSparse) {
+      if (isReplaced && before?.revision === after?.revision) return undefined;
+      names = { changed: [], removed: [] };
+    } else {
+      names = differences(attributesOf(before), attributesOf(after));
+      if (isReplaced && before && after && names.changed.length === 0) return undefined;
+    }
+    return this.#change(key, before as T | undefined, after as T | undefined, names, reason);
+  }
+
+  #change(
+    key: string,
+    previous: T | undefined,
+    item: T | undefined,
+    { changed, removed }: { changed: readonly string[]; removed: readonly string[] },
+    reason: string | undefined,
+  ): Change<T> {
+    return Object.freeze({
+      op: item ? (previous ? 'change' : 'add') : 'delete',
+      key,
+      changed,
+      removed,
+      ...(item && { item }),
+      ...(previous && { previous }),
+      ...(reason !== undefined && { reason }),
+      revision: this.#view.revision,
+    });
+  }
+
+  /** A write began, was answered or refused. */
+  #relaid(key: string, reason?: string): void {
+    if (!this.#laid.has(key)) this.#laid.set(key, this.#view.items.get(key) as T | undefined);
+    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
+    const changes = [...new Set([key, ...passed])].map((each) => this.#relay(each, each === key ? reason : undefined));
+    this.#tell(changes.filter((change) => change !== undefined));
+  }
+
+  /** Shows a key anew, of which something lies or lay over the view. */
+  #relay(key: string, reason: string | undefined): Change<T> | undefined {
+    const previous = this.#laid.get(key);
+    const base = this.#view.items.get(key);
+    const item = this.#overlay.over(key, base) as T | undefined;
+    if (this.#overlay.has(key)) this.#laid.set(key, item);
+    else this.#laid.delete(key);
+    if (previous === item) return undefined;
+    const names = differences(attributesOf(previous), attributesOf(item));
+    if (names.changed.length === 0 && previous && item) return undefined;
+    return this.#change(key, previous, item, names, reason);
+  }
+
+  #tell(changes: readonly Change<T>[]): void {
+    if (changes.length === 0) return;
+    for (const queue of this.#queues) queue.push(changes);
+    if (this.#listeners.change.size > 0) for (const change of changes) this.#call('change', change);
+  }
+
+  #call<E extends keyof MirrorEvents<T>>(event: E, about: Parameters<MirrorEvents<T>[E]>[0]): void {
+    for (const listener of this.#listeners[event]) {
+      try {
+        const result: unknown = (listener as (about: unknown) => unknown)(about);
+        if (result instanceof Promise) result.catch((error) => this.#host.problem(error));
+      } catch (error) {
+        this.#host.problem(error);
+      }
+    }
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  async #end(reason: unknown): Promise<void> {
+    const error =
+      reason instanceof StargusError
+        ? reason
+        : new StargusError('protocolError', 'The mirror ended by an error that isn’t expected.', { cause: reason });
+    this.#view.disconnected();
+    // Writes that come now are refused.
+    this.#ending.abort(error);
+    const isClosed = error.code === 'closed';
+    this.#error = error;
+    this.#liveness();
+    this.#settle.reject(error);
+    this.#wake();
+    for (const queue of this.#queues) queue.end(isClosed ? undefined : error);
+    this.#queues.clear();
+    await this.#cache?.close();
+    this.#call('end', isClosed ? undefined : error);
+  }
+}
+
+function attributesOf(entry: Entry | undefined): JsonObject | undefined {
+  return entry && ((entry as Partial<Item>).attributes as JsonObject | undefined);
+}

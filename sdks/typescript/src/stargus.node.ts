@@ -1,0 +1,12 @@
+/** The package in Node. */
+import { type Connect, connectOn } from './connect.js';
+import { nodePlatform } from './node/node-platform.js';
+
+export * from './library.js';
+
+/**
+ * Asks the server who it is, and answers a client of the pool; it makes no pool.
+ *
+ * @throws StargusError `unreachable`, `timeout`, `notStargus`, `incompatibleServer`
+ */
+export const connect: Connect = /* @__PURE__ */ connectOn(nodePlatform);

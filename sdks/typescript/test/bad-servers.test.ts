@@ -1,0 +1,252 @@
+/** Servers that are none, or say what they shouldn't: each has its error, nothing hangs, and nothing is left. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { Client, ConnectOptions } from '../src/library.js';
+import { connect } from '../src/stargus.node.js';
+
+const ABOUT = { name: 'stargus', version: '9.9.9', apiVersion: 'v1', features: [], limits: {} };
+const PAGE = '<html><body>Welcome to the hotel</body></html>';
+
+type Handle = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+
+const running: Server[] = [];
+const opened: Client[] = [];
+
+async function serve(handle: Handle): Promise<string> {
+  const server = createServer(handle);
+  running.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+}
+
+/** A server that says what it is, and does with all else as told. */
+async function clientOf(handle: Handle, options: ConnectOptions = {}): Promise<Client> {
+  const url = await serve((incoming, outgoing) => {
+    if (incoming.url === '/v1') json(outgoing, ABOUT);
+    else handle(incoming, outgoing);
+  });
+  const client = await connect(url, 'p', { retryForMs: 300, ...options });
+  opened.push(client);
+  return client;
+}
+
+function json(outgoing: ServerResponse, body: unknown, status = 200): void {
+  outgoing.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+function stream(outgoing: ServerResponse, ...events: [string, unknown, string?][]): void {
+  outgoing.writeHead(200, { 'content-type': 'text/event-stream' });
+  for (const [event, data, id] of events)
+    outgoing.write(`event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`);
+}
+
+const part = (key: string, number: number) => ({
+  view: 'c',
+  revision: 1,
+  part: number,
+  items: [{ collection: 'c', key, revision: 1, createdRevision: 1, attributes: { n: 1 } }],
+});
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((client) => client.close()));
+  for (const server of running.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test.each<[string, Handle, string]>([
+  ['a page', (_, outgoing) => void outgoing.writeHead(200, { 'content-type': 'text/html' }).end(PAGE), 'notStargus'],
+  ['a page of a proxy', (_, outgoing) => void outgoing.writeHead(502).end(PAGE), 'notStargus'],
+  [
+    'a page that says that it is JSON',
+    (_, outgoing) => void outgoing.writeHead(200, { 'content-type': 'application/json' }).end(PAGE),
+    'protocolError',
+  ],
+  [
+    'a way elsewhere',
+    (_, outgoing) => void outgoing.writeHead(302, { location: 'http://127.0.0.1:1/login' }).end(),
+    'notStargus',
+  ],
+  ['another program', (_, outgoing) => json(outgoing, { name: 'other', apiVersion: 'v1' }), 'notStargus'],
+  ['no object', (_, outgoing) => json(outgoing, null), 'notStargus'],
+  ['another major version', (_, outgoing) => json(outgoing, { ...ABOUT, apiVersion: 'v2' }), 'incompatibleServer'],
+  ['nothing', () => {}, 'timeout'],
+  [
+    'half an answer',
+    (_, outgoing) =>
+      void outgoing.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' }).write('{'),
+    'timeout',
+  ],
+  ['a broken connection', (incoming) => void incoming.socket.destroy(), 'unreachable'],
+  ['no HTTP', (incoming) => void incoming.socket.end('220 mail.example ESMTP\r\n'), 'unreachable'],
+  [
+    'an answer without an end',
+    (_, outgoing) => {
+      outgoing.writeHead(200, { 'content-type': 'application/json' });
+      const piece = ' '.repeat(1 << 20);
+      const more = () => {
+        while (!outgoing.destroyed && outgoing.write(piece));
+      };
+      outgoing.on('drain', more);
+      more();
+    },
+    'protocolError',
+  ],
+])('who answers %s is no server: %s', { timeout: 30_000 }, async (_, handle, code) => {
+  const url = await serve(handle);
+  const requestTimeoutMs = code === 'timeout' ? 200 : 20_000;
+  await expect(connect(url, 'p', { requestTimeoutMs, retryForMs: 100 })).rejects.toMatchObject({ code });
+});
+
+test('where nobody is, is told so', async () => {
+  await expect(connect('http://127.0.0.1:9', 'p', { retryForMs: 0 })).rejects.toMatchObject({ code: 'unreachable' });
+  await expect(connect('ftp://127.0.0.1', 'p')).rejects.toThrow(TypeError);
+  await expect(connect('http://ann:secret@127.0.0.1', 'p')).rejects.toThrow(TypeError);
+});
+
+describe('a stream', { timeout: 30_000 }, () => {
+  test('that ends in mid-snapshot is begun anew, and shows no part', async () => {
+    let asked = 0;
+    const seen: number[] = [];
+    const client = await clientOf((_, outgoing) => {
+      asked++;
+      const rest: [string, unknown, string?][] = [
+        ['snapshot', part('b', 2)],
+        ['live', { view: 'c', revision: 1 }, 'e-1'],
+      ];
+      stream(outgoing, ['hello', {}], ['snapshot', part('a', 1)], ...(asked < 3 ? [] : rest));
+      if (asked < 3) outgoing.end();
+    });
+    const mirror = client.attach('c');
+    const watching = setInterval(() => seen.push(mirror.size), 1);
+    await mirror.ready;
+    clearInterval(watching);
+    expect([...mirror.keys()]).toEqual(['a', 'b']);
+    expect(asked).toBe(3);
+    expect(seen.filter((size) => size !== 0 && size !== 2)).toEqual([]);
+  });
+
+  test.each<[string, (outgoing: ServerResponse) => void, string]>([
+    ['a page', (outgoing) => void outgoing.writeHead(200, { 'content-type': 'text/html' }).end(PAGE), 'notStargus'],
+    ['JSON', (outgoing) => json(outgoing, {}), 'notStargus'],
+    [
+      'no JSON in it',
+      (outgoing) => {
+        stream(outgoing, ['hello', {}]);
+        outgoing.write('event: live\ndata: {"rev\n\n');
+      },
+      'protocolError',
+    ],
+    ['what means nothing', (outgoing) => stream(outgoing, ['live', { revision: 'one' }]), 'protocolError'],
+    [
+      'an event of 100 MiB',
+      (outgoing) => {
+        stream(outgoing, ['hello', {}]);
+        outgoing.write('data: ');
+        const piece = 'x'.repeat(1 << 20);
+        let sent = 0;
+        const more = () => {
+          while (!outgoing.destroyed && sent++ < 100 && outgoing.write(piece));
+        };
+        outgoing.on('drain', more);
+        more();
+      },
+      'eventTooLarge',
+    ],
+    [
+      'a problem',
+      (outgoing) => stream(outgoing, ['problem', { status: 403, code: 'forbidden', detail: 'No.', retryable: false }]),
+      'forbidden',
+    ],
+    [
+      'a refusal',
+      (outgoing) => json(outgoing, { status: 400, code: 'badRequest', detail: 'No.', retryable: false }, 400),
+      'badRequest',
+    ],
+  ])('of %s ends the mirror and the feed: %s', async (_, answer, code) => {
+    const client = await clientOf((__, outgoing) => answer(outgoing));
+    const mirror = client.attach('c');
+    const changes = mirror.changes();
+    let ended: unknown;
+    mirror.on('end', (error) => {
+      ended = error;
+    });
+    await expect(mirror.ready).rejects.toMatchObject({ code });
+    await expect(changes.next()).rejects.toMatchObject({ code });
+    await expect(mirror.reached(1)).rejects.toMatchObject({ code });
+    expect(mirror.isLive).toBe(false);
+    expect(mirror.error).toMatchObject({ code });
+    await expect.poll(() => ended).toMatchObject({ code });
+    if (code !== 'protocolError') await expect(client.changes().next()).rejects.toMatchObject({ code });
+  });
+
+  test('that is silent is left for another', async () => {
+    let asked = 0;
+    const client = await clientOf((_, outgoing) => {
+      stream(outgoing, ['hello', { heartbeatMs: 40 }]);
+      if (++asked > 1) outgoing.write('event: live\nid: e-0\ndata: {"view":"c","revision":0}\n\n');
+    });
+    await client.attach('c').ready;
+    expect(asked).toBeGreaterThanOrEqual(2);
+  });
+
+  test('that is cut each time it is live is come back to, and not without a pause', async () => {
+    let asked = 0;
+    const client = await clientOf((_, outgoing) => {
+      asked++;
+      stream(outgoing, ['live', { view: 'c', revision: 0 }, 'e-0']);
+      outgoing.end();
+    });
+    const mirror = client.attach('c');
+    await mirror.ready;
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(asked).toBeGreaterThan(1);
+    expect(asked).toBeLessThan(60);
+  });
+
+  test('of more changes than an iterator takes tells it to look at all', async () => {
+    const client = await clientOf((_, outgoing) => {
+      stream(outgoing, ['live', { view: 'c', revision: 0 }, 'e-0']);
+      for (let revision = 1; revision <= 12_000; revision++)
+        outgoing.write(
+          `event: changes\nid: e-${revision}\ndata: ${JSON.stringify({
+            revision,
+            changes: [{ op: 'add', collection: 'c', key: `k${revision}`, changed: [], removed: [], attributes: {} }],
+          })}\n\n`,
+        );
+    });
+    const mirror = client.attach('c');
+    const changes = mirror.changes();
+    await mirror.reached(12_000);
+    expect(mirror.size).toBe(12_000);
+    expect((await changes.next()).value).toMatchObject({ op: 'reset' });
+    expect((await changes.next()).value).toMatchObject({ op: 'add' });
+    await mirror.close();
+  });
+});
+
+test('a refresh whose answer was lost is not sent again where one can log in anew', async () => {
+  const asked: string[] = [];
+  const { generateKeyPairSync } = await import('node:crypto');
+  const jwk = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }) as Record<string, unknown>;
+  let url = '';
+  const client = await clientOf((incoming, outgoing) => {
+    let body = '';
+    incoming.on('data', (chunk) => {
+      body += String(chunk);
+    });
+    incoming.on('end', () => {
+      if (incoming.url === '/v1/auth/challenges') json(outgoing, { nonce: 'n', audience: url });
+      else if (incoming.url === '/v1/auth/token') {
+        const { grantType } = JSON.parse(body) as { grantType: string };
+        asked.push(grantType.replace(/^.*:/, ''));
+        if (grantType === 'refresh_token') incoming.socket.destroy();
+        else json(outgoing, { accessToken: `t${asked.length}`, refreshToken: 'r', expiresInMs: 0 });
+      } else json(outgoing, { subject: 'ann' });
+    });
+  });
+  url = client.url;
+  await client.authenticate({ keyFile: { account: `${url}/id/ann`, jwk } });
+  expect(asked).toEqual(['jwt-bearer', 'refresh_token', 'jwt-bearer']);
+});
