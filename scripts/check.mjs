@@ -15,6 +15,8 @@ const CHECKS = [
     fix: ['check', '--write', '--no-errors-on-unmatched', '--max-diagnostics=200'],
   },
   { name: 'types', tool: ['typescript', 'tsc'], args: ['-p', 'tsconfig.check.json'] },
+  // Of the client's tests; the client itself is checked when it is built (scripts/typescript-client.mjs).
+  { name: 'client', tool: ['typescript', 'tsc'], args: ['-p', 'sdks/typescript/tsconfig.check.json'] },
   {
     name: 'imports',
     tool: ['dependency-cruiser', 'depcruise'],

@@ -250,9 +250,9 @@ function loginFailure(error: unknown): unknown {
   return new StargusError('loginFailed', `The login was refused: ${error.detail}`, { cause: error });
 }
 
-type KeyLogin = Extract<Login, LoginOptions & ({ keyFile: unknown } | { account: string })>;
+export type KeyLogin = Extract<Login, LoginOptions & ({ keyFile: unknown } | { account: string })>;
 
-async function keyOf(pipeline: Pipeline, login: KeyLogin, context: CredentialsContext): Promise<KeyFile> {
+export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: CredentialsContext): Promise<KeyFile> {
   if ('keyFile' in login) return typeof login.keyFile === 'string' ? context.readKeyFile(login.keyFile) : login.keyFile;
   const way: Way = 'passphrase' in login ? 'passphrase' : 'recovery';
   const secret = 'passphrase' in login ? login.passphrase : login.recoveryCode;

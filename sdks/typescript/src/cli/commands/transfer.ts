@@ -1,0 +1,187 @@
+/** `export` and `import`: a pool or a part of it as lines of JSON, streamed both ways. */
+import { constants, createReadStream, createWriteStream } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ReadableStream } from 'node:stream/web';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ProblemError, StargusError } from '../../errors.js';
+import { type CommandSpec, type Given, textOf } from '../command.js';
+import { EXIT, Fault } from '../fault.js';
+
+const TELL_EVERY_MS = 200;
+/** In a row without a line that became durable. */
+const ATTEMPTS = 5;
+
+export const exported: CommandSpec = {
+  name: 'export',
+  words: '[file]',
+  about: 'write all items as they are at one revision, a line of JSON for each, to a file or the standard output',
+  examples: ['stargus export backup.ndjson', 'stargus export --collection rooms | gzip > rooms.gz'],
+  options: [
+    { flags: '--collection <name>', about: 'only this one' },
+    { flags: '--prefix <keys>', about: 'keys that begin so' },
+  ],
+  async run(given) {
+    const file = given.words[0] as string | undefined;
+    const query = new URLSearchParams();
+    for (const name of ['collection', 'prefix']) {
+      const value = textOf(given, name);
+      if (value !== undefined) query.set(name, value);
+    }
+    const body = await asked(given, `export?${query}`);
+    const toFile = file !== undefined && file !== '-';
+    const telling = counting(toFile, (lines) => `${lines} items`);
+    const source = Readable.fromWeb(body);
+    if (toFile) await pipeline(source, telling.counter, createWriteStream(file, { mode: 0o600 }));
+    else await pipeline(source, telling.counter, process.stdout, { end: false });
+    telling.end();
+    return EXIT.done;
+  },
+};
+
+export const imported: CommandSpec = {
+  name: 'import',
+  words: '[file]',
+  about:
+    'put items from lines of JSON {collection, key?, attributes}, of a file or the standard input. Exit code 1: some lines were refused',
+  examples: ['stargus import backup.ndjson', 'zcat rooms.gz | stargus import'],
+  async run(given) {
+    const file = given.words[0] as string | undefined;
+    const fromFile = file !== undefined && file !== '-';
+    if (fromFile) await readable(file);
+    const state = { line: 0, refused: 0, applied: 0, unchanged: 0, fault: '' };
+    // What was interrupted goes on after the last line that is durable; the standard input can't be read twice.
+    for (let attempt = 1; ; attempt++) {
+      const source = fromFile ? createReadStream(file) : process.stdin;
+      const query = state.line > 0 ? `?skip=${state.line}` : '';
+      const before = state.line;
+      if (await once(given, query, source, state)) break;
+      if (state.line > before) attempt = 1;
+      if (!fromFile || attempt >= ATTEMPTS || given.signal.aborted)
+        throw new Fault(
+          `The import ended early, after line ${state.line}${state.fault}. What is in is in; send the same file again to go on.`,
+          EXIT.refused,
+        );
+      await sleep(attempt * 500);
+    }
+    const { applied, unchanged, refused } = state;
+    if (!given.output.isJson)
+      given.output.note(
+        `${applied} items written, ${unchanged} were so already${refused > 0 ? `, ${refused} lines refused` : ''}.`,
+      );
+    return refused > 0 ? EXIT.no : EXIT.done;
+  },
+};
+
+interface Told {
+  readonly line?: number;
+  readonly done?: boolean;
+  readonly applied?: number;
+  readonly unchanged?: number;
+  readonly collection?: string;
+  readonly key?: string;
+  readonly problem?: { readonly code?: string; readonly detail?: string };
+}
+
+interface State {
+  /** Everything up to it is durable. */
+  line: number;
+  refused: number;
+  applied: number;
+  unchanged: number;
+  fault: string;
+}
+
+/** Sends it, reads the server's lines while it does, and answers whether all was judged. */
+async function once(given: Given, query: string, source: Readable, state: State): Promise<boolean> {
+  const { output } = given;
+  const progress = progressLine();
+  const before = { applied: state.applied, unchanged: state.unchanged };
+  try {
+    const body = await asked(given, `import${query}`, source);
+    for await (const text of createInterface({ input: Readable.fromWeb(body) })) {
+      if (text.trim() === '') continue;
+      const told = JSON.parse(text) as Told;
+      if (output.isJson) output.json(told);
+      if (told.applied !== undefined) {
+        state.applied = before.applied + told.applied;
+        state.unchanged = before.unchanged + (told.unchanged ?? 0);
+      }
+      if (told.done === true) return true;
+      if (told.done === false) state.fault = `: ${told.problem?.detail ?? ''}`;
+      else if (told.problem) {
+        state.refused++;
+        progress.clear();
+        if (!output.isJson) output.note(`line ${told.line}: ${told.problem.code}: ${told.problem.detail ?? ''}`);
+      } else if (told.applied !== undefined) progress.tell(`${told.line ?? 0} lines …`);
+      if ((told.applied !== undefined || told.done === false) && told.line !== undefined) state.line = told.line;
+    }
+  } catch (error) {
+    if (given.signal.aborted || (error instanceof StargusError && !error.retryable)) throw error;
+    state.fault = `: ${(error as Error).message}`;
+  } finally {
+    progress.clear();
+    source.destroy();
+  }
+  return false;
+}
+
+function counting(isTold: boolean, words: (lines: number) => string) {
+  const progress = progressLine();
+  let lines = 0;
+  const counter = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      for (const byte of chunk) if (byte === 10) lines++;
+      if (isTold) progress.tell(`${words(lines)} …`);
+      done(null, chunk);
+    },
+  });
+  return {
+    counter,
+    end: () => {
+      progress.clear();
+      if (isTold) process.stderr.write(`${words(lines)}\n`);
+    },
+  };
+}
+
+/** One line of the standard error that is written anew; nothing where that is no terminal. */
+function progressLine(): { tell(text: string): void; clear(): void } {
+  let told = 0;
+  const isTerminal = process.stderr.isTTY === true;
+  return {
+    tell: (text) => {
+      if (!isTerminal || performance.now() - told < TELL_EVERY_MS) return;
+      told = performance.now();
+      process.stderr.write(`\r${text}\u001b[K`);
+    },
+    clear: () => {
+      if (isTerminal && told > 0) process.stderr.write('\r\u001b[K');
+    },
+  };
+}
+
+/** The answer's body, while a body is still sent. @throws ProblemError */
+async function asked(given: Given, call: string, sent?: Readable): Promise<ReadableStream> {
+  const token = await (await given.client()).token();
+  const response = await fetch(`${given.url}/v1/pools/${encodeURIComponent(given.pool)}/${call}`, {
+    signal: given.signal,
+    headers: {
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(sent && { 'content-type': 'application/x-ndjson' }),
+    },
+    ...(sent && { method: 'POST', body: Readable.toWeb(sent), duplex: 'half' }),
+  } as RequestInit);
+  if (response.ok && response.body) return response.body as ReadableStream;
+  throw new ProblemError(((await response.json()) ?? {}) as Record<string, unknown>, response.status);
+}
+
+async function readable(file: string): Promise<void> {
+  try {
+    await access(file, constants.R_OK);
+  } catch (error) {
+    throw new Fault(`${file} can’t be read: ${(error as Error).message}`);
+  }
+}
