@@ -25,6 +25,7 @@ const suiteNames = [
   'locks',
   'policy',
   'cloud',
+  'clients',
 ];
 const allParts = [...lockParts, ...policyParts, ...cloudParts];
 const help = `npm run bench -- [SUITE] [options]
@@ -37,7 +38,7 @@ const help = `npm run bench -- [SUITE] [options]
                      and cloud: ${cloudParts.join(', ')}
   --workloads A,B    of: ${Object.keys(workloads).join(', ')}
   --watchers N       streams in suites with watchers (1000; idle 5000; nonmatching 10000); sessions in locks (1000)
-  --items N          items in suites that fill a collection (queries 1000000, transfer 100000);
+  --items N          items in suites that fill a collection (queries 1000000, transfer 100000, clients 100000);
                      locks held and items attached in locks (100000);
                      items whose watchers a change of policy turns, in policy (10000)
   --peers            also ${peerNames.join(' and ')}, building PocketBase when it is missing (needs the Go module proxy)
