@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type DatabaseName, databases, type Server, startServer } from '../support/server.js';
 import { OPERATOR_KEY } from './accounts.js';
-import { type CuttingProxy, startCuttingProxy } from './cutting-proxy.js';
+import { type CuttingProxy, type Site, startCuttingProxy } from './cutting-proxy.js';
 import type { Driver } from './driver.js';
 import { play, type Scenario } from './scenario.js';
 
@@ -24,18 +24,22 @@ const scenarios: readonly (Scenario & { area: string })[] = readdirSync(FOLDER)
 
 export interface Client {
   readonly name: string;
-  /** Begins a driver; called once its program is built. */
-  readonly drive: (folder: string) => Driver;
+  /** Begins a driver for what is at the proxy; called once its program is built. */
+  readonly drive: (proxy: CuttingProxy) => Driver;
   /** What it can't be asked for. */
   readonly lacks?: Scenario['needs'];
+  /** Those that it is run on. */
+  readonly on?: readonly { readonly name: DatabaseName }[];
+  /** What the proxies serve beside the server. */
+  readonly site?: Site;
 }
 
-export function conformance({ name: client, drive, lacks = [] }: Client): void {
-  describe.each(databases)(`${client} on $name`, { concurrent: true, timeout: SCENARIO_MS }, ({ name: database }) => {
+export function conformance({ name: client, drive, lacks = [], on = databases, site }: Client): void {
+  describe.each(on)(`${client} on $name`, { concurrent: true, timeout: SCENARIO_MS }, ({ name: database }) => {
     let shared: Server;
     let strict: { readonly proxy: CuttingProxy; readonly server: Server };
     beforeAll(async () => {
-      const proxy = await startCuttingProxy();
+      const proxy = await startCuttingProxy(site);
       // Accounts and audiences begin with the address by which the clients come.
       const env = { STARGUS_AUTH: 'required', STARGUS_OPERATOR_KEY: OPERATOR_KEY, STARGUS_PUBLIC_URL: proxy.url };
       [shared, strict] = await Promise.all([
@@ -56,7 +60,7 @@ export function conformance({ name: client, drive, lacks = [] }: Client): void {
           strict.proxy.reset();
           return perform(scenario, { drive, proxy: strict.proxy, server: strict.server });
         });
-      else await turn(() => alone(scenario, { drive, database, shared }));
+      else await turn(() => alone(scenario, { drive, database, shared, site }));
     });
   });
 
@@ -68,9 +72,9 @@ export function conformance({ name: client, drive, lacks = [] }: Client): void {
 /** With a proxy of its own, and if it wants a server of its own. */
 async function alone(
   scenario: Scenario,
-  { drive, database, shared }: { drive: Client['drive']; database: DatabaseName; shared: Server },
+  { drive, database, shared, site }: Pick<Client, 'drive' | 'site'> & { database: DatabaseName; shared: Server },
 ): Promise<void> {
-  const proxy = await startCuttingProxy();
+  const proxy = await startCuttingProxy(site);
   let server = scenario.server === 'own' ? await startServer({ database, env: scenario.env }) : shared;
   proxy.target(server.url);
   const restart = async (how: 'stop' | 'kill') => {
@@ -96,8 +100,10 @@ interface Cast {
 
 async function perform(scenario: Scenario, { drive, proxy, server, restart }: Cast): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), 'stargus-scenario-'));
-  const drivers = [drive(folder)];
+  const drivers = [drive(proxy)];
   try {
+    // It is there before anything is cut.
+    await drivers[0]?.ask({ do: 'open' });
     await play(scenario, {
       proxy,
       folder,
@@ -105,7 +111,7 @@ async function perform(scenario: Scenario, { drive, proxy, server, restart }: Ca
       server,
       driver: () => drivers.at(-1) as Driver,
       again: () => {
-        drivers.push(drive(folder));
+        drivers.push(drive(proxy));
       },
       restart: restart ?? (() => Promise.reject(new Error('This server is shared.'))),
     });

@@ -67,7 +67,10 @@ export interface CuttingProxy {
   stop(): Promise<void>;
 }
 
-export async function startCuttingProxy(): Promise<CuttingProxy> {
+/** Serves what begins with `/-/` by itself, past all rules: pages of the server's own origin. */
+export type Site = (asked: IncomingMessage, answer: ServerResponse) => void;
+
+export async function startCuttingProxy(site?: Site): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
   const heard: Heard[] = [];
   let target = '';
@@ -75,6 +78,10 @@ export async function startCuttingProxy(): Promise<CuttingProxy> {
   let isRefusing = false;
 
   const server = createServer({ keepAliveTimeout: 60_000 }, (asked, answer) => {
+    if (site && asked.url?.startsWith('/-/')) {
+      site(asked, answer);
+      return;
+    }
     const line = `${asked.method} ${asked.url}`;
     heard.push({ request: line, headers: asked.headers });
     const rule = ruleFor(rules, line);
@@ -148,8 +155,9 @@ async function pass(asked: IncomingMessage, answer: ServerResponse, target: stri
     return;
   }
   const { port, hostname } = new URL(target);
-  // The server sees its own name: an open one refuses others.
-  const headers = { ...asked.headers, host: `${hostname}:${port}` };
+  // The server sees its own name, for an open one refuses others; and no page of elsewhere, for those that there are are its own.
+  const { origin: _origin, ...others } = asked.headers;
+  const headers = { ...others, host: `${hostname}:${port}` };
   const upstream = request({ host: hostname, port, method: asked.method, path: asked.url, headers, agent: false });
   answer.once('close', () => upstream.destroy());
   const answered = new Promise<IncomingMessage>((resolve, reject) => {

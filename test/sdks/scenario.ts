@@ -27,8 +27,8 @@ export interface Scenario {
   readonly name: string;
   /** `own`: a server that this scenario may restart. `required`: one that wants to know who asks. Otherwise one is shared. */
   readonly server?: 'own' | 'required';
-  /** `files`: looks at a cache's file. `exit`: ends the driver by force and begins another. `lan`. Clients without these leave it out. */
-  readonly needs?: readonly ('files' | 'exit' | 'lan' | 'passphrase' | 'keyFile')[];
+  /** `files`: looks at a cache's file. `exit`: ends the driver by force. `connections`: more than browsers open to one place. Clients without these leave it out. */
+  readonly needs?: readonly ('files' | 'exit' | 'passphrase' | 'keyFile' | 'connections')[];
   readonly env?: Record<string, string>;
   readonly steps: readonly Json[];
 }

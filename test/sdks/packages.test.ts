@@ -1,0 +1,129 @@
+/**
+ * The clients as packages: built as for a release, installed into empty environments by the languages' own tools, and the ten lines at the
+ * head of each README run against a server.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Server, startServer } from '../support/server.js';
+import { BUILD_MS, SDKS } from './languages.js';
+
+const ROOT = path.dirname(SDKS);
+
+const { version } = JSON.parse(readFileSync(path.join(SDKS, '../package.json'), 'utf8')) as { version: string };
+const folder = mkdtempSync(path.join(tmpdir(), 'stargus-packages-'));
+let server: Server;
+
+beforeAll(async () => {
+  server = await startServer({ database: 'sqlite' });
+}, BUILD_MS);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function run(
+  command: string,
+  args: readonly string[],
+  { cwd = folder, env = {} as Record<string, string> } = {},
+): Promise<string> {
+  const own = { PATH: process.env.PATH, HOME: process.env.HOME, ...env };
+  const options = { cwd, env: own, maxBuffer: 64 * 1024 * 1024, timeout: BUILD_MS };
+  try {
+    const { stdout } = await promisify(execFile)(command, [...args], options);
+    return stdout;
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
+    throw new Error(`${command} ${args.join(' ')}: ${(error as Error).message}\n${stdout}\n${stderr}`);
+  }
+}
+
+/** The first lines of code of a README, about the server of this test. */
+function firstLines(language: string, fence: string): string {
+  const readme = readFileSync(path.join(SDKS, language, 'README.md'), 'utf8');
+  const code = new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, 'm').exec(readme)?.[1];
+  if (code === undefined) throw new Error(`sdks/${language}/README.md has no block of ${fence}.`);
+  expect(code).toContain('http://127.0.0.1:8080');
+  return code.replaceAll('http://127.0.0.1:8080', server.url);
+}
+
+describe('the Go module', () => {
+  const name = 'github.com/stargus/stargus/sdks/go';
+  /** Another one each time: Go remembers what a version was. */
+  const release = `v${version}-test.${Date.now()}`;
+
+  test(
+    'is got by its name, and runs the first lines of its README',
+    async () => {
+      const proxy = path.join(folder, 'proxy', ...name.split('/'), '@v');
+      mkdirSync(proxy, { recursive: true });
+      writeFileSync(path.join(proxy, 'list'), `${release}\n`);
+      writeFileSync(path.join(proxy, `${release}.info`), JSON.stringify({ Version: release }));
+      writeFileSync(path.join(proxy, `${release}.mod`), readFileSync(path.join(SDKS, 'go', 'go.mod')));
+      await run('git', [
+        '-C',
+        ROOT,
+        'archive',
+        '--format=zip',
+        `--prefix=${name}@${release}/`,
+        '-o',
+        path.join(proxy, `${release}.zip`),
+        `${await tree()}`,
+      ]);
+      const place = path.join(folder, 'go-program');
+      mkdirSync(place);
+      const env = {
+        GOPROXY: `file://${path.join(folder, 'proxy')},${(await run('go', ['env', 'GOPROXY'])).trim()}`,
+        GONOSUMDB: 'github.com/stargus/*',
+        GOFLAGS: '-mod=mod',
+      };
+      await run('go', ['mod', 'init', 'example.org/first'], { cwd: place, env });
+      await run('go', ['get', `${name}@${release}`], { cwd: place, env });
+      writeFileSync(path.join(place, 'main.go'), firstLines('go', 'go'));
+      await run('go', ['run', '.'], { cwd: place, env });
+      const cache = (await run('go', ['env', 'GOMODCACHE'])).trim();
+      const kept = path.join(cache, `${name}@${release}`);
+      await run('chmod', ['-R', 'u+w', kept]);
+      rmSync(kept, { recursive: true });
+      rmSync(path.join(cache, 'cache', 'download', ...name.split('/'), '@v'), { recursive: true, force: true });
+    },
+    BUILD_MS,
+  );
+
+  /** What git has or would add of the module, as a tree. */
+  async function tree(): Promise<string> {
+    const env = { GIT_INDEX_FILE: path.join(folder, 'index') };
+    await run('git', ['-C', SDKS, 'add', '--', 'go'], { env });
+    return (await run('git', ['-C', SDKS, 'write-tree', '--prefix=sdks/go/'], { env })).trim();
+  }
+});
+
+describe('the npm package', () => {
+  test(
+    'is packed, installed and imported, and runs the first lines of its README',
+    async () => {
+      const package_ = path.join(SDKS, 'typescript');
+      const packed = JSON.parse(
+        await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], { cwd: package_ }),
+      );
+      const [{ filename, files }] = packed as [{ filename: string; files: { path: string }[] }];
+      const names = files.map((file) => file.path);
+      expect(names).toContain('README.md');
+      expect(names.filter((name) => /\.(spec|test)\./.test(name) || name.startsWith('conformance'))).toEqual([]);
+      const place = path.join(folder, 'npm-program');
+      mkdirSync(place);
+      writeFileSync(path.join(place, 'package.json'), JSON.stringify({ name: 'first', private: true, type: 'module' }));
+      await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', path.join(folder, filename)], {
+        cwd: place,
+      });
+      writeFileSync(path.join(place, 'first.mjs'), firstLines('typescript', 'js'));
+      await run(process.execPath, ['first.mjs'], { cwd: place });
+      const program = path.join(place, 'node_modules', '.bin', 'stargus');
+      const env = { STARGUS_URL: server.url, PATH: `${path.dirname(process.execPath)}:${process.env.PATH}` };
+      expect(JSON.parse(await run(program, ['set', 'rooms/attic', 'light=on', '--json'], { env }))).toMatchObject({
+        key: 'attic',
+      });
+    },
+    BUILD_MS,
+  );
+});

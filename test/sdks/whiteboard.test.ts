@@ -1,0 +1,62 @@
+/** The whiteboard that programs of several languages share, as README has it: each sees what the others draw. */
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { startServer } from '../support/server.js';
+import { BUILD_MS, SDKS } from './languages.js';
+
+const STROKES = 4;
+
+interface Painter {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly folder: string;
+  readonly env?: Record<string, string>;
+}
+
+function paint({ command, args, folder, env }: Painter): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(command, [...args], {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, out, err }));
+  });
+}
+
+test('each painter sees the strokes of the others', { timeout: BUILD_MS }, async () => {
+  const server = await startServer({ database: 'sqlite' });
+  const named = [
+    {
+      name: 'ann',
+      command: process.execPath,
+      before: ['examples/whiteboard.mjs'],
+      folder: path.join(SDKS, 'typescript'),
+    },
+    { name: 'bob', command: 'go', before: ['run', './examples/whiteboard'], folder: path.join(SDKS, 'go') },
+  ];
+  const all = String(named.length * STROKES);
+  const painters: Painter[] = named.map(({ before, ...painter }) => ({
+    ...painter,
+    args: [...before, server.url, painter.name, String(STROKES), '--expect', all],
+  }));
+  const paintings = await Promise.all(painters.map(paint));
+  for (const [index, { code, out, err }] of paintings.entries()) {
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const others = named.map(({ name }) => name).filter((name) => name !== named[index]?.name);
+    const seen = out.trim().split('\n');
+    expect(seen.length).toBe(others.length * STROKES);
+    for (const line of seen) expect(line).toMatch(new RegExp(`^(${others.join('|')}) drew [a-z]+ at \\d+,\\d+$`));
+  }
+});
