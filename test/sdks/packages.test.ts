@@ -3,8 +3,8 @@
  * head of each README run against a server.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -27,8 +27,11 @@ async function run(
   args: readonly string[],
   { cwd = folder, env = {} as Record<string, string> } = {},
 ): Promise<string> {
-  const own = { PATH: process.env.PATH, HOME: process.env.HOME, ...env };
-  const options = { cwd, env: own, maxBuffer: 64 * 1024 * 1024, timeout: BUILD_MS };
+  // Where packages come from is said there.
+  const own = Object.entries(process.env).filter(
+    ([name]) => !/^(STARGUS|VITEST|NODE_ENV|npm_lifecycle|npm_package)/.test(name),
+  );
+  const options = { cwd, env: { ...Object.fromEntries(own), ...env }, maxBuffer: 64 * 1024 * 1024, timeout: BUILD_MS };
   try {
     const { stdout } = await promisify(execFile)(command, [...args], options);
     return stdout;
