@@ -22,7 +22,7 @@ const HSTS = 'max-age=63072000';
 
 const EXPOSED = [
   'ETag, Location, Link, Retry-After, Request-Id, RateLimit, RateLimit-Policy, Idempotency-Replayed, Preference-Applied, WWW-Authenticate',
-  'Stargus-Revision, Stargus-Cursor, Stargus-Session, Stargus-Lock, DPoP-Nonce, Content-Disposition, Allow',
+  'Stargus-Revision, Stargus-Cursor, Stargus-Session, Stargus-Lock, DPoP-Nonce, Content-Disposition, Allow, Date',
 ]
   .join(', ')
   .split(', ');

@@ -124,7 +124,7 @@ describe('pages of other origins', () => {
     const exposed = put.headers['access-control-expose-headers']?.split(/, */) ?? [];
     expect(exposed).toEqual(
       expect.arrayContaining(
-        'ETag Location Link Retry-After Request-Id RateLimit RateLimit-Policy Idempotency-Replayed Stargus-Revision Stargus-Cursor'.split(
+        'ETag Location Link Retry-After Request-Id RateLimit RateLimit-Policy Idempotency-Replayed Stargus-Revision Stargus-Cursor Date'.split(
           ' ',
         ),
       ),
