@@ -1,0 +1,1 @@
+"""The synchronous client: the engine's coroutines on threads and urllib3."""

@@ -1,0 +1,134 @@
+"""
+Finds the servers that announce themselves on the local network (DNS-SD, by zeroconf, which `pip install stargus[discover]` brings).
+
+All that is heard was written by strangers: it is kept within bounds, and who announces what is not proven. Give no secret to a server because of its
+name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import Unreachable
+
+_SERVICE = "_stargus._tcp.local."
+
+#: Anybody on the network can announce as many as they like.
+_SERVERS_MAX = 256
+_POOLS_MAX = 256
+
+#: One that was announced is asked for its address so long.
+_ADDRESS_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class FoundServer:
+    """A server, as it says of itself."""
+
+    name: str
+    url: str
+    #: `open` or `required`.
+    auth: str
+    pools: tuple[str, ...]
+    version: str
+
+
+def discover(timeout: float = 2.0) -> list[FoundServer]:
+    """
+    The servers that were heard of within `timeout` seconds, by name.
+
+    Raises Unreachable where zeroconf isn't installed, or no network interface can be asked.
+    """
+    try:
+        import zeroconf
+    except ImportError as error:
+        raise Unreachable("To look for servers, install zeroconf: pip install 'stargus[discover]'.") from error
+    names: set[str] = set()
+    lock = threading.Lock()
+
+    def heard(name: str, **_: Any) -> None:
+        with lock:
+            if len(names) < _SERVERS_MAX:
+                names.add(name)
+
+    class Hearing(zeroconf.ServiceListener):
+        def add_service(self, zc: Any, type_: str, name: str) -> None:
+            heard(name)
+
+        def update_service(self, zc: Any, type_: str, name: str) -> None:
+            heard(name)
+
+        def remove_service(self, zc: Any, type_: str, name: str) -> None:
+            return
+
+    found: dict[tuple[str, str], FoundServer] = {}
+    until = time.monotonic() + timeout
+    try:
+        network = zeroconf.Zeroconf(interfaces=zeroconf.InterfaceChoice.All, ip_version=zeroconf.IPVersion.V4Only)
+    except (OSError, RuntimeError) as error:
+        raise Unreachable(f"No network interface can be asked: {error}.") from error
+    try:
+        browser = zeroconf.ServiceBrowser(network, _SERVICE, listener=Hearing())
+        try:
+            asked: set[str] = set()
+            while True:
+                with lock:
+                    new = sorted(names - asked)
+                for name in new:
+                    asked.add(name)
+                    info = network.get_service_info(_SERVICE, name, timeout=_ADDRESS_MS)
+                    server = info and server_of(name.removesuffix("." + _SERVICE), info.decoded_properties, info.parsed_addresses(), info.port or 0)
+                    if server:
+                        found[(server.name, server.url)] = server
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                time.sleep(min(0.05, left))
+        finally:
+            browser.cancel()
+    finally:
+        network.close()
+    return [found[key] for key in sorted(found)]
+
+
+def server_of(name: str, told: Mapping[str, str | None], addresses: list[str], port: int) -> FoundServer | None:
+    """Believes what was announced only as far as it makes an address."""
+    told = {key.lower(): value for key, value in told.items()}
+    auth = told.get("auth") or ""
+    # `v` is the format of the record; there may be others one day.
+    if told.get("v") != "1" or auth not in ("open", "required"):
+        return None
+    url = _plain(told.get("url") or "")
+    if not url:
+        address = next(iter(sorted(addresses, key=lambda one: (":" in one, one))), None)
+        if address is None or not port:
+            return None
+        host = f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
+        url = f"{'https' if told.get('https') == '1' else 'http'}://{host}:{port}"
+    pools: list[str] = []
+    number = 1
+    while (names := told.get("pools" if number == 1 else f"pools{number}")) and len(pools) < _POOLS_MAX:
+        pools += [_printable(one) for one in names.split(",") if one]
+        number += 1
+    return FoundServer(_printable(name), url, auth, tuple(pools[:_POOLS_MAX]), _printable(told.get("version") or ""))
+
+
+def _plain(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.username is None and _printable(url) == url:
+            return url.rstrip("/")
+    except ValueError:
+        pass
+    return ""
+
+
+def _printable(text: str) -> str:
+    """Keeps what strangers wrote from doing anything to a terminal."""
+    return "".join(character for character in text if character.isprintable())

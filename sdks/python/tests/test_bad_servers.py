@@ -1,0 +1,289 @@
+"""Servers that aren't what they should be: each has its error, and nothing hangs or is left behind. Both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import stargus
+from servers import ABOUT, answer, bad_server, events, until
+from stargus import aio
+
+#: Does the same with both clients: what to call, and with what.
+Attempt = Callable[[str], Any]
+
+
+def connected(url: str) -> None:
+    stargus.connect(url, "p", retry_for=0.2, request_timeout=1).close()
+
+
+def connected_aio(url: str) -> None:
+    async def run() -> None:
+        await (await aio.connect(url, "p", retry_for=0.2, request_timeout=1)).close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("attempt", [connected, connected_aio])
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(b"<html>Welcome to the hotel</html>", "text/html"), stargus.NotStargus),
+        (answer(b'{"name":"other","apiVersion":"v1"}'), stargus.NotStargus),
+        (answer(b"[1]"), stargus.NotStargus),
+        (answer(b'{"name":"stargus","apiVersion":"v2"}'), stargus.IncompatibleServer),
+        (answer(b'{"code":"notFound","status":404}', "application/problem+json", "404 Not Found"), stargus.IncompatibleServer),
+        (answer(b"{ no JSON"), stargus.ProtocolError),
+        (answer(b"gone", "text/plain", "301 Moved"), stargus.NotStargus),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", stargus.Unreachable),
+        (b"", stargus.Unreachable),
+        (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{", stargus.Unreachable),
+    ],
+)
+def test_who_is_no_server(attempt: Attempt, reply: bytes, kind: type[stargus.StargusError]) -> None:
+    with bad_server(lambda line: reply) as url, pytest.raises(kind):
+        attempt(url)
+
+
+@pytest.mark.parametrize("attempt", [connected, connected_aio])
+def test_nobody_is_there(attempt: Attempt, nobody_url: str) -> None:
+    with pytest.raises(stargus.Unreachable):
+        attempt(nobody_url)
+
+
+@pytest.mark.parametrize("attempt", [connected, connected_aio])
+def test_no_answer_comes(attempt: Attempt) -> None:
+    gate = threading.Event()
+
+    def reply(line: str) -> bytes:
+        gate.wait(10)
+        return b""
+
+    with bad_server(reply) as url:
+        started = time.monotonic()
+        with pytest.raises(stargus.Timeout):
+            attempt(url)
+        assert time.monotonic() - started < 5
+        gate.set()
+
+
+@pytest.mark.parametrize("attempt", [connected, connected_aio])
+def test_an_answer_without_end(attempt: Attempt) -> None:
+    def reply(line: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+        while True:
+            yield b" " * 1_000_000
+
+    with bad_server(reply) as url, pytest.raises((stargus.EventTooLarge, stargus.Timeout)):
+        attempt(url)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "http://", "http://h/path", "http://user:secret@h", "http://h?x=1"])
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(ValueError) as told:
+        stargus.connect(url, "p")
+    assert "secret" not in str(told.value)
+
+
+# Streams
+
+
+class Both:
+    """Attaches by one of the clients, and says what the mirror came to."""
+
+    @staticmethod
+    def waiting(url: str, work: Callable[[Any], None], **options: Any) -> None:
+        with stargus.connect(url, "p", retry_for=0.5, **options) as client, client.attach("c") as mirror:
+            work(mirror)
+
+    @staticmethod
+    def asyncio(url: str, work: Callable[[Any], None], **options: Any) -> None:
+        async def run() -> None:
+            async with aio.connect(url, "p", retry_for=0.5, **options) as client, client.attach("c") as mirror:
+                await asyncio.to_thread(work, mirror)
+
+        asyncio.run(run())
+
+
+both = pytest.mark.parametrize("attach", [Both.waiting, Both.asyncio])
+
+HELLO = 'event: hello\ndata: {"pool":"p","epoch":"e","heartbeatMs":15000}\n\n'
+
+
+def streams(*replies: bytes | Callable[[], Iterator[bytes]]) -> Callable[[str], bytes | Iterator[bytes]]:
+    """Answers the question who it is; and each stream with the next of these, the last of them from then on."""
+    left = list(replies)
+
+    def reply(line: str) -> bytes | Iterator[bytes]:
+        if " /v1 " in line:
+            return answer(ABOUT)
+        told = left.pop(0) if len(left) > 1 else left[0]
+        return told if isinstance(told, bytes) else told()
+
+    return reply
+
+
+def ended(mirror: Any, kind: type[stargus.StargusError]) -> None:
+    until(lambda: mirror.error is not None)
+    assert isinstance(mirror.error, kind), repr(mirror.error)
+
+
+@both
+def test_an_event_of_100_mib(attach: Any) -> None:
+    sent = 0
+
+    def flood() -> Iterator[bytes]:
+        nonlocal sent
+        yield events(HELLO, "event: snapshot\ndata: ")
+        for _ in range(100):
+            sent += 1
+            yield b"x" * 1024 * 1024
+
+    with bad_server(streams(flood)) as url:
+        attach(url, lambda mirror: ended(mirror, stargus.EventTooLarge))
+    # What it kept was bounded while it came.
+    assert sent < 30
+
+
+@both
+def test_a_smaller_bound(attach: Any) -> None:
+    with bad_server(streams(events(HELLO, "data: ", "x" * 5_000, "\n\n"))) as url:
+        attach(url, lambda mirror: ended(mirror, stargus.EventTooLarge), event_bytes_max=4_000)
+
+
+@both
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(b"<html></html>", "text/html"), stargus.NotStargus),
+        (answer(b"{}"), stargus.NotStargus),
+        (answer(b'{"code":"forbidden","status":403}', "application/problem+json", "403 Forbidden"), stargus.Forbidden),
+        (answer(b'{"code":"unauthenticated","status":401}', "application/problem+json", "401 Unauthorized"), stargus.Unauthenticated),
+        (events(HELLO, "event: snapshot\ndata: no JSON\n\n"), stargus.ProtocolError),
+        (events(HELLO, "event: snapshot\ndata: [1]\n\n"), stargus.ProtocolError),
+        (events(HELLO, 'event: live\nid: e-1\ndata: {"revision":1}\n\n'), stargus.ProtocolError),
+        (events(HELLO, 'event: problem\ndata: {"code":"forbidden","status":403}\n\n'), stargus.Forbidden),
+    ],
+)
+def test_streams_that_make_no_sense(attach: Any, reply: bytes, kind: type[stargus.StargusError]) -> None:
+    with bad_server(streams(reply)) as url:
+        attach(url, lambda mirror: ended(mirror, kind))
+
+
+def item(key: str) -> dict[str, Any]:
+    return {"collection": "c", "key": key, "revision": 1, "attributes": {"key": key}}
+
+
+def part(number: int, *keys: str) -> str:
+    told = {"view": "c", "revision": 1, "items": [item(key) for key in keys], "part": number}
+    return f"event: snapshot\ndata: {json.dumps(told)}\n\n"
+
+
+LIVE = 'event: live\nid: e-1\ndata: {"view":"c","revision":1}\n\n'
+
+
+@both
+def test_a_connection_that_closes_in_the_middle_of_a_snapshot(attach: Any) -> None:
+    def whole() -> Iterator[bytes]:
+        yield events(HELLO, part(1, "a"), part(2, "b"), LIVE)
+        time.sleep(3)
+
+    broken = events(HELLO, part(1, "a", "gone"))
+    half = broken + events(part(2, "b"))[:-30]
+    shown: list[set[str]] = []
+
+    def work(mirror: Any) -> None:
+        until(lambda: shown.append(set(mirror)) or mirror.is_live)
+        assert set(mirror) == {"a", "b"}
+
+    with bad_server(streams(broken, half, b"", whole)) as url:
+        attach(url, work)
+    # Never a part of a snapshot.
+    assert all(one in (set(), {"a", "b"}) for one in shown)
+
+
+@both
+def test_a_stream_in_single_bytes_with_what_a_newer_server_says(attach: Any) -> None:
+    def slowly() -> Iterator[bytes]:
+        newer = 'event: fanfare\ndata: no JSON either\n\nevent: hello\ndata: {"more":[1]}\n\n'
+        text = events(HELLO, newer, part(1, "a"), LIVE)
+        for at in range(len(text)):
+            yield text[at : at + 1]
+        time.sleep(2)
+
+    with bad_server(streams(slowly)) as url:
+        attach(url, lambda mirror: until(lambda: mirror.is_live and mirror["a"]["key"] == "a"))
+
+
+def test_a_stream_that_is_silent_is_dead() -> None:
+    count = 0
+
+    def silent() -> Iterator[bytes]:
+        nonlocal count
+        count += 1
+        yield events('event: hello\ndata: {"heartbeatMs":100}\n\n', part(1, "a"), LIVE)
+        time.sleep(5)
+
+    with bad_server(streams(silent)) as url, stargus.connect(url, "p") as client, client.attach("c") as mirror:
+        mirror.wait_ready(5)
+        until(lambda: count >= 3)
+        assert mirror.error is None and set(mirror) == {"a"}
+
+
+@both
+def test_bye_is_heeded(attach: Any) -> None:
+    at: list[float] = []
+
+    def bye() -> Iterator[bytes]:
+        at.append(time.monotonic())
+        yield events(HELLO, part(1, "a"), LIVE, 'event: bye\ndata: {"reason":"shutdown","retryMs":600}\n\n')
+
+    with bad_server(streams(bye)) as url:
+        attach(url, lambda mirror: until(lambda: len(at) >= 3))
+    assert all(b - a >= 0.55 for a, b in zip(at, at[1:]))
+
+
+def test_a_refusal_that_passes_is_repeated_and_the_idempotency_key_is_the_same() -> None:
+    lines: list[str] = []
+    keys: list[str] = []
+    problem = answer(
+        b'{"code":"unavailable","status":503,"retryable":true}', "application/problem+json", "503 Unavailable\r\nretry-after: 0"
+    )
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline().decode()
+            length = 0
+            while (header := self.rfile.readline().decode()) not in ("\r\n", ""):
+                name, _, value = header.partition(":")
+                if name.lower() == "content-length":
+                    length = int(value)
+                if name.lower() == "idempotency-key":
+                    keys.append(value.strip())
+            self.rfile.read(length)
+            lines.append(line)
+            if " /v1 " in line:
+                self.wfile.write(answer(ABOUT))
+            elif len(keys) < 3:
+                self.wfile.write(problem)
+            else:
+                self.wfile.write(answer(b'{"key":"k","revision":1,"attributes":{}}'))
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        with stargus.connect(f"http://127.0.0.1:{server.server_address[1]}", "p") as client:
+            assert client.set("c", "k", {}).revision == 1
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(keys) == 3 and len(set(keys)) == 1
