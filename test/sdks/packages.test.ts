@@ -3,8 +3,8 @@
  * head of each README run against a server.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -49,6 +49,77 @@ function firstLines(language: string, fence: string): string {
   expect(code).toContain('http://127.0.0.1:8080');
   return code.replaceAll('http://127.0.0.1:8080', server.url);
 }
+
+/** Each Python that the client is for and this machine has. */
+function pythons(): { minor: string; program: string }[] {
+  const places = [...(process.env.PATH ?? '').split(':'), ...versionsOf(path.join(homedir(), '.pyenv', 'versions'))];
+  return ['3.10', '3.11', '3.12', '3.13', '3.14'].flatMap((minor) => {
+    const found = places
+      .map((place) => path.join(place, `python${minor}`))
+      .find((file) => existsSync(file) && !file.includes('shims'));
+    return found ? [{ minor, program: found }] : [];
+  });
+}
+
+function versionsOf(place: string): string[] {
+  return existsSync(place) ? readdirSync(place).map((name) => path.join(place, name, 'bin')) : [];
+}
+
+describe('the Python package', () => {
+  let wheel: string;
+  beforeAll(async () => {
+    const python = pythons().at(-1)?.program ?? 'python3';
+    await run(python, ['-m', 'venv', 'build']);
+    await run('build/bin/python', [
+      '-m',
+      'pip',
+      'wheel',
+      '--quiet',
+      '--no-deps',
+      '--wheel-dir',
+      'wheels',
+      path.join(SDKS, 'python'),
+    ]);
+    wheel = path.join(
+      folder,
+      'wheels',
+      readdirSync(path.join(folder, 'wheels')).find((name) => name.endsWith('.whl')) as string,
+    );
+  }, BUILD_MS);
+
+  test('is a wheel for every platform, typed, of the version of the API, without tests', async () => {
+    expect(path.basename(wheel)).toBe(`stargus-${version}-py3-none-any.whl`);
+    const names = (await run('build/bin/python', ['-m', 'zipfile', '-l', wheel]))
+      .split('\n')
+      .map((line) => line.split(/\s/, 1)[0]);
+    expect(names).toContain('stargus/py.typed');
+    expect(names).toContain('stargus/generated/api/items_api.py');
+    expect(
+      names.filter(
+        (name) =>
+          name !== undefined && /test|conformance|example/.test(name) && !/_test\.py|notifier_test|test_/.test(name),
+      ),
+    ).toEqual([]);
+  });
+
+  test('this machine has one of the Pythons that it is for', () => {
+    expect(pythons()).not.toEqual([]);
+  });
+
+  test.each(pythons())(
+    'Python $minor installs it, and runs the first lines of its README',
+    async ({ program: python }) => {
+      const place = mkdtempSync(path.join(folder, 'python-'));
+      await run(python, ['-m', 'venv', '.'], { cwd: place });
+      await run('bin/python', ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', wheel], {
+        cwd: place,
+      });
+      writeFileSync(path.join(place, 'first.py'), firstLines('python', 'python'));
+      await run('bin/python', ['-W', 'error::DeprecationWarning:stargus', 'first.py'], { cwd: place });
+    },
+    BUILD_MS,
+  );
+});
 
 describe('the Go module', () => {
   const name = 'github.com/stargus/stargus/sdks/go';

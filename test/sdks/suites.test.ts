@@ -1,11 +1,11 @@
-/** The Go client's own tests, as its language runs them, on each database. (TypeScript's are run with all others.) */
+/** The Go and Python clients' own tests, as their languages run them, on each database. (TypeScript's are run with all others.) */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type DatabaseName, databases, startServer } from '../support/server.js';
 import { OPERATOR_KEY } from './accounts.js';
-import { BUILD_MS, SDKS } from './languages.js';
+import { BUILD_MS, pythonOfClient, SDKS } from './languages.js';
 
 async function run(
   command: string,
@@ -49,6 +49,20 @@ describe.each(databases)('on $name', ({ name }) => {
       const out = await run('go', ['test', '-count=1', './...'], folder, env);
       expect(out).toMatch(/^ok\s+github.com\/stargus\/stargus\/sdks\/go\s/m);
       expect(out).not.toMatch(/^FAIL/m);
+    },
+    BUILD_MS,
+  );
+
+  test(
+    'the Python client',
+    async () => {
+      const { command, env: ofPython } = await pythonOfClient();
+      const folder = path.join(SDKS, 'python');
+      const out = await run(command, ['-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'tests'], folder, {
+        ...ofPython,
+        ...env,
+      });
+      expect(out).toMatch(/\d+ passed/);
     },
     BUILD_MS,
   );

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { startServer } from '../support/server.js';
-import { BUILD_MS, SDKS } from './languages.js';
+import { BUILD_MS, pythonOfClient, SDKS } from './languages.js';
 
 const STROKES = 4;
 
@@ -37,7 +37,9 @@ function paint({ command, args, folder, env }: Painter): Promise<{ code: number 
 
 test('each painter sees the strokes of the others', { timeout: BUILD_MS }, async () => {
   const server = await startServer({ database: 'sqlite' });
+  const python = await pythonOfClient();
   const named = [
+    { name: 'cleo', ...python, before: ['examples/whiteboard.py'], folder: path.join(SDKS, 'python') },
     {
       name: 'ann',
       command: process.execPath,
