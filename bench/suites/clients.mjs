@@ -4,6 +4,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { pythonEnvironment } from '../../scripts/python-package.mjs';
 import { cacheDir, projectDir } from '../places.mjs';
 import { table } from '../report.mjs';
 import { median } from '../statistics.mjs';
@@ -16,7 +17,7 @@ const opsMax = 1000;
 const changesOf = (items) => Math.floor(items / 10);
 
 export async function run({ names, items = 100_000, seconds, rounds, say }) {
-  const languages = prepare(say);
+  const languages = await prepare(say);
   const measurements = [];
   for (const name of names.filter((name) => name.startsWith('stargus')))
     await withTarget(name, async (start) => {
@@ -33,13 +34,21 @@ export async function run({ names, items = 100_000, seconds, rounds, say }) {
 }
 
 // The programs, built, by their languages.
-function prepare(say) {
+async function prepare(say) {
   const go = path.join(cacheDir, 'measure-go');
   say('building the Go program');
   execFileSync('go', ['build', '-C', path.join(programs, 'go'), '-o', go, '.'], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
+  const python = path.join(
+    await pythonEnvironment('python-client-bench', [`${path.join(projectDir, 'sdks', 'python')}[all]`]),
+    'bin',
+    'python',
+  );
+  const measurePy = path.join(programs, 'measure.py');
   return [
+    { language: 'Python', command: python, args: [measurePy] },
+    { language: 'Python, asyncio', command: python, args: [measurePy, '--aio'] },
     { language: 'TypeScript', command: process.execPath, args: ['--expose-gc', path.join(programs, 'measure.mjs')] },
     { language: 'Go', command: go, args: [] },
   ];
@@ -51,7 +60,8 @@ async function measure({ language, command, args }, target, { items, seconds, ro
       command,
       [...args, words[0], `http://${target.address}`, pool, ...words.slice(1)],
       {
-        env: process.env,
+        // That of the work tree, whatever was installed.
+        env: { ...process.env, PYTHONPATH: path.join(projectDir, 'sdks', 'python', 'src') },
       },
     );
     return JSON.parse(stdout);
