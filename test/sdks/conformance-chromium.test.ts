@@ -1,70 +1,21 @@
 /** The scenarios by the TypeScript client in Chromium: each in a tab of its own, on a page of the proxy's own origin. */
-import { createReadStream, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll } from 'vitest';
-import { debianProgram, INSTALL_MS } from '../support/debian.js';
+import { INSTALL_MS } from '../support/debian.js';
+import { type Chromium, clientSite, loadClient, startChromium } from './chromium.js';
 import { conformance } from './conformance.js';
 import type { CuttingProxy } from './cutting-proxy.js';
 import type { Answer, Driver } from './driver.js';
-import { SDKS } from './languages.js';
 
-const PACKAGE = path.join(SDKS, 'typescript');
-const MODULES = path.resolve(SDKS, '../node_modules');
-
-const PAGE = `<!doctype html><meta charset="utf-8"><title>Scenarios</title>
-<script type="importmap">{"imports": {
-  "@stargus/client": "/-/package/dist/stargus.browser.js",
-  "jose": "/-/modules/jose/dist/webapi/index.js",
-  "hash-wasm": "/-/modules/hash-wasm/dist/index.esm.js"
-}}</script>
-<script type="module">
-  import { connect } from '@stargus/client';
-  import { createDriver } from '/-/package/dist/conformance/commands.js';
-  // What a browser keeps open is its own affair.
-  window.driver = createDriver({ connect, measure: () => ({ tasks: 0, sockets: 0 }) });
-</script>`;
-
-function site({ url = '' }: IncomingMessage, answer: ServerResponse): void {
-  const [, kind, rest] = /^\/-\/(package|modules)\/([^?]+)$/.exec(url) ?? [];
-  if (kind === undefined || rest === undefined) {
-    answer.setHeader('content-type', 'text/html').end(PAGE);
-    return;
-  }
-  const file = path.join(kind === 'package' ? PACKAGE : MODULES, path.normalize(rest));
-  if (existsSync(file)) createReadStream(file).pipe(answer.setHeader('content-type', 'text/javascript'));
-  else answer.writeHead(404).end();
-}
-
-let context: BrowserContext;
-let profile: string;
+let browser: Chromium;
 beforeAll(async () => {
-  const executablePath = await debianProgram('chromium');
-  profile = mkdtempSync(path.join(tmpdir(), 'stargus-chromium-'));
-  const args = [
-    ...[
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-    ],
-    ...['--disable-component-update', '--disable-sync'],
-  ];
-  context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args });
+  browser = await startChromium();
 }, INSTALL_MS);
-afterAll(async () => {
-  await context?.close();
-  if (profile) rmSync(profile, { recursive: true, force: true });
-});
+afterAll(() => browser?.close());
 
 async function openPage({ url }: CuttingProxy): Promise<Page> {
-  const page = await context.newPage();
-  await page.goto(`${url}/-/`);
-  await page.waitForFunction('window.driver !== undefined');
+  const page = await browser.context.newPage();
+  await loadClient(page, url);
   return page;
 }
 
@@ -95,5 +46,5 @@ conformance({
   drive,
   lacks: ['files', 'exit', 'keyFile', 'connections'],
   on: [{ name: 'sqlite' }],
-  site,
+  site: clientSite,
 });

@@ -56,14 +56,14 @@ export interface CuttingProxy {
   /** Where the server is. */
   target(url: string): void;
   rules(rules: readonly Rule[]): void;
+  /** Forgets what was asked. */
+  forget(): void;
   /** As new: no rules, nothing heard, all connections closed. */
   reset(): void;
   /** Closes all connections. */
   cut(): void;
   /** Closes all connections, and each new one at once, or no longer does so. */
   refuse(isRefusing: boolean): void;
-  /** Connections that are open. */
-  readonly connections: number;
   stop(): Promise<void>;
 }
 
@@ -101,6 +101,9 @@ export async function startCuttingProxy(site?: Site): Promise<CuttingProxy> {
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
+  const forget = () => {
+    heard.length = 0;
+  };
   return {
     url: `http://127.0.0.1:${port}`,
     heard,
@@ -110,9 +113,10 @@ export async function startCuttingProxy(site?: Site): Promise<CuttingProxy> {
     rules: (next) => {
       rules = next.map((rule) => ({ ...rule }));
     },
+    forget,
     reset: () => {
       rules = [];
-      heard.length = 0;
+      forget();
       isRefusing = false;
       cut();
     },
@@ -120,9 +124,6 @@ export async function startCuttingProxy(site?: Site): Promise<CuttingProxy> {
     refuse: (wanted) => {
       isRefusing = wanted;
       if (wanted) cut();
-    },
-    get connections() {
-      return sockets.size;
     },
     stop: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -1,92 +1,17 @@
 /** The built package in a real Chromium: streams by fetch and by EventSource, the cache in IndexedDB, logins by WebCrypto; loaded by an import map, as it is published. */
 import { generateKeyPairSync } from 'node:crypto';
-import { createReadStream, existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { calculateJwkThumbprint } from 'jose';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { debianProgram, INSTALL_MS } from '../../../test/support/debian.js';
+import { type Chromium, clientSite, loadClient, startChromium } from '../../../test/sdks/chromium.js';
+import { type CuttingProxy, startCuttingProxy } from '../../../test/sdks/cutting-proxy.js';
+import { INSTALL_MS } from '../../../test/support/debian.js';
 import { newPool, openServer, type Server, startServer } from './server.js';
 
-const PACKAGE = path.resolve(import.meta.dirname, '..');
-const MODULES = path.resolve(PACKAGE, '../../node_modules');
-
-const PAGE = `<!doctype html><meta charset="utf-8"><title>Stargus</title>
-<script type="importmap">{"imports": {
-  "@stargus/client": "/package/dist/stargus.browser.js",
-  "jose": "/modules/jose/dist/webapi/index.js",
-  "hash-wasm": "/modules/hash-wasm/dist/index.esm.js"
-}}</script>
-<script type="module">
-  import * as stargus from '@stargus/client';
-  import { createDriver } from '/package/dist/conformance/commands.js';
-  window.stargus = stargus;
-  window.driver = createDriver({ connect: stargus.connect });
-</script>`;
-
-/** A site with the page, the package, and the server behind it: all of one origin. */
-interface Site {
-  readonly url: string;
-  /** Requests to the server, as `GET /v1/…`. */
-  readonly asked: string[];
-  target(url: string): void;
-  /** Breaks all connections. */
-  cut(): void;
-  stop(): Promise<void>;
-}
-
-async function startSite(): Promise<Site> {
-  let behind = '';
-  const asked: string[] = [];
-  const serve = (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    const target = incoming.url ?? '/';
-    if (target === '/') {
-      outgoing.setHeader('content-type', 'text/html').end(PAGE);
-      return;
-    }
-    const [, kind, rest] = /^\/(package|modules)\/([^?]+)$/.exec(target) ?? [];
-    if (kind && rest) {
-      const file = path.join(kind === 'package' ? PACKAGE : MODULES, path.normalize(rest));
-      if (!existsSync(file)) outgoing.writeHead(404).end();
-      else createReadStream(file).pipe(outgoing.setHeader('content-type', 'text/javascript'));
-      return;
-    }
-    asked.push(`${incoming.method} ${target}`);
-    const { hostname, port } = new URL(behind);
-    // As a site does that the server is a part of: the server is to see no page of elsewhere.
-    const { host: _host, origin: _origin, ...headers } = incoming.headers;
-    const passed = request({ hostname, port, method: incoming.method, path: target, headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
-    });
-    passed.on('error', () => outgoing.destroy());
-    outgoing.on('close', () => passed.destroy());
-    incoming.pipe(passed);
-  };
-  const server = createServer(serve);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  return {
-    url: `http://127.0.0.1:${port}`,
-    asked,
-    target: (url) => {
-      behind = url;
-    },
-    cut: () => server.closeAllConnections(),
-    stop: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
-
 describe('in Chromium', { timeout: 60_000 }, () => {
-  let site: Site;
+  let site: CuttingProxy;
   let server: Pick<Server, 'url' | 'stop'>;
-  let context: BrowserContext;
-  let profile: string;
+  let browser: Chromium;
   let page: Page;
   let pool: string;
   const faults: string[] = [];
@@ -100,53 +25,34 @@ describe('in Chromium', { timeout: 60_000 }, () => {
   }
 
   async function open(): Promise<Page> {
-    const tab = await context.newPage();
+    const tab = await browser.context.newPage();
     tab.on('pageerror', (error) => faults.push(String(error)));
     tab.on('requestfailed', (failed) => {
       if (failed.url().includes('/package/')) faults.push(`${failed.url()} is missing`);
     });
-    await load(tab);
+    await loadClient(tab, site.url);
     return tab;
   }
 
-  async function load(tab: Page): Promise<void> {
-    await tab.goto(site.url);
-    await tab.waitForFunction('window.driver !== undefined');
-  }
+  /** Requests for streams since the site forgot those before. */
+  const attached = () => site.heard.map(({ request }) => request).filter((each) => each.includes('/attach'));
 
   beforeAll(async () => {
-    const executablePath = await debianProgram('chromium');
-    [site, server] = await Promise.all([startSite(), openServer()]);
+    [site, server, browser] = await Promise.all([startCuttingProxy(clientSite), openServer(), startChromium()]);
     site.target(server.url);
-    profile = mkdtempSync(path.join(tmpdir(), 'stargus-chromium-'));
-    context = await chromium.launchPersistentContext(profile, {
-      executablePath,
-      headless: true,
-      args: [
-        '--headless',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    });
   }, INSTALL_MS);
 
   afterAll(async () => {
-    await context?.close();
+    await browser?.close();
     await Promise.all([site?.stop(), server?.stop()]);
-    if (profile) rmSync(profile, { recursive: true, force: true });
     expect(faults).toEqual([]);
   });
 
   beforeEach(async () => {
-    for (const tab of context.pages().slice(1)) await tab.close();
-    await context.clearCookies();
+    for (const tab of browser.context.pages().slice(1)) await tab.close();
+    await browser.context.clearCookies();
     pool = newPool();
-    site.asked.length = 0;
+    site.forget();
     site.target(server.url);
     page = await open();
   });
@@ -211,9 +117,7 @@ describe('in Chromium', { timeout: 60_000 }, () => {
       body: JSON.stringify({ attributes: { n: 2 } }),
     });
     await page.waitForFunction('window.rooms.get("hall").attributes.n === 2', undefined, { timeout: 30_000 });
-    expect(site.asked.filter((each) => each.includes('/attach')).slice(1)).toEqual(
-      expect.arrayContaining([expect.stringContaining('since=')]),
-    );
+    expect(attached().slice(1)).toEqual(expect.arrayContaining([expect.stringContaining('since=')]));
     await page.evaluate('window.client.close()');
   });
 
@@ -225,10 +129,10 @@ describe('in Chromium', { timeout: 60_000 }, () => {
     await ask(page, { do: 'attach', client: 'c', mirror: 'm', collection: 'rooms', cache });
     await ask(page, { do: 'ready', mirror: 'm', timeoutMs: 10_000 });
     await ask(page, { do: 'close', client: 'c' });
-    await load(page);
+    await loadClient(page, site.url);
     await ask(page, { do: 'connect', client: 'c', url: site.url, pool });
     await ask(page, { do: 'write', ...hall, key: 'den', attributes: { n: 2 } });
-    site.asked.length = 0;
+    site.forget();
     await ask(page, { do: 'attach', client: 'c', mirror: 'm', collection: 'rooms', cache });
     await ask(page, { do: 'ready', mirror: 'm', timeoutMs: 10_000 });
     expect(await ask(page, { do: 'state', mirror: 'm' })).toMatchObject({
@@ -237,7 +141,7 @@ describe('in Chromium', { timeout: 60_000 }, () => {
     });
     expect(await ask(page, { do: 'heard', mirror: 'm' })).toMatchObject({ callback: [{ op: 'add', key: 'den' }] });
     expect(await ask(page, { do: 'open' })).toEqual({ tasks: 1, sockets: 1 });
-    expect(site.asked.filter((each) => each.includes('/attach'))).toEqual([expect.stringContaining('since=')]);
+    expect(attached()).toEqual([expect.stringContaining('since=')]);
   });
 
   test('a cache of thousands of items is written in slices, and read again whole', async () => {
@@ -254,12 +158,12 @@ describe('in Chromium', { timeout: 60_000 }, () => {
         })),
       });
     for (const mirror of ['m', 'n']) {
-      site.asked.length = 0;
+      site.forget();
       await ask(page, { do: 'attach', client: 'c', mirror, collection: 'n', cache: pool });
       await ask(page, { do: 'ready', mirror, timeoutMs: 20_000 });
       await ask(page, { do: 'close', mirror });
     }
-    expect(site.asked.filter((each) => each.includes('/attach'))).toEqual([expect.stringContaining('since=')]);
+    expect(attached()).toEqual([expect.stringContaining('since=')]);
     const { items } = (await ask(page, { do: 'state', mirror: 'n' })) as { items: Record<string, unknown> };
     expect(Object.keys(items)).toHaveLength(5_000);
     expect(items.k4321).toEqual({ n: 4321 });
@@ -287,11 +191,11 @@ describe('in Chromium', { timeout: 60_000 }, () => {
         }),
       pool,
     );
-    site.asked.length = 0;
+    site.forget();
     await ask(page, { do: 'attach', client: 'c', mirror: 'n', collection: 'rooms', cache: pool });
     await ask(page, { do: 'ready', mirror: 'n', timeoutMs: 10_000 });
     expect(await ask(page, { do: 'state', mirror: 'n' })).toMatchObject({ items: { hall: { n: 1 } } });
-    expect(site.asked.filter((each) => each.includes('/attach'))).toEqual([expect.not.stringContaining('since=')]);
+    expect(attached()).toEqual([expect.not.stringContaining('since=')]);
   });
 
   test('one tab at a time has a cache, and the next one when it is closed', async () => {
