@@ -13,7 +13,7 @@ import { importItems, keyOf, pool, send } from '../transfers.mjs';
 
 const programs = path.join(projectDir, 'bench', 'clients');
 const attributesOf = (n) => `{"n":${n},"text":"${'v'.repeat(180)}"}`;
-const opsMax = 1000;
+const opsOfCommit = 10;
 const changesOf = (items) => Math.floor(items / 10);
 
 export async function run({ names, items = 100_000, seconds, rounds, say }) {
@@ -96,14 +96,12 @@ async function change(target, items, round) {
   const work = async () => {
     while (next < changesOf(items)) {
       const first = next;
-      next += opsMax;
-      for (let at = first; at < Math.min(changesOf(items), first + opsMax); at += 10) {
-        const ops = Array.from({ length: 10 }, (_, n) => ({
-          ...{ op: 'merge', collection: 'mirrored', key: keyOf(at + n) },
-          attributes: { n: -at - n, round: `${round} ${Date.now()}` },
-        }));
-        await send(target, 'POST', '/batch', { ops });
-      }
+      next += opsOfCommit;
+      const ops = Array.from({ length: opsOfCommit }, (_, n) => ({
+        ...{ op: 'merge', collection: 'mirrored', key: keyOf(first + n) },
+        attributes: { n: -first - n, round: `${round} ${Date.now()}` },
+      }));
+      await send(target, 'POST', '/batch', { ops });
     }
   };
   await Promise.all(Array.from({ length: 8 }, work));
