@@ -2,9 +2,9 @@
  * Attributes as they are typed: `light=on` is a text, `celsius:=21` JSON, `photo=@file` the text of a file and `plan:=@file` the JSON in
  * it. A name may have `=` in it when it is written `\=`.
  */
-import { readFileSync } from 'node:fs';
 import type { JsonObject } from '../json.js';
 import { Fault } from './fault.js';
+import { contentOf } from './input.js';
 
 const ASSIGNMENT = /^((?:\\.|[^=\\])*?)(:?)=(.*)$/s;
 
@@ -35,12 +35,4 @@ export function objectOf(text: string, what: string): JsonObject {
   if (value === null || typeof value !== 'object' || Array.isArray(value))
     throw new Fault(`${what} must be a JSON object, such as {"status":"open"}.`);
   return value as JsonObject;
-}
-
-function contentOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new Fault(`${file} can’t be read: ${(error as Error).message}`);
-  }
 }

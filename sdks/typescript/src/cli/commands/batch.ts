@@ -1,9 +1,8 @@
 /** `batch`: several writes in one commit, all or nothing. */
-import { readFileSync } from 'node:fs';
-import { text } from 'node:stream/consumers';
 import { jsonOf } from '../assignments.js';
 import { type CommandSpec, textOf } from '../command.js';
 import { EXIT, Fault } from '../fault.js';
+import { contentOf, standardInput } from '../input.js';
 
 type Op = Record<string, unknown>;
 
@@ -23,7 +22,7 @@ export const batch: CommandSpec = {
   ],
   async run(given) {
     const file = given.words[0] as string | undefined;
-    const written = file === undefined || file === '-' ? await text(process.stdin) : contentOf(file);
+    const written = file === undefined || file === '-' ? await standardInput() : contentOf(file);
     const conditions = textOf(given, 'if');
     const list = conditions === undefined ? undefined : jsonOf(conditions, '--if');
     if (list !== undefined && !Array.isArray(list)) throw new Fault('--if must be a JSON list.');
@@ -43,12 +42,4 @@ export function opsOf(written: string): Op[] {
   const wrong = ops.findIndex((op) => op === null || typeof op !== 'object' || Array.isArray(op));
   if (wrong >= 0) throw new Fault(`Op ${wrong + 1} is no JSON object.`);
   return ops as Op[];
-}
-
-function contentOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new Fault(`${file} can’t be read: ${(error as Error).message}`);
-  }
 }

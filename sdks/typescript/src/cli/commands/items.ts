@@ -3,6 +3,7 @@ import type { JsonObject } from '../../json.js';
 import { attributesOf, jsonOf, objectOf } from '../assignments.js';
 import { type CommandSpec, type Given, textOf, wordOf } from '../command.js';
 import { EXIT, Fault } from '../fault.js';
+import { standardInput } from '../input.js';
 import { type Place, placeOf, placeOrCollection } from '../place.js';
 import { cellOf } from '../table.js';
 
@@ -142,11 +143,4 @@ function revisionOf(given: Given): number | undefined {
 
 function rawOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
-}
-
-async function standardInput(): Promise<string> {
-  process.stdin.setEncoding('utf8');
-  let text = '';
-  for await (const chunk of process.stdin) text += chunk;
-  return text;
 }
