@@ -2,7 +2,6 @@
  * `stargus identity …` as a person or a script runs it: the built program as a process of its own, against a real server and a
  * real site. Each `computer` is a folder for the keys of one.
  */
-import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -14,6 +13,8 @@ import { ForeignAccounts } from '../../src/engine/access/foreign-accounts.js';
 import { RemoteDocuments } from '../../src/platform/remote-documents.js';
 import { openDatabase } from '../../src/store/data-source.js';
 import { SqlIdentityStore } from '../../src/store/identities.js';
+import { environmentOfUser } from '../support/environment.js';
+import { type Run, runCommand } from '../support/program.js';
 import { Scenario } from '../support/scenario.js';
 import { createDatabase, type Server, startServer } from '../support/server.js';
 import { openSite, type Site } from '../support/site.js';
@@ -23,12 +24,6 @@ const OPERATOR_KEY = 'operator-key-of-these-tests-0000';
 const PASSPHRASE = 'correct horse battery staple';
 const operator = { STARGUS_OPERATOR_KEY: OPERATOR_KEY };
 const passphrase = { STARGUS_PASSPHRASE: PASSPHRASE };
-
-interface Run {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
 
 const folders: string[] = [];
 const servers: HttpServer[] = [];
@@ -47,18 +42,11 @@ class Computer {
   readonly folder = newFolder();
 
   run(line: string, env: Record<string, string> = {}, input = ''): Promise<Run> {
-    const own = Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name));
-    const child = spawn(process.execPath, [PROGRAM, 'identity', ...line.split(' ')], {
-      env: { ...Object.fromEntries(own), XDG_CONFIG_HOME: this.folder, ...env },
+    return runCommand(process.execPath, [PROGRAM, 'identity', ...line.split(' ')], {
+      env: { ...environmentOfUser(), XDG_CONFIG_HOME: this.folder, ...env },
       cwd: this.folder,
+      input,
     });
-    let out = '';
-    let err = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
-    // One that asks for nothing may be gone before it was given anything.
-    child.stdin.on('error', () => undefined).end(input);
-    return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })));
   }
 
   /** Runs a command that must succeed, and answers what it says as JSON. */

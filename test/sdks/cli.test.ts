@@ -1,10 +1,10 @@
 /** The command line of the TypeScript client, as a person types it and as a script reads it: outputs, exit codes, a terminal, bad input. */
-import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { type Run, runCommand } from '../support/program.js';
 import { type Server, startServer } from '../support/server.js';
 import { makeAccount, OPERATOR_KEY } from './accounts.js';
 import { startCuttingProxy } from './cutting-proxy.js';
@@ -12,12 +12,6 @@ import { SDKS } from './languages.js';
 
 const PROGRAM = path.join(SDKS, 'typescript', 'dist', 'cli', 'main.js');
 const folder = mkdtempSync(path.join(tmpdir(), 'stargus-cli-'));
-
-interface Run {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
 
 let server: Server;
 beforeAll(async () => {
@@ -31,7 +25,7 @@ interface How {
   readonly interrupt?: string;
 }
 
-function environment(env: Record<string, string> = {}): Record<string, string | undefined> {
+function environment(env: Record<string, string> = {}): NodeJS.ProcessEnv {
   const { PATH, HOME } = process.env;
   return { PATH, HOME, XDG_CONFIG_HOME: folder, STARGUS_URL: server.url, ...env };
 }
@@ -40,26 +34,8 @@ function stargus(args: readonly string[], { input, env, interrupt }: How = {}): 
   return finished(process.execPath, [PROGRAM, ...args], { input, env, interrupt });
 }
 
-function finished(command: string, args: readonly string[], { input = '', env, interrupt }: How): Promise<Run> {
-  const child = spawn(command, [...args], {
-    env: environment(env) as NodeJS.ProcessEnv,
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text;
-    if (interrupt !== undefined && out.includes(interrupt)) child.kill('SIGINT');
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    err += text;
-  });
-  child.stdin.on('error', () => {});
-  child.stdin.end(input);
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ code, out, err }));
-  });
+function finished(command: string, args: readonly string[], { input, env, interrupt }: How): Promise<Run> {
+  return runCommand(command, args, { env: environment(env), input, interrupt });
 }
 
 const lines = (text: string) =>

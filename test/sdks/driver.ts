@@ -1,5 +1,6 @@
 /** A client's driver (sdks/conformance/README.md) as the scenarios speak to it: a process with a line of JSON for each command and answer. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { environmentOfUser } from '../support/environment.js';
 import { markRunning } from '../support/server.js';
 
 /** Longer than any command may take by itself. */
@@ -27,8 +28,7 @@ export interface DriverProgram {
 }
 
 export function startDriver({ command, args, env = {} }: DriverProgram): Driver {
-  const own = Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name));
-  const child = spawn(command, args, { env: { ...Object.fromEntries(own), ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { env: { ...environmentOfUser(), ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
   const forget = markRunning(child);
   const waiting = new Map<number, (answer: Answer) => void>();
   let errors = '';

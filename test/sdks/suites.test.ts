@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { environmentOfUser } from '../support/environment.js';
 import { type DatabaseName, databases, startServer } from '../support/server.js';
 import { OPERATOR_KEY } from './accounts.js';
 import { BUILD_MS, pythonOfClient, SDKS } from './languages.js';
@@ -13,8 +14,7 @@ async function run(
   cwd: string,
   env: Record<string, string>,
 ): Promise<string> {
-  const own = Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name));
-  const options = { cwd, env: { ...Object.fromEntries(own), ...env }, maxBuffer: 64 * 1024 * 1024, timeout: BUILD_MS };
+  const options = { cwd, env: { ...environmentOfUser(), ...env }, maxBuffer: 64 * 1024 * 1024, timeout: BUILD_MS };
   try {
     return (await promisify(execFile)(command, [...args], options)).stdout;
   } catch (error) {

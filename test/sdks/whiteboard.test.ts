@@ -1,7 +1,8 @@
 /** The whiteboard that programs of several languages share, as README has it: each sees what the others draw. */
-import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { environmentOfUser } from '../support/environment.js';
+import { type Run, runCommand } from '../support/program.js';
 import { startServer } from '../support/server.js';
 import { BUILD_MS, pythonOfClient, SDKS } from './languages.js';
 
@@ -15,24 +16,8 @@ interface Painter {
   readonly env?: Record<string, string>;
 }
 
-function paint({ command, args, folder, env }: Painter): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(command, [...args], {
-    cwd: folder,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    err += text;
-  });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ code, out, err }));
-  });
+function paint({ command, args, folder, env }: Painter): Promise<Run> {
+  return runCommand(command, args, { cwd: folder, env: { ...environmentOfUser(), ...env } });
 }
 
 test('each painter sees the strokes of the others', { timeout: BUILD_MS }, async () => {

@@ -1,6 +1,7 @@
 /** The built program as a person or a script runs it: a process of its own that ends by itself, and what it said. */
 import { spawn } from 'node:child_process';
 import path from 'node:path';
+import { environmentOfUser } from './environment.js';
 
 const PROGRAM = path.resolve(import.meta.dirname, '../../dist/server/main.js');
 
@@ -16,15 +17,34 @@ export function runProgram(args: readonly string[], env: Record<string, string> 
 
 /** A script, such as an example's. The settings of the one who runs the tests don't reach it. */
 export function runScript(file: string, args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
-  const own = Object.entries(process.env).filter(([name]) => !/^(STARGUS|VITEST|NODE_ENV)/.test(name));
-  const child = spawn(process.execPath, [file, ...args], {
-    env: { ...Object.fromEntries(own), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  return runCommand(process.execPath, [file, ...args], { env: { ...environmentOfUser(), ...env } });
+}
+
+export interface How {
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  /** What it reads from its standard input. */
+  readonly input?: string;
+  /** It is sent SIGINT when it has written this. */
+  readonly interrupt?: string;
+}
+
+/** Any program, to its end. */
+export function runCommand(
+  command: string,
+  args: readonly string[],
+  { env, cwd, input, interrupt }: How,
+): Promise<Run> {
+  const child = spawn(command, args, { env, cwd, stdio: ['pipe', 'pipe', 'pipe'] });
   let out = '';
   let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+    if (interrupt !== undefined && out.includes(interrupt)) child.kill('SIGINT');
+  });
   child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+  // One that asks for nothing may be gone before it was given anything.
+  child.stdin.on('error', () => undefined).end(input);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code) => resolve({ code, out, err }));

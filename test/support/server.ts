@@ -17,6 +17,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection } from 'mysql2/promise';
 import { afterAll } from 'vitest';
+import { environmentOfUser } from './environment.js';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const PROGRAM = path.join(ROOT, 'dist/server/main.js');
@@ -201,13 +202,6 @@ async function statement(server: string, sql: string): Promise<void> {
   } finally {
     await connection.end();
   }
-}
-
-/** The settings of the one who runs the tests must not reach the servers under test. */
-function environmentOfUser(): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(STARGUS|OTEL|VITEST|NODE_ENV)/.test(name)),
-  );
 }
 
 /** Leaves a file for as long as the child runs, by which scripts/test.mjs ends it if these tests are killed before it. */
