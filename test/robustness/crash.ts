@@ -25,6 +25,8 @@ export interface CrashPlan {
   readonly counters: number;
   /** A kill comes this long after the load is on, at most. */
   readonly loadMsMax: number;
+  /** Before a kill so many batches are acknowledged, however long that takes on a busy machine. */
+  readonly acknowledgedMin: number;
   readonly random: () => number;
 }
 
@@ -98,7 +100,7 @@ class Crashes {
       () => 'the watchers are not live',
       () => watchers.every(({ reached }) => reached >= 0),
     );
-    const { writers, counters, crashes, loadMsMax, random } = this.plan;
+    const { writers, counters, crashes, loadMsMax, acknowledgedMin, random } = this.plan;
     const works = [
       ...Array.from({ length: writers }, (_, i) => this.#write(`w${i}`)),
       ...Array.from({ length: counters }, (_, i) => this.#count(`c${i}`)),
@@ -111,6 +113,7 @@ class Crashes {
     for (let crash = 0; crash < crashes; crash++) {
       await pause(30 + random() * loadMsMax);
       await this.#untilWatched(crash);
+      await this.#untilAcknowledged(acknowledgedMin);
       if (this.#failure) throw this.#failure;
       this.#up = false;
       await this.server.kill();
@@ -148,6 +151,14 @@ class Crashes {
     return until(
       () => `the watchers are not back after ${crashes} crashes`,
       () => this.#failure !== undefined || this.#watchers.every(isBack),
+    );
+  }
+
+  #untilAcknowledged(count: number): Promise<void> {
+    const fresh = () => this.#acknowledged.length - this.#checked;
+    return until(
+      () => `${fresh()} batches were acknowledged of the ${count} that a kill waits for`,
+      () => this.#failure !== undefined || fresh() >= count,
     );
   }
 

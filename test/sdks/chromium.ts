@@ -58,13 +58,25 @@ export async function startChromium(): Promise<Chromium> {
   const executablePath = await debianProgram('chromium');
   const profile = mkdtempSync(path.join(tmpdir(), 'stargus-chromium-'));
   const context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS });
+  const group = await processGroup(context);
   return {
     context,
+    // Killed: where the machine is busy Chromium may take minutes to end by itself.
     close: async () => {
-      await context.close();
-      rmSync(profile, { recursive: true, force: true });
+      const closed = context.waitForEvent('close');
+      process.kill(-group, 'SIGKILL');
+      await closed;
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20 });
     },
   };
+}
+
+async function processGroup(context: BrowserContext): Promise<number> {
+  const session = await context.browser()?.newBrowserCDPSession();
+  const { processInfo = [] } = (await session?.send('SystemInfo.getProcessInfo')) ?? {};
+  const browser = processInfo.find(({ type }) => type === 'browser');
+  if (!browser) throw new Error('Chromium doesn’t say which process it is.');
+  return browser.id;
 }
 
 /** Waits until the page of the origin has its driver. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Run, runCommand } from '../support/program.js';
+import { type How as HowToRun, type Run, runCommand } from '../support/program.js';
 import { type Server, startServer } from '../support/server.js';
 import { makeAccount, OPERATOR_KEY } from './accounts.js';
 import { startCuttingProxy } from './cutting-proxy.js';
@@ -18,24 +18,19 @@ beforeAll(async () => {
   server = await startServer({ database: 'sqlite' });
 });
 
-interface How {
-  readonly input?: string;
-  readonly env?: Record<string, string>;
-  /** Sent this after so long, or when it has written the text. */
-  readonly interrupt?: string;
-}
+type How = Partial<HowToRun> & { readonly env?: Record<string, string> };
 
 function environment(env: Record<string, string> = {}): NodeJS.ProcessEnv {
   const { PATH, HOME } = process.env;
   return { PATH, HOME, XDG_CONFIG_HOME: folder, STARGUS_URL: server.url, ...env };
 }
 
-function stargus(args: readonly string[], { input, env, interrupt }: How = {}): Promise<Run> {
-  return finished(process.execPath, [PROGRAM, ...args], { input, env, interrupt });
+function stargus(args: readonly string[], how: How = {}): Promise<Run> {
+  return finished(process.execPath, [PROGRAM, ...args], how);
 }
 
-function finished(command: string, args: readonly string[], { input, env, interrupt }: How): Promise<Run> {
-  return runCommand(command, args, { env: environment(env), input, interrupt });
+function finished(command: string, args: readonly string[], { env, ...how }: How): Promise<Run> {
+  return runCommand(command, args, { ...how, env: environment(env) });
 }
 
 const lines = (text: string) =>
@@ -242,12 +237,15 @@ describe('watching', () => {
   test('where the output is no terminal the state comes first, then a line for each change', async () => {
     const pool = ['--pool', 'watching'];
     await stargus(['set', 'rooms/hall', 'light=on', ...pool]);
-    const watching = stargus(['attach', 'rooms', '--json', ...pool], { interrupt: '"key":"end"' });
-    await whenAttached('watching');
-    await stargus(['set', 'rooms/hall', 'light=off', 'by=\u001b[31m', ...pool]);
-    await stargus(['delete', 'rooms/hall', ...pool]);
-    await stargus(['set', 'rooms/end', 'n:=1', ...pool]);
-    const { code, out } = await watching;
+    const change = async () => {
+      await stargus(['set', 'rooms/hall', 'light=off', 'by=\u001b[31m', ...pool]);
+      await stargus(['delete', 'rooms/hall', ...pool]);
+      await stargus(['set', 'rooms/end', 'n:=1', ...pool]);
+    };
+    const { code, out } = await stargus(['attach', 'rooms', '--json', ...pool], {
+      reaction: { to: '"revision":1', by: change },
+      interrupt: '"key":"end"',
+    });
     expect(code).toBe(0);
     expect(lines(out)).toEqual([
       { op: 'is', key: 'hall', revision: 1, attributes: { light: 'on' } },
@@ -272,26 +270,15 @@ describe('watching', () => {
   test('on a terminal it is a live table, and the screen is given back', async () => {
     await stargus(['set', 'rooms/hall', 'light=on', '--pool', 'terminal']);
     const command = `stty rows 10 cols 60; exec "${process.execPath}" "${PROGRAM}" attach rooms --pool terminal`;
-    const drawing = finished('script', ['-qec', command, '/dev/null'], {
+    const { out } = await finished('script', ['-qec', command, '/dev/null'], {
       env: { TERM: 'xterm', SHELL: '/bin/sh' },
+      reaction: { to: 'revision 1 ', by: () => stargus(['set', 'rooms/hall', 'light=dimmed', '--pool', 'terminal']) },
       interrupt: 'dimmed',
     });
-    await whenAttached('terminal');
-    await stargus(['set', 'rooms/hall', 'light=dimmed', '--pool', 'terminal']);
-    const { out } = await drawing;
     expect(out).toContain('\u001b[?1049h');
     expect(out).toMatch(/terminal\/rooms.* revision 1 .*1 items/);
     expect(out).toContain('dimmed');
   });
-
-  async function whenAttached(pool: string): Promise<void> {
-    for (let tries = 0; tries < 400; tries++) {
-      const text = await (await fetch(`${server.url}/metrics`)).text();
-      if (/^stargus_streams\S* [1-9]/m.test(text)) return;
-      await sleep(25);
-    }
-    throw new Error(`Nobody attaches to ${pool}.`);
-  }
 });
 
 describe('a lock', () => {
@@ -301,13 +288,16 @@ describe('a lock', () => {
     const { code, out } = await stargus(['lock', 'rooms/hall', ...pool, '--', 'sh', '-c', inner]);
     expect(code).toBe(7);
     expect(lines(out)).toMatchObject([{ key: 'hall', attributes: { wall: 'green' } }]);
-    const holding = stargus(['lock', 'rooms/hall', ...pool, '--', 'sh', '-c', 'echo held; sleep 3']);
-    await sleep(1000);
-    expect(await stargus(['lock', 'rooms/hall', '--wait', '0s', ...pool, '--', 'true'])).toMatchObject({
-      code: 3,
-      err: expect.stringMatching(/^lockConflict: /),
-    });
-    expect((await holding).code).toBe(0);
+    const asked = path.join(folder, 'asked');
+    const untilAsked = `echo held; until [ -e "${asked}" ]; do sleep 0.1; done`;
+    let other: Run | undefined;
+    const ask = async () => {
+      other = await stargus(['lock', 'rooms/hall', '--wait', '0s', ...pool, '--', 'true']);
+      writeFileSync(asked, '');
+    };
+    const holding = ['lock', 'rooms/hall', ...pool, '--', 'sh', '-c', untilAsked];
+    expect(await stargus(holding, { reaction: { to: 'held', by: ask } })).toMatchObject({ code: 0 });
+    expect(other).toMatchObject({ code: 3, err: expect.stringMatching(/^lockConflict: /) });
   });
 
   test('that is lost ends its command', async () => {

@@ -27,6 +27,7 @@ describe.each(databases)('for $name, minutes', ({ name }) => {
           writers: 2 + (round % 8),
           counters: 1 + (round % 4),
           loadMsMax: 100 * (1 + (round % 10)),
+          acknowledgedMin: 1,
         };
         const report = await crashAgainAndAgain({ ...plan, random: Math.random });
         expect(report.unanswered + report.repeated).toBeGreaterThan(5);

@@ -27,25 +27,34 @@ export interface How {
   readonly input?: string;
   /** It is sent SIGINT when it has written this. */
   readonly interrupt?: string;
+  /** What to do as soon as it has written a text. */
+  readonly reaction?: { readonly to: string; readonly by: () => Promise<unknown> };
 }
 
 /** Any program, to its end. */
 export function runCommand(
   command: string,
   args: readonly string[],
-  { env, cwd, input, interrupt }: How,
+  { env, cwd, input, interrupt, reaction }: How,
 ): Promise<Run> {
-  const child = spawn(command, args, { env, cwd, stdio: ['pipe', 'pipe', 'pipe'] });
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text;
-    if (interrupt !== undefined && out.includes(interrupt)) child.kill('SIGINT');
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
-  // One that asks for nothing may be gone before it was given anything.
-  child.stdin.on('error', () => undefined).end(input);
   return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { env, cwd, stdio: ['pipe', 'pipe', 'pipe'] });
+    let out = '';
+    let err = '';
+    let reacted = false;
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out += text;
+      if (interrupt !== undefined && out.includes(interrupt)) child.kill('SIGINT');
+      if (reaction === undefined || reacted || !out.includes(reaction.to)) return;
+      reacted = true;
+      reaction.by().catch((error) => {
+        child.kill();
+        reject(error);
+      });
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+    // One that asks for nothing may be gone before it was given anything.
+    child.stdin.on('error', () => undefined).end(input);
     child.once('error', reject);
     child.once('close', (code) => resolve({ code, out, err }));
   });
