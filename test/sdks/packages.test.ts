@@ -173,6 +173,13 @@ describe('the Go module', () => {
 });
 
 describe('the npm package', () => {
+  test('has no program of the name of one of the server', () => {
+    const programs = (file: string) =>
+      Object.keys((JSON.parse(readFileSync(path.join(ROOT, file), 'utf8')) as { bin: object }).bin);
+    expect(programs('sdks/typescript/package.json')).toEqual(['stargus']);
+    expect(programs('package.json')).toEqual(['stargus-server']);
+  });
+
   test(
     'is packed, installed and imported, and runs the first lines of its README',
     async () => {
