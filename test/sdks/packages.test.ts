@@ -3,7 +3,16 @@
  * head of each README run against a server.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -48,6 +57,19 @@ function firstLines(language: string, fence: string): string {
   if (code === undefined) throw new Error(`sdks/${language}/README.md has no block of ${fence}.`);
   expect(code).toContain('http://127.0.0.1:8080');
   return code.replaceAll('http://127.0.0.1:8080', server.url);
+}
+
+const REPOSITORY = 'https://github.com/stargus/stargus/blob/main/';
+
+/** Where links of a README lead nowhere, once it is read outside of the repository: those to no file of it, or to none of `beside` it. */
+function deadLinks(text: string, beside: readonly string[]): string[] {
+  return [...text.matchAll(/\]\(([^)#\s]+)[^)\s]*\)/g)]
+    .map(([, link]) => link as string)
+    .filter((link) =>
+      link.startsWith(REPOSITORY)
+        ? !existsSync(path.join(ROOT, link.slice(REPOSITORY.length)))
+        : !link.startsWith('https://') && !beside.includes(link),
+    );
 }
 
 /** Each Python that the client is for and this machine has. */
@@ -100,6 +122,14 @@ describe('the Python package', () => {
           name !== undefined && /test|conformance|example/.test(name) && !/_test\.py|notifier_test|test_/.test(name),
       ),
     ).toEqual([]);
+  });
+
+  test('says where it is from, and its README leads there', async () => {
+    await run('build/bin/python', ['-m', 'zipfile', '-e', wheel, 'wheel']);
+    const about = readFileSync(path.join(folder, 'wheel', `stargus-${version}.dist-info`, 'METADATA'), 'utf8');
+    expect(about).toContain('Project-URL: Homepage, https://github.com/stargus/stargus\n');
+    expect(about).toContain('# The Python client');
+    expect(deadLinks(about, [])).toEqual([]);
   });
 
   test('this machine has one of the Pythons that it is for', () => {
@@ -173,6 +203,15 @@ describe('the Go module', () => {
 });
 
 describe('the npm package', () => {
+  let packed: string;
+  beforeAll(async () => {
+    const said = await run('npm', ['pack', '--json', '--pack-destination', folder], {
+      cwd: path.join(SDKS, 'typescript'),
+    });
+    const [{ filename }] = JSON.parse(said) as [{ filename: string }];
+    packed = path.join(folder, filename);
+  }, BUILD_MS);
+
   test('has no program of the name of one of the server', () => {
     const programs = (file: string) =>
       Object.keys((JSON.parse(readFileSync(path.join(ROOT, file), 'utf8')) as { bin: object }).bin);
@@ -180,21 +219,41 @@ describe('the npm package', () => {
     expect(programs('package.json')).toEqual(['stargus-server']);
   });
 
+  test('has its license and all that its files name', async () => {
+    const at = (name: string) => path.join(folder, 'unpacked', 'package', name);
+    mkdirSync(path.join(folder, 'unpacked'));
+    await run('tar', ['xzf', packed, '-C', 'unpacked']);
+    const names = readdirSync(at(''), { recursive: true, encoding: 'utf8' });
+    expect(names).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'CLI.md', 'package.json']));
+    expect(names.filter((name) => /\.(spec|test)\./.test(name) || /(^|\/)conformance\b/.test(name))).toEqual([]);
+    const text = (name: string) => readFileSync(at(name), 'utf8');
+    const withoutMap = names.filter((name) =>
+      [...(/\.(js|ts)$/.test(name) ? text(name) : '').matchAll(/^\/\/# sourceMappingURL=(\S+)/gm)].some(
+        ([, map]) => !existsSync(path.join(path.dirname(at(name)), map as string)),
+      ),
+    );
+    expect(withoutMap).toEqual([]);
+    for (const name of ['README.md', 'CLI.md']) expect(deadLinks(text(name), names)).toEqual([]);
+  });
+
+  test('says what to do where it is packed without what builds it', async () => {
+    const clone = path.join(folder, 'clone');
+    for (const file of ['scripts/typescript-client.mjs', 'scripts/programs.mjs', 'sdks/typescript/package.json']) {
+      mkdirSync(path.dirname(path.join(clone, file)), { recursive: true });
+      copyFileSync(path.join(ROOT, file), path.join(clone, file));
+    }
+    await expect(run('npm', ['pack'], { cwd: path.join(clone, 'sdks/typescript') })).rejects.toThrow(
+      /Run `npm run build` in .*clone/,
+    );
+  });
+
   test(
-    'is packed, installed and imported, and runs the first lines of its README',
+    'is installed and imported, and runs the first lines of its README',
     async () => {
-      const package_ = path.join(SDKS, 'typescript');
-      const packed = JSON.parse(
-        await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], { cwd: package_ }),
-      );
-      const [{ filename, files }] = packed as [{ filename: string; files: { path: string }[] }];
-      const names = files.map((file) => file.path);
-      expect(names).toContain('README.md');
-      expect(names.filter((name) => /\.(spec|test)\./.test(name) || name.startsWith('conformance'))).toEqual([]);
       const place = path.join(folder, 'npm-program');
       mkdirSync(place);
       writeFileSync(path.join(place, 'package.json'), JSON.stringify({ name: 'first', private: true, type: 'module' }));
-      await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', path.join(folder, filename)], {
+      await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', packed], {
         cwd: place,
       });
       writeFileSync(path.join(place, 'first.mjs'), firstLines('typescript', 'js'));
