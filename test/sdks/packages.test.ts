@@ -17,6 +17,7 @@ import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runCommand } from '../support/program.js';
 import { type Server, startServer } from '../support/server.js';
 import { BUILD_MS, SDKS } from './languages.js';
 
@@ -263,6 +264,9 @@ describe('the npm package', () => {
       expect(JSON.parse(await run(program, ['set', 'rooms/attic', 'light=on', '--json'], { env }))).toMatchObject({
         key: 'attic',
       });
+      // Whom it finds is whoever is there. Exit code 1: nobody.
+      const found = await runCommand(program, ['discover', '--time', '300ms'], { env });
+      expect([0, 1], found.err).toContain(found.code);
     },
     BUILD_MS,
   );
