@@ -51,10 +51,17 @@ async function run(
   }
 }
 
+/** The blocks of a README that are of a language. */
+function blocks(language: string, fence: string): string[] {
+  const readme = readFileSync(path.join(SDKS, language, 'README.md'), 'utf8');
+  return [...readme.matchAll(new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(
+    ([, code]) => code as string,
+  );
+}
+
 /** The first lines of code of a README, about the server of this test. */
 function firstLines(language: string, fence: string): string {
-  const readme = readFileSync(path.join(SDKS, language, 'README.md'), 'utf8');
-  const code = new RegExp(`^\`\`\`${fence}\\n([\\s\\S]*?)^\`\`\``, 'm').exec(readme)?.[1];
+  const [code] = blocks(language, fence);
   if (code === undefined) throw new Error(`sdks/${language}/README.md has no block of ${fence}.`);
   expect(code).toContain('http://127.0.0.1:8080');
   return code.replaceAll('http://127.0.0.1:8080', server.url);
@@ -204,6 +211,10 @@ describe('the Go module', () => {
 });
 
 describe('the npm package', () => {
+  const about = JSON.parse(readFileSync(path.join(SDKS, 'typescript', 'package.json'), 'utf8')) as {
+    engines: { node: string };
+  };
+  const oldest = `${about.engines.node.replace('>=', '')}.0`;
   let packed: string;
   beforeAll(async () => {
     const said = await run('npm', ['pack', '--json', '--pack-destination', folder], {
@@ -248,19 +259,36 @@ describe('the npm package', () => {
     );
   });
 
-  test(
-    'is installed and imported, and runs the first lines of its README',
-    async () => {
-      const place = path.join(folder, 'npm-program');
-      mkdirSync(place);
+  /** Folders of a Node: of the one that runs the tests, and of the oldest that the package is for. */
+  const nodes = [
+    { node: process.version, bin: async () => path.dirname(process.execPath) },
+    {
+      node: `v${oldest}`,
+      async bin() {
+        const place = path.join(folder, 'oldest-node');
+        mkdirSync(place);
+        const program = `node-${process.platform}-${process.arch}`;
+        await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', `${program}@${oldest}`], {
+          cwd: place,
+        });
+        return path.join(place, 'node_modules', program, 'bin');
+      },
+    },
+  ];
+
+  test.each(nodes)(
+    'Node $node installs and imports it, and runs the first lines of its README',
+    async ({ node, bin }) => {
+      const env = { STARGUS_URL: server.url, PATH: `${await bin()}:${process.env.PATH}` };
+      const place = mkdtempSync(path.join(folder, 'npm-'));
+      expect(await run('node', ['--version'], { env })).toBe(`${node}\n`);
       writeFileSync(path.join(place, 'package.json'), JSON.stringify({ name: 'first', private: true, type: 'module' }));
-      await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', packed], {
-        cwd: place,
-      });
+      await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', packed], { cwd: place, env });
       writeFileSync(path.join(place, 'first.mjs'), firstLines('typescript', 'js'));
-      await run(process.execPath, ['first.mjs'], { cwd: place });
+      await run('node', ['first.mjs'], { cwd: place, env });
+      writeFileSync(path.join(place, 'more.mjs'), moreLines(node));
+      expect(await run('node', ['more.mjs'], { cwd: place, env })).toBe('1 21\n');
       const program = path.join(place, 'node_modules', '.bin', 'stargus');
-      const env = { STARGUS_URL: server.url, PATH: `${path.dirname(process.execPath)}:${process.env.PATH}` };
       expect(JSON.parse(await run(program, ['set', 'rooms/attic', 'light=on', '--json'], { env }))).toMatchObject({
         key: 'attic',
       });
@@ -270,4 +298,21 @@ describe('the npm package', () => {
     },
     BUILD_MS,
   );
+
+  /** What asks the most of an old Node: the cache, and a lock as the README shows it. */
+  function moreLines(pool: string): string {
+    const lock = blocks('typescript', 'js').find((code) => code.includes('await stargus.lock('));
+    return `
+      import { connect } from '@stargus/client';
+      const stargus = await connect(${JSON.stringify(server.url)}, '${pool}');
+      await stargus.set('rooms', 'hall', { celsius: 21 });
+      for (const size of [0, 1]) {
+        const rooms = stargus.attach('rooms', { cache: 'rooms.cache' });
+        await rooms.ready;
+        if (size === 1) console.log(rooms.size, rooms.get('hall').attributes.celsius);
+        await rooms.close();
+      }
+      ${lock}
+      await stargus.close();`;
+  }
 });
