@@ -40,5 +40,7 @@ type CommitChange struct {
 	Attributes map[string]any `json:"attributes"`
 	// Previous are the former values of what changed, with values full.
 	Previous map[string]any `json:"previous,omitempty"`
-	Reason   string         `json:"reason,omitempty"`
+	// Revision is the item's where that isn't the commit's, 0 elsewhere.
+	Revision int64  `json:"revision,omitempty"`
+	Reason   string `json:"reason,omitempty"`
 }

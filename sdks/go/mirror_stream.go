@@ -107,6 +107,12 @@ func (m *Mirror) take(event sse.Event) error {
 	if err != nil || next == nil {
 		return err
 	}
+	if next.isReset {
+		m.mu.Lock()
+		m.view.commit(next)
+		m.mu.Unlock()
+		return nil
+	}
 	// A callback that is slow holds up the stream, not the memory; the server knows what to do with who reads slowly.
 	if err := m.listeners.wait(m.life); err != nil {
 		return err
@@ -144,8 +150,11 @@ func (m *Mirror) forget(next *step) {
 		m.kept.retain(next.items)
 		return
 	}
-	for _, change := range next.changes {
-		m.kept.drop(change.Key)
+	for _, item := range next.puts {
+		m.kept.drop(item.Key)
+	}
+	for _, key := range next.deletes {
+		m.kept.drop(key)
 	}
 }
 

@@ -117,10 +117,10 @@ func (m *Mirror) write(ctx context.Context, method, key string, attributes any, 
 	return item, existed, err
 }
 
-// isDenied: policy, lock, schema or condition refused it.
+// isDenied: what was written is refused, by policy, lock, schema or condition.
 func isDenied(err error) bool {
 	switch CodeOf(err) {
-	case "forbidden", "locked", "lockConflict", "lockLost", "schemaViolation", "dataViolatesSchema", "preconditionFailed", "conflict":
+	case "forbidden", "locked", "lockLost", "schemaViolation", "preconditionFailed", "conflict":
 		_, ok := asProblem(err)
 		return ok
 	}

@@ -46,8 +46,9 @@ type step struct {
 	deletes  []string
 	revision int64
 	cursor   string
-	becomes  bool
-	changes  []Change
+	// becomes live, or isn't any more: the state is to be replaced.
+	becomes, isReset bool
+	changes          []Change
 }
 
 var errTooManyParts = &Error{Code: CodeEventTooLarge, Detail: "a commit that comes in parts is larger than 64 MiB"}
@@ -94,6 +95,7 @@ func (v *view) prepare(event sse.Event) (*step, error) {
 	case "reset":
 		v.building, v.buildingAt, v.resume = map[string]Item{}, 0, ""
 		v.parts, v.partsBytes = nil, 0
+		return &step{isReset: true}, nil
 	case "live":
 		return v.takeLive(&data, event), nil
 	case "changes":
@@ -184,6 +186,11 @@ func (v *view) takeChanges(data *told, event sse.Event) (*step, error) {
 	if data.Revision <= v.revision {
 		return v.moveTo(v.revision, event), nil
 	}
+	for i := range data.Changes {
+		if own := data.Changes[i].Revision; own < 0 || own > data.Revision {
+			return nil, &Error{Code: CodeProtocolError, Detail: "a change tells an item of a later revision than its commit's"}
+		}
+	}
 	next := v.applied(v.items, data)
 	next.revision, next.cursor = data.Revision, v.cursor
 	if event.HasID && event.ID != "" {
@@ -217,6 +224,10 @@ func (v *view) applied(items map[string]Item, data *told) *step {
 			next.deletes = append(next.deletes, change.Key)
 		} else {
 			next.puts = append(next.puts, *after)
+		}
+		if change.Op == OpChange && before != nil && len(change.Changed) == 0 {
+			// Only its revision is another: commits that came joined led back to what it was.
+			continue
 		}
 		next.changes = append(next.changes, Change{
 			Op: opOf(before, after), Key: change.Key, Changed: change.Changed, Removed: change.Removed,
@@ -258,6 +269,9 @@ func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item,
 		}
 	}
 	next := &Item{Key: change.Key, Revision: revision}
+	if change.Revision > 0 {
+		next.Revision = change.Revision
+	}
 	if v.isSparse {
 		return next, true
 	}
@@ -284,6 +298,10 @@ func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item,
 
 // commit does what prepare worked out. Readers must be kept out meanwhile.
 func (v *view) commit(next *step) {
+	if next.isReset {
+		v.isLive = false
+		return
+	}
 	if next.items != nil {
 		v.items, v.building = next.items, nil
 	} else {
@@ -348,7 +366,7 @@ func revisionOf(cursor string) int64 {
 	return revision
 }
 
-// endOfStream is what ends a stream for good, or says that it may come back.
+// isFinal says whether a stream ended for good; else it may come back.
 func isFinal(err error) bool {
 	if err == nil {
 		return false

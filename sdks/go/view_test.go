@@ -80,7 +80,7 @@ func TestResetKeepsTheOldState(t *testing.T) {
 	v := liveView(t)
 	feedView(t, v, "reset", "", true, m{"view": "c", "reason": "compacted"})
 	feedView(t, v, "snapshot", "", false, m{"view": "c", "revision": 9, "part": 1, "items": []m{item("a", 8, m{"x": 7}), item("z", 9, m{})}})
-	if len(v.items) != 2 || v.items["a"].Attributes["x"] != 1.0 || v.resume != "" {
+	if len(v.items) != 2 || v.items["a"].Attributes["x"] != 1.0 || v.resume != "" || v.isLive {
 		t.Fatal("the old state is gone before the new one is there")
 	}
 	next, _ := feedView(t, v, "live", "f-9", true, m{"view": "c", "revision": 9})
@@ -292,6 +292,28 @@ func TestViewAgainstAModel(t *testing.T) {
 					check(feedView(t, v, "bookmark", fmt.Sprintf("e-%d", at), true, m{"revision": at}))
 				}
 			}
+		}
+	}
+}
+
+func TestItemsOfJoinedCommitsHaveTheirOwnRevision(t *testing.T) {
+	v := liveView(t)
+	joined := change("change", "a", m{"x": 3})
+	joined["revision"] = 7
+	same := m{"op": "change", "collection": "c", "key": "b", "attributes": m{}, "changed": []string{}, "removed": []string{}, "revision": 6}
+	next, err := feedView(t, v, "changes", "e-9", true, m{"revision": 9, "changes": []m{joined, same}})
+	if err != nil || v.items["a"].Revision != 7 || v.items["b"].Revision != 6 || v.items["b"].Attributes["x"] != 2.0 {
+		t.Fatal(err, v.items)
+	}
+	// Of the one that is as it was nobody is told.
+	if len(next.changes) != 1 || next.changes[0].Key != "a" || next.changes[0].Revision != 9 || next.changes[0].Item.Revision != 7 {
+		t.Fatalf("%+v", next.changes)
+	}
+	for _, wrong := range []any{-1, 11, 1.5, "7"} {
+		bad := change("change", "a", m{"x": 4})
+		bad["revision"] = wrong
+		if _, err := feedView(t, v, "changes", "e-10", true, m{"revision": 10, "changes": []m{bad}}); CodeOf(err) != CodeProtocolError {
+			t.Fatal(wrong, err)
 		}
 	}
 }

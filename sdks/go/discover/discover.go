@@ -52,7 +52,7 @@ func Servers(ctx context.Context) ([]Server, error) {
 	for _, one := range interfaces() {
 		asked++
 		go func() {
-			done <- mdns.QueryContext(context.WithoutCancel(ctx), &mdns.QueryParam{
+			done <- mdns.QueryContext(ctx, &mdns.QueryParam{
 				Service: service, Domain: "local", Timeout: timeout, Interface: one, Entries: entries, DisableIPv6: true,
 				Logger: log.New(io.Discard, "", 0),
 			})
@@ -69,7 +69,8 @@ func Servers(ctx context.Context) ([]Server, error) {
 			}
 		case err := <-done:
 			left--
-			if err != nil {
+			// The end of the context is the end of listening, and what was heard until then is the answer.
+			if err != nil && ctx.Err() == nil {
 				failed = err
 				failures++
 			}
