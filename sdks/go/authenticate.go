@@ -50,8 +50,7 @@ func (c *Client) Authenticate(ctx context.Context, credentials Credentials, opti
 	if err != nil {
 		return "", err
 	}
-	former := c.pipeline.login.Swap(l)
-	answer, err := c.call(ctx, http.MethodGet, c.base+"/v1/auth/me", nil, nil)
+	answer, err := c.call(withMode(ctx, callMode{retryFor: -1, as: &identity{l}}), http.MethodGet, c.base+"/v1/auth/me", nil, nil)
 	var me struct {
 		Subject string `json:"subject"`
 	}
@@ -59,12 +58,12 @@ func (c *Client) Authenticate(ctx context.Context, credentials Credentials, opti
 		err = answer.into(&me)
 	}
 	if err != nil {
-		c.pipeline.login.CompareAndSwap(l, former)
 		return "", failedLogin(err)
 	}
 	c.mu.Lock()
 	session := c.session
 	c.subject, c.session = me.Subject, nil
+	c.pipeline.login.Store(l)
 	c.mu.Unlock()
 	if session != nil {
 		// It belongs to who began it.

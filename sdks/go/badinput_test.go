@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -286,4 +288,132 @@ func TestIteratorThatIsTooSlow(t *testing.T) {
 		}
 	}
 	eventually(t, "all callbacks", func() bool { return called.Load() == 11_995 })
+}
+
+func TestLockWhoseAnswerIsLostIsGivenBack(t *testing.T) {
+	noLeaks(t)
+	var asked atomic.Int64
+	var keys sync.Map
+	given := make(chan string, 1)
+	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/sessions"):
+			fmt.Fprint(w, `{"session":"s","epoch":1}`)
+		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/locks"):
+			keys.Store(r.Header.Get("Idempotency-Key"), true)
+			if asked.Add(1) <= 2 { // Go itself repeats what broke on a connection that was used before.
+				panic(http.ErrAbortHandler)
+			}
+			fmt.Fprint(w, `{"lock":"l","state":"granted","fence":1}`)
+		case r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/locks/"):
+			given <- r.URL.Path
+			fmt.Fprint(w, `{}`)
+		case strings.HasSuffix(r.URL.Path, "/events"):
+			streams(hello)(w, r)
+		default:
+			fmt.Fprint(w, `{}`)
+		}
+	})
+	client := connect(t, url, "p", stargus.WithRetryFor(0))
+	_, err := client.Lock(soon(t), stargus.Scope{Collection: "c"})
+	wantCode(t, err, "unreachable")
+	select {
+	case path := <-given:
+		if !strings.HasSuffix(path, "/locks/l") {
+			t.Fatal(path)
+		}
+	case <-soon(t).Done():
+		t.Fatal("what was granted to nobody is never given back")
+	}
+	count := 0
+	keys.Range(func(any, any) bool { count++; return true })
+	if count != 1 {
+		t.Fatal("it was asked for under several keys: ", count)
+	}
+	client.Close()
+}
+
+func TestWriteThatIsGivenUpIsNotOvertaken(t *testing.T) {
+	noLeaks(t)
+	first := make(chan struct{})
+	var order []string
+	var mu sync.Mutex
+	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/attach") {
+			streams(hello+event("live", "e-0", `{"view":"c","revision":0}`))(w, r)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), "first") {
+			<-first
+		}
+		mu.Lock()
+		order = append(order, string(body))
+		mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"key":"k","revision":1,"attributes":{}}`)
+	})
+	client := connect(t, url, "p")
+	mirror := attach(t, client, "c")
+	var writing sync.WaitGroup
+	write := func(ctx context.Context, name string) {
+		writing.Add(1)
+		go func() {
+			defer writing.Done()
+			mirror.Set(ctx, "k", m{"n": name})
+		}()
+		eventually(t, name, func() bool { item, _ := mirror.Get("k"); return item.Attributes["n"] == name })
+	}
+	write(soon(t), "first")
+	givenUp, giveUp := context.WithCancel(context.Background())
+	write(givenUp, "second")
+	write(soon(t), "third")
+	giveUp()
+	time.Sleep(200 * time.Millisecond)
+	mu.Lock()
+	early := len(order)
+	mu.Unlock()
+	close(first)
+	writing.Wait()
+	if early != 0 || len(order) != 2 || !strings.Contains(order[0], "first") || !strings.Contains(order[1], "third") {
+		t.Fatal(early, order)
+	}
+	client.Close()
+}
+
+func TestMirrorOfSomebodyElseBeginsAnew(t *testing.T) {
+	noLeaks(t)
+	type opened struct{ who, cursor string }
+	opens := make(chan opened, 10)
+	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		who := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if strings.HasSuffix(r.URL.Path, "/auth/me") {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"subject":%q}`, who)
+			return
+		}
+		opens <- opened{who, r.Header.Get("Last-Event-ID")}
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, hello)
+		if r.Header.Get("Last-Event-ID") == "" {
+			fmt.Fprint(w, event("snapshot", "", fmt.Sprintf(`{"view":"c","revision":3,"part":1,"items":[{"key":%q,"revision":1,"attributes":{}}]}`, who)))
+		}
+		fmt.Fprint(w, event("live", "e-3", `{"view":"c","revision":3}`))
+		w.(http.Flusher).Flush()
+		time.Sleep(1100 * time.Millisecond)
+	})
+	client := connect(t, url, "p")
+	must[string](t)(client.Authenticate(soon(t), stargus.APIKey("ann")))
+	mirror := attach(t, client, "c")
+	must[string](t)(client.Authenticate(soon(t), stargus.APIKey("bob")))
+	for _, want := range []opened{{"ann", ""}, {"bob", ""}, {"bob", "e-3"}} {
+		if is := <-opens; is != want {
+			t.Fatal(is, want)
+		}
+	}
+	if !mirror.Has("bob") || mirror.Has("ann") {
+		t.Fatal(mirror.Snapshot())
+	}
+	client.Close()
 }

@@ -35,12 +35,17 @@ const (
 	silenceFactor = 2.5
 	// defaultHeartbeat is what a server has, until its hello tells.
 	defaultHeartbeat = 15 * time.Second
+	// heartbeatMsMax is an hour: a longer one is no measure of whether a connection lives.
+	heartbeatMsMax = 3_600_000
 
 	// defaultLockWait and defaultLease are what a lock has when nothing else is said.
 	defaultLockWait = 30 * time.Second
 	defaultLease    = 15 * time.Second
 	// lockPollMax is how long one question for a waiting lock is held by the server while there is no stream.
 	lockPollMax = 10 * time.Second
+
+	// lockRetry is how soon it is tried again to give back a lock that nobody holds.
+	lockRetry = 2 * time.Second
 
 	// cacheEvery is how often a mirror's cache is written while there is something to write.
 	cacheEvery = 250 * time.Millisecond

@@ -214,8 +214,8 @@ func TestKeptValuesAreBounded(t *testing.T) {
 	if kept.peek("large", 1) != nil {
 		t.Fatal("larger than the bound")
 	}
-	kept.retain(map[string]Item{"k0": {Key: "k0", Revision: 1}})
-	if len(kept.byKey) != 1 {
+	kept.dropAll()
+	if len(kept.byKey) != 0 || kept.bytes != 0 || kept.byRecent.Len() != 0 {
 		t.Fatal(kept.byKey)
 	}
 }

@@ -134,7 +134,8 @@ func (h *Held) Err() error {
 	return h.err
 }
 
-// Unlock gives the lock back. It may be called more than once, and after the lock was lost.
+// Unlock gives the lock back. It may be called more than once, and after the lock was lost. Where it fails it is tried again in the
+// background, for as long as the client's session lives.
 func (h *Held) Unlock() error {
 	h.mu.Lock()
 	if h.released {
@@ -156,6 +157,9 @@ func (h *Held) Unlock() error {
 	err := h.session.release(ctx, h.id)
 	if isSessionOver(err) || errors.Is(err, ErrClosed) {
 		return nil
+	}
+	if err != nil {
+		h.session.giveBack(h.id)
 	}
 	return err
 }
@@ -261,44 +265,34 @@ func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOpti
 			s.use(-1)
 		}
 	}()
-	type asked struct {
-		state lockState
-		err   error
-	}
-	answered := make(chan asked, 1)
-	// The request outlives a caller who gives up: what it is granted then has to be given back.
-	started := s.client.start(func() {
+	// The same request under the same key asks for no other lock.
+	key := newUUID()
+	ask := func(ctx context.Context) (state lockState, err error) {
 		mode := callMode{retryFor: -1, noRetryOf: []string{"lockConflict", "deadlock"}}
-		answer, err := s.client.call(withMode(s.client.gone, mode), http.MethodPost, s.client.poolURL+"/locks", nil, body)
-		var state lockState
+		header := http.Header{"Idempotency-Key": []string{key}}
+		answer, err := s.client.call(withMode(ctx, mode), http.MethodPost, s.client.poolURL+"/locks", header, body)
 		if err == nil {
 			err = answer.into(&state)
 		}
-		answered <- asked{state, err}
-	})
-	if !started {
-		return nil, closedError("client")
+		return state, err
 	}
-	var state lockState
-	select {
-	case one := <-answered:
-		if one.err != nil {
-			return nil, one.err
+	state, err := ask(ctx)
+	if err != nil {
+		if problem, isRefused := asProblem(err); !isRefused || problem.Status >= 500 {
+			// It may have been granted all the same, to nobody.
+			s.surely(func(ctx context.Context) error {
+				state, err := ask(ctx)
+				if err == nil {
+					s.giveBack(state.Lock)
+				}
+				return err
+			})
 		}
-		state = one.state
-	case <-ctx.Done():
-		s.client.start(func() {
-			if one := <-answered; one.err == nil {
-				s.giveBack(one.state.Lock)
-			}
-		})
-		return nil, ofContext(ctx)
+		return nil, err
 	}
 	if state.State != "granted" {
 		if state.Fence, err = s.await(ctx, state.Lock, options.wait); err != nil {
-			if !errors.Is(err, ErrLockConflict) {
-				s.giveBack(state.Lock)
-			}
+			s.giveBack(state.Lock)
 			return nil, err
 		}
 	}
@@ -308,17 +302,38 @@ func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOpti
 		s.giveBack(state.Lock)
 		return nil, ofContext(ctx)
 	}
+	if !s.keep(h) {
+		h.cancel(ErrLockLost)
+		return nil, s.overWhy()
+	}
 	granted = true
-	s.keep(h)
 	return h, nil
 }
 
 // giveBack gives back what nobody waits for any more.
 func (s *lockSession) giveBack(id string) {
+	s.surely(func(ctx context.Context) error { return s.release(ctx, id) })
+}
+
+// surely does in the background what must be done for as long as the session lives, with which all its locks go: again and again,
+// until it is done or refused. What nobody holds would be in the way of others for as long as the client renews its session.
+func (s *lockSession) surely(do func(context.Context) error) {
 	s.client.start(func() {
-		ctx, cancel := goodbye()
-		defer cancel()
-		_ = s.release(ctx, id)
+		for {
+			ctx, cancel := context.WithTimeout(s.life, s.client.options.requestTimeout)
+			err := do(ctx)
+			cancel()
+			if problem, isRefused := asProblem(err); err == nil || isRefused && !problem.Retryable {
+				return
+			}
+			again, stop := after(lockRetry)
+			select {
+			case <-again:
+			case <-s.life.Done():
+				stop()
+				return
+			}
+		}
 	})
 }
 

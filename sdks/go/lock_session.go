@@ -213,16 +213,14 @@ func (s *lockSession) use(by int) {
 	}
 }
 
-func (s *lockSession) keep(h *Held) {
+// keep answers false where the session has ended meanwhile.
+func (s *lockSession) keep(h *Held) bool {
 	s.mu.Lock()
-	isEnded, why := s.isEnded, s.why
-	if !isEnded {
+	defer s.mu.Unlock()
+	if !s.isEnded {
 		s.held[h.id] = h
 	}
-	s.mu.Unlock()
-	if isEnded {
-		h.lose("the session that held the lock is over", why)
-	}
+	return !s.isEnded
 }
 
 func (s *lockSession) forget(id string) {

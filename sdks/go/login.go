@@ -49,8 +49,7 @@ type renewal struct {
 }
 
 // authorize puts the credentials on a request, and answers the token that they are of.
-func (p *pipeline) authorize(ctx context.Context, request *http.Request, kind requestKind) (*token, error) {
-	l := p.login.Load()
+func (p *pipeline) authorize(ctx context.Context, request *http.Request, kind requestKind, l *login) (*token, error) {
 	if l == nil || kind.isPublic {
 		return nil, nil
 	}
@@ -59,6 +58,24 @@ func (p *pipeline) authorize(ctx context.Context, request *http.Request, kind re
 		return nil, err
 	}
 	return t, l.put(request, t, strings.TrimPrefix(request.URL.EscapedPath(), p.basePath))
+}
+
+// hear takes the server's time from what it answered to a request that had to be signed: the clock that nobody sets stands still
+// while the machine sleeps, and a signature of then is refused.
+func (l *login) hear(response *http.Response, failure *failure) {
+	if l.bound == nil {
+		return
+	}
+	var header http.Header
+	switch {
+	case response != nil:
+		header = response.Header
+	case failure != nil:
+		header = failure.header
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clock.set(header)
 }
 
 func (l *login) put(request *http.Request, t *token, path string) error {

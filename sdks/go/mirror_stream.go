@@ -38,11 +38,17 @@ func (m *Mirror) follow() error {
 	var back comeBack
 	for {
 		started := time.Now()
+		login, subject := m.client.credentials()
 		m.mu.Lock()
+		if subject != m.subject {
+			// What somebody else may see isn't gone on with.
+			m.subject, m.view.resume = subject, ""
+			m.cache.belongsTo(subject)
+		}
 		m.view.begin()
 		m.mu.Unlock()
 		wasLive := false
-		end := m.client.readStream(m.life, m.open, func(event sse.Event) error {
+		end := m.client.readStream(withMode(m.life, callMode{as: &identity{login}}), m.open, func(event sse.Event) error {
 			if event.Name == "live" {
 				wasLive = true
 			}
@@ -147,14 +153,14 @@ func (m *Mirror) forget(next *step) {
 		return
 	}
 	if next.items != nil {
-		m.kept.retain(next.items)
+		m.kept.dropAll()
 		return
 	}
 	for _, item := range next.puts {
-		m.kept.drop(item.Key)
+		m.kept.drop(item.Key, next.revision)
 	}
 	for _, key := range next.deletes {
-		m.kept.drop(key)
+		m.kept.drop(key, next.revision)
 	}
 }
 

@@ -259,17 +259,24 @@ func (m *Mirror) send(ctx context.Context, write *pendingWrite, options writeOpt
 		case <-ctx.Done():
 			err = ofContext(ctx)
 			m.settle(write, nil, err)
+			// Those after it wait for those before it all the same.
+			go func() {
+				<-write.before
+				close(write.settled)
+			}()
 			return Item{}, false, err
 		}
 	}
 	if write.method == http.MethodDelete {
 		var revision int64
 		existed, revision, err = m.client.delete(ctx, m.collection, write.key, options)
+		defer close(write.settled)
 		m.settle(write, &confirmedWrite{revision: revision}, err)
 		return Item{}, existed, err
 	}
 	item, err = m.client.writeText(ctx, write.method, m.collection, write.key, write.text, options)
 	given := item
+	defer close(write.settled)
 	m.settle(write, &confirmedWrite{item: &given, revision: item.Revision}, err)
 	return item, true, err
 }
@@ -278,7 +285,6 @@ func (m *Mirror) send(ctx context.Context, write *pendingWrite, options writeOpt
 func (m *Mirror) settle(write *pendingWrite, confirmed *confirmedWrite, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer close(write.settled)
 	pending := m.overlay.keys[write.key]
 	before := m.shownPointer(write.key)
 	pending.writes = slices.DeleteFunc(pending.writes, func(other *pendingWrite) bool { return other == write })
@@ -286,7 +292,7 @@ func (m *Mirror) settle(write *pendingWrite, confirmed *confirmedWrite, err erro
 	if err == nil {
 		reason = ""
 		if m.kept != nil {
-			m.kept.drop(write.key)
+			m.kept.drop(write.key, confirmed.revision)
 		}
 		// If the stream has come that far already it has told what the item is.
 		if confirmed.revision > m.view.revision && !m.ended {
@@ -303,9 +309,11 @@ func (m *Mirror) commitUnderOverlay(next *step) []Change {
 	for key := range m.overlay.keys {
 		before[key] = m.shownPointer(key)
 	}
+	isOtherPool := next.items != nil && epochOf(next.cursor) != epochOf(m.view.cursor)
 	m.view.commit(next)
 	for key, pending := range m.overlay.keys {
-		if pending.confirmed != nil && pending.confirmed.revision <= m.view.revision {
+		// Revisions of a pool that was made anew can't be compared with those of the old one.
+		if pending.confirmed != nil && (isOtherPool || pending.confirmed.revision <= m.view.revision) {
 			pending.confirmed = nil
 		}
 		m.layAgain(key, pending)

@@ -3,6 +3,7 @@ package stargus
 import (
 	"container/list"
 	"context"
+	"math"
 	"sync"
 )
 
@@ -24,6 +25,8 @@ type fetching struct {
 	read  int64
 	found bool
 	err   error
+	// since is a commit that changed the item meanwhile, or what may be seen of it: a reading of a state before it is no good.
+	since int64
 }
 
 type keptValue struct {
@@ -78,10 +81,14 @@ func (k *keptValues) put(key string, revision int64, attributes map[string]any) 
 	}
 }
 
-func (k *keptValues) drop(key string) {
+// drop forgets the value of an item that the commit of the revision changed.
+func (k *keptValues) drop(key string, revision int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.remove(k.byKey[key])
+	if one := k.under[key]; one != nil {
+		one.since = max(one.since, revision)
+	}
 }
 
 func (k *keptValues) remove(element *list.Element) {
@@ -112,14 +119,16 @@ func (k *keptValues) leave(key string, one *fetching) {
 	close(one.done)
 }
 
-// retain drops what isn't of these items any more.
-func (k *keptValues) retain(items map[string]Item) {
+// dropAll forgets all values: where a state came whole they may be of a pool that is gone, or have more or fewer attributes than may
+// be seen now.
+func (k *keptValues) dropAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for key, element := range k.byKey {
-		if item, ok := items[key]; !ok || item.Revision != element.Value.(*keptValue).revision {
-			k.remove(element)
-		}
+	clear(k.byKey)
+	k.byRecent.Init()
+	k.bytes = 0
+	for _, one := range k.under {
+		one.since = math.MaxInt64
 	}
 }
 
@@ -205,23 +214,23 @@ func (m *Mirror) Fetch(ctx context.Context, key string) (Item, bool, error) {
 		if one.err != nil || !one.found {
 			return Item{}, false, one.err
 		}
-		if m.keep(key, one.item, one.read) {
+		if m.keep(key, one) {
 			return one.item, true, nil
 		}
 	}
 	return Item{}, false, &Error{Code: "conflict", Detail: "the item changes faster than it can be read"}
 }
 
-// keep keeps what was read in the state of the revision read; false where the mirror knows of a newer one.
-func (m *Mirror) keep(key string, item Item, read int64) bool {
+// keep keeps what was read; false where the mirror knows of a newer state than that which it was read in.
+func (m *Mirror) keep(key string, one *fetching) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	known, is := m.view.items[key]
-	if is && known.Revision > read {
+	if one.since > one.read || is && known.Revision > one.read {
 		return false
 	}
 	if is {
-		m.kept.put(key, known.Revision, item.Attributes)
+		m.kept.put(key, known.Revision, one.item.Attributes)
 	}
 	return true
 }

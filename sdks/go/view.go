@@ -356,6 +356,11 @@ func differences(before, after map[string]Item, revision int64, isSparse bool) [
 	return changes
 }
 
+// epochOf is the part of a cursor that changes when the pool is made anew.
+func epochOf(cursor string) string {
+	return cursor[:max(0, strings.LastIndexByte(cursor, '-'))]
+}
+
 // revisionOf reads the revision of a cursor, <epoch>-<revision>; 0 where it isn't one.
 func revisionOf(cursor string) int64 {
 	at := strings.LastIndexByte(cursor, '-')
