@@ -142,10 +142,16 @@ func (m *Mirror) forget(next *step) {
 	}
 	if next.items != nil {
 		m.kept.retain(next.items)
+		clear(m.kept.toldAt)
 		return
 	}
 	for _, change := range next.changes {
 		m.kept.drop(change.Key)
+		if change.Item != nil && change.Item.Revision < change.Revision {
+			m.kept.toldAt[change.Key] = change.Revision
+		} else {
+			delete(m.kept.toldAt, change.Key)
+		}
 	}
 }
 

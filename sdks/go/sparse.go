@@ -15,6 +15,9 @@ type keptValues struct {
 	byRecent *list.List
 	// under are readings that are under way, by key: who wants the same value waits for it.
 	under map[string]*fetching
+	// toldAt are the commits that told of items which are older than they: what was read before isn't what may be seen now. The
+	// mirror's lock guards it.
+	toldAt map[string]int64
 }
 
 // fetching is one reading of an item, for all who want it.
@@ -34,7 +37,7 @@ type keptValue struct {
 }
 
 func newKeptValues(max int) *keptValues {
-	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New(), under: map[string]*fetching{}}
+	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New(), under: map[string]*fetching{}, toldAt: map[string]int64{}}
 }
 
 // get answers the attributes that are kept for this revision of the item, and counts as a use.
@@ -217,7 +220,7 @@ func (m *Mirror) keep(key string, item Item, read int64) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	known, is := m.view.items[key]
-	if is && known.Revision > read {
+	if is && max(known.Revision, m.kept.toldAt[key]) > read {
 		return false
 	}
 	if is {

@@ -157,6 +157,9 @@ func (v *view) takeChanges(data *told, event sse.Event) (*step, error) {
 	if len(v.parts) > 0 && v.partsAt != data.Revision {
 		return nil, &Error{Code: CodeProtocolError, Detail: "a commit ended before all of its parts had come"}
 	}
+	if err := checkRevisions(data.Changes, data.Revision); err != nil {
+		return nil, err
+	}
 	if data.More || len(v.parts) > 0 {
 		if v.partsBytes += len(event.Data); v.partsBytes > commitBytesMax {
 			return nil, errTooManyParts
@@ -246,7 +249,7 @@ func opOf(before, after *Item) string {
 	return OpChange
 }
 
-// after is the item after a change, nil where there is none; false where the change does nothing.
+// after is the item after a change in the commit of the revision, nil where there is none; false where the change does nothing.
 func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item, bool) {
 	switch change.Op {
 	case OpDelete:
@@ -257,7 +260,7 @@ func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item,
 			return nil, false
 		}
 	}
-	next := &Item{Key: change.Key, Revision: revision}
+	next := &Item{Key: change.Key, Revision: change.itemRevision(revision)}
 	if v.isSparse {
 		return next, true
 	}
