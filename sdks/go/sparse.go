@@ -220,7 +220,10 @@ func (m *Mirror) keep(key string, item Item, read int64) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	known, is := m.view.items[key]
-	if is && max(known.Revision, m.kept.toldAt[key]) > read {
+	switch {
+	case is && max(known.Revision, m.kept.toldAt[key]) > read,
+		// It was deleted meanwhile.
+		!is && m.view.isKnown && m.view.revision > read:
 		return false
 	}
 	if is {
