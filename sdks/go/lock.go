@@ -132,7 +132,8 @@ func (h *Held) Err() error {
 	return h.err
 }
 
-// Unlock gives the lock back. It may be called more than once, and after the lock was lost.
+// Unlock gives the lock back. It may be called more than once, and after the lock was lost. An error says that the server couldn't
+// be told in time; it is told again until it has heard, or the session of the locks is over.
 func (h *Held) Unlock() error {
 	h.mu.Lock()
 	if h.released {
@@ -154,6 +155,9 @@ func (h *Held) Unlock() error {
 	err := h.session.release(ctx, h.id)
 	if isSessionOver(err) || errors.Is(err, ErrClosed) {
 		return nil
+	}
+	if isUnheard(err) {
+		h.session.giveBack(h.id)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,15 +45,29 @@ func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOpti
 		err   error
 	}
 	answered := make(chan asked, 1)
-	// The request outlives a caller who gives up: what it is granted then has to be given back.
-	started := s.client.start(func() {
-		mode := callMode{retryFor: -1, noRetryOf: []string{"lockConflict", "deadlock"}}
-		answer, err := s.client.call(withMode(s.client.gone, mode), http.MethodPost, s.client.poolURL+"/locks", nil, body)
-		var state lockState
+	ask := func(ctx context.Context) (state lockState, err error) {
+		mode := callMode{retryFor: -1, noRetryOf: waitRefusals}
+		answer, err := s.client.call(withMode(ctx, mode), http.MethodPost, s.client.poolURL+"/locks", nil, body)
 		if err == nil {
 			err = answer.into(&state)
 		}
+		return state, err
+	}
+	// The request outlives a caller who gives up: what it is granted then has to be given back.
+	started := s.client.start(func() {
+		state, err := ask(s.client.gone)
 		answered <- asked{state, err}
+		if !isUnheard(err) {
+			return
+		}
+		// It may have been granted, and only the answer was lost. The same request is answered by the same lock.
+		s.untilHeard(func(ctx context.Context) error {
+			state, err := ask(ctx)
+			if err == nil {
+				s.giveBack(state.Lock)
+			}
+			return err
+		})
 	})
 	if !started {
 		return nil, closedError("client")
@@ -91,12 +106,29 @@ func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOpti
 	return h, nil
 }
 
+// waitRefusals are told at once, although the server says that the request may be repeated.
+var waitRefusals = []string{"lockConflict", "deadlock"}
+
+// isUnheard: nobody knows whether the server did what it was asked for, or it may do it later.
+func isUnheard(err error) bool {
+	return err != nil && !isFinal(err) && !slices.Contains(waitRefusals, CodeOf(err))
+}
+
+// untilHeard does something until the server has answered it for good, or the session is over, and all its locks with it.
+func (s *lockSession) untilHeard(do func(context.Context) error) {
+	var back comeBack
+	for {
+		err := do(s.life)
+		if !isUnheard(err) || s.client.pipeline.sleep(s.life, back.wait(false, 0, pauseOf(err), chance())) != nil {
+			return
+		}
+	}
+}
+
 // giveBack gives back what nobody waits for any more.
 func (s *lockSession) giveBack(id string) {
 	s.client.start(func() {
-		ctx, cancel := goodbye()
-		defer cancel()
-		_ = s.release(ctx, id)
+		s.untilHeard(func(ctx context.Context) error { return s.release(ctx, id) })
 	})
 }
 
@@ -153,6 +185,7 @@ func (s *lockSession) await(ctx context.Context, id string, wait time.Duration) 
 		case <-poll:
 		case <-limit.C:
 			stop()
+			s.giveBack(id)
 			return 0, waitIsOver(nil)
 		case <-s.over:
 			stop()

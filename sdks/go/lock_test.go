@@ -1,0 +1,151 @@
+package stargus_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	stargus "github.com/stargus/stargus/sdks/go"
+)
+
+// lockServer says what a server says of sessions and locks. What it does with a request for the lock is each test's.
+type lockServer struct {
+	mu sync.Mutex
+	// toLose are answers that never arrive, by method, of what was done all the same.
+	toLose map[string]int
+	// held are the locks that there are, by the request that they were asked for by.
+	held map[string]string
+	// live is closed when the session's stream has begun, and news are told on it.
+	live chan struct{}
+	news chan string
+	// granted is told of a grant before it is answered.
+	granted func(lock string)
+}
+
+func (s *lockServer) answer(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimPrefix(r.URL.Path, "/v1/pools/p")
+	switch {
+	case isStream(r):
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, hello, event("live", "e-1", `{"revision":1}`))
+		w.(http.Flusher).Flush()
+		select {
+		case <-s.live:
+		default:
+			close(s.live)
+		}
+		for {
+			select {
+			case one := <-s.news:
+				fmt.Fprint(w, event("lock", "", one))
+				w.(http.Flusher).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	case path == "/sessions":
+		s.tell(w, `{"session":"s","epoch":1}`)
+	case path == "/locks":
+		var asked struct {
+			RequestID string `json:"requestId"`
+		}
+		json.NewDecoder(r.Body).Decode(&asked)
+		s.mu.Lock()
+		lock := s.held[asked.RequestID]
+		if lock == "" {
+			lock = fmt.Sprint("l", len(s.held)+1)
+			s.held[asked.RequestID] = lock
+		}
+		s.mu.Unlock()
+		if s.granted != nil {
+			s.granted(lock)
+		}
+		if !s.loses(w, r) {
+			s.tell(w, `{"lock":"`+lock+`","state":"granted","fence":7}`)
+		}
+	case r.Method == http.MethodDelete && strings.HasPrefix(path, "/locks/"):
+		if s.loses(w, r) {
+			return
+		}
+		s.mu.Lock()
+		for request, lock := range s.held {
+			if lock == strings.TrimPrefix(path, "/locks/") {
+				delete(s.held, request)
+			}
+		}
+		s.mu.Unlock()
+		s.tell(w, `{}`)
+	default:
+		s.tell(w, `{}`)
+	}
+}
+
+func (s *lockServer) tell(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprint(w, body)
+}
+
+func (s *lockServer) loses(w http.ResponseWriter, r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.toLose[r.Method] == 0 {
+		return false
+	}
+	s.toLose[r.Method]--
+	connection, _, _ := w.(http.Hijacker).Hijack()
+	connection.Close()
+	return true
+}
+
+func (s *lockServer) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+func newLockServer(t *testing.T, toLose map[string]int) (*lockServer, string) {
+	s := &lockServer{toLose: toLose, held: map[string]string{}, live: make(chan struct{}), news: make(chan string, 9)}
+	return s, fake(t, s.answer)
+}
+
+func TestLocksThatNobodyHeardOfAreGivenBack(t *testing.T) {
+	for name, use := range map[string]func(*testing.T, *lockServer, *stargus.Client){
+		"the grant was lost": func(t *testing.T, s *lockServer, c *stargus.Client) {
+			s.toLose[http.MethodPost] = 2
+			_, err := c.Lock(soon(t), stargus.Scope{})
+			wantCode(t, err, stargus.CodeUnreachable)
+		},
+		"who asked has given up": func(t *testing.T, s *lockServer, c *stargus.Client) {
+			ctx, cancel := context.WithCancel(soon(t))
+			s.granted = func(string) { cancel(); time.Sleep(20 * time.Millisecond) }
+			if _, err := c.Lock(ctx, stargus.Scope{}); err == nil {
+				t.Fatal("a lock for nobody")
+			}
+		},
+		"giving it back was lost": func(t *testing.T, _ *lockServer, c *stargus.Client) {
+			held := must[*stargus.Held](t)(c.Lock(soon(t), stargus.Scope{}))
+			wantCode(t, held.Unlock(), stargus.CodeUnreachable)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			s, at := newLockServer(t, map[string]int{http.MethodDelete: 2})
+			client := connect(t, at, "p", stargus.WithRetryFor(0))
+			use(t, s, client)
+			if s.count() != 1 {
+				t.Fatal("it was never granted")
+			}
+			eventually(t, "the lock was given back", func() bool { return s.count() == 0 })
+			s.toLose = map[string]int{http.MethodDelete: 1 << 30}
+			if _, err := client.Lock(soon(t), stargus.Scope{}); name != "who asked has given up" && err != nil {
+				t.Fatal(err)
+			}
+			client.Close()
+		})
+	}
+}
