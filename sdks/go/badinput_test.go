@@ -44,6 +44,23 @@ func TestConnectRefusesWhatIsNoStargus(t *testing.T) {
 	}
 }
 
+func TestStreamInPlaceOfAnAnswerIsNotWaitedFor(t *testing.T) {
+	noLeaks(t)
+	for _, kind := range []string{"text/event-stream", "application/x-ndjson"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}))
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_, err := stargus.Connect(ctx, server.URL, "p", stargus.WithRequestTimeout(100*time.Millisecond), stargus.WithRetryFor(0))
+		wantCode(t, err, stargus.CodeNotStargus)
+		cancel()
+		server.CloseClientConnections()
+		server.Close()
+	}
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	noLeaks(t)
 	listener, _ := net.Listen("tcp", "127.0.0.1:0")
