@@ -33,6 +33,8 @@ func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOpti
 	if err != nil {
 		return nil, err
 	}
+	s.asks(1)
+	defer s.asks(-1)
 	s.use(1)
 	granted := false
 	defer func() {
@@ -225,6 +227,9 @@ type lockNews struct {
 	Fence  int64  `json:"fence"`
 	Reason string `json:"reason"`
 }
+
+// isLoss: a wait for more that took too long leaves what was held, and has its fence.
+func (n lockNews) isLoss() bool { return n.Type == "broken" || n.Type == "lost" && n.Fence == 0 }
 
 func parseLockNews(data []byte) (news lockNews, ok bool) {
 	return news, json.Unmarshal(data, &news) == nil && news.Lock != "" && !strings.ContainsAny(news.Lock, "/?#")

@@ -3,6 +3,7 @@ package stargus_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -148,4 +149,29 @@ func TestLocksThatNobodyHeardOfAreGivenBack(t *testing.T) {
 			client.Close()
 		})
 	}
+}
+
+// The stream is faster than the answer by which the lock is granted.
+func TestLockThatIsBrokenBeforeItsGrantIsKnown(t *testing.T) {
+	noLeaks(t)
+	s, at := newLockServer(t, map[string]int{})
+	client := connect(t, at, "p")
+	first := must[*stargus.Held](t)(client.Lock(soon(t), stargus.Scope{Key: "a"}))
+	<-s.live
+	s.granted = func(lock string) {
+		s.news <- `{"lock":"` + lock + `","type":"broken"}`
+		// The first lock hears what was told after it, so by then it has been taken in.
+		s.news <- `{"lock":"` + first.ID() + `","type":"broken"}`
+		<-first.Context().Done()
+	}
+	second := must[*stargus.Held](t)(client.Lock(soon(t), stargus.Scope{Key: "b"}))
+	select {
+	case <-second.Context().Done():
+		if !errors.Is(context.Cause(second.Context()), stargus.ErrLockLost) {
+			t.Fatal(context.Cause(second.Context()))
+		}
+	case <-soon(t).Done():
+		t.Fatal("nobody said that it was lost")
+	}
+	client.Close()
 }
