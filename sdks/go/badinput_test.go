@@ -304,3 +304,59 @@ func TestIteratorThatIsTooSlow(t *testing.T) {
 	}
 	eventually(t, "all callbacks", func() bool { return called.Load() == 11_995 })
 }
+
+func TestWhoHasLeftHearsNothingMore(t *testing.T) {
+	noLeaks(t)
+	next := make(chan struct{})
+	at := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, hello, event("snapshot", "", `{"view":"c","revision":3,"part":1,"items":[]}`), event("live", "e-3", `{"view":"c","revision":3}`))
+		w.(http.Flusher).Flush()
+		<-next
+		streams(event("changes", "e-4", `{"revision":4,"changes":[{"op":"add","key":"a","attributes":{}},{"op":"add","key":"b","attributes":{}}]}`))(w, r)
+	})
+	mirror := attach(t, connect(t, at, "p"), "c")
+	changes := mirror.Changes(context.Background())
+	heard, first, removed := make(chan string, 9), make(chan struct{}), make(chan struct{})
+	remove := mirror.OnChange(func(change stargus.Change) {
+		heard <- change.Key
+		close(first)
+		<-removed
+	})
+	done := make(chan struct{})
+	mirror.OnChange(func(change stargus.Change) {
+		if change.Key == "b" {
+			close(done)
+		}
+	})
+	close(next)
+	<-first
+	remove()
+	close(removed)
+	<-done
+	if len(heard) != 1 {
+		t.Fatal("a callback was called after it had been removed")
+	}
+	for change, err := range changes {
+		if err != nil || change.Key != "a" {
+			t.Fatal(change, err)
+		}
+		break
+	}
+	ended := make(chan int)
+	go func() {
+		n := 0
+		for range changes {
+			n++
+		}
+		ended <- n
+	}()
+	select {
+	case n := <-ended:
+		if n != 0 {
+			t.Fatal("it was iterated twice: ", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a second iteration waits for ever")
+	}
+}
