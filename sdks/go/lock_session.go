@@ -128,8 +128,9 @@ func (s *lockSession) renewAlways() {
 			s.isOver(errLeaseOver)
 			return
 		}
-		// Not for longer than the lease: whatever would be answered then comes too late.
-		ctx, cancel := context.WithTimeout(s.life, left)
+		// Not for longer than the lease: whatever would be answered then comes too late. And not for all that is left of it: a
+		// connection that is dead without a word must leave time for another one.
+		ctx, cancel := context.WithTimeout(s.life, min(left, s.lease/3))
 		_, err := s.client.call(withMode(ctx, callMode{retryFor: 0}), http.MethodPost,
 			s.client.poolURL+"/sessions/"+escape(s.id)+"/renew", s.header(), nil)
 		cancel()

@@ -26,6 +26,8 @@ type lockServer struct {
 	news chan string
 	// granted is told of a grant before it is answered.
 	granted func(lock string)
+	// renewed counts renewals, of which the first toHang are never answered.
+	renewed, toHang int
 }
 
 func (s *lockServer) answer(w http.ResponseWriter, r *http.Request) {
@@ -80,6 +82,16 @@ func (s *lockServer) answer(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		s.mu.Unlock()
+		s.tell(w, `{}`)
+	case strings.HasSuffix(path, "/renew"):
+		s.mu.Lock()
+		s.renewed++
+		hangs := s.renewed <= s.toHang
+		s.mu.Unlock()
+		if hangs {
+			<-r.Context().Done()
+			return
+		}
 		s.tell(w, `{}`)
 	default:
 		s.tell(w, `{}`)
@@ -172,6 +184,23 @@ func TestLockThatIsBrokenBeforeItsGrantIsKnown(t *testing.T) {
 		}
 	case <-soon(t).Done():
 		t.Fatal("nobody said that it was lost")
+	}
+	client.Close()
+}
+
+func TestRenewalThatIsNeverAnsweredIsSentAgain(t *testing.T) {
+	noLeaks(t)
+	s, at := newLockServer(t, map[string]int{})
+	s.toHang = 1
+	client := connect(t, at, "p")
+	held := must[*stargus.Held](t)(client.Lock(soon(t), stargus.Scope{}, stargus.Lease(3*time.Second)))
+	eventually(t, "two renewals that were answered", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.renewed >= 3 || held.Err() != nil
+	})
+	if held.Err() != nil {
+		t.Fatal("one dead connection lost the lock: ", held.Err())
 	}
 	client.Close()
 }
