@@ -17,8 +17,9 @@ import (
 // lockServer says what a server says of sessions and locks. What it does with a request for the lock is each test's.
 type lockServer struct {
 	mu sync.Mutex
-	// toLose are answers that never arrive, by method, of what was done all the same.
-	toLose map[string]int
+	// loses has the methods whose answers never arrive, and lost counts them.
+	loses map[string]bool
+	lost  map[string]int
 	// held are the locks that there are, by the request that they were asked for by.
 	held map[string]string
 	// live is closed when the session's stream has begun, and news are told on it.
@@ -68,11 +69,11 @@ func (s *lockServer) answer(w http.ResponseWriter, r *http.Request) {
 		if s.granted != nil {
 			s.granted(lock)
 		}
-		if !s.loses(w, r) {
+		if !s.breaks(w, r) {
 			s.tell(w, `{"lock":"`+lock+`","state":"granted","fence":7}`)
 		}
 	case r.Method == http.MethodDelete && strings.HasPrefix(path, "/locks/"):
-		if s.loses(w, r) {
+		if s.breaks(w, r) {
 			return
 		}
 		s.mu.Lock()
@@ -103,16 +104,23 @@ func (s *lockServer) tell(w http.ResponseWriter, body string) {
 	fmt.Fprint(w, body)
 }
 
-func (s *lockServer) loses(w http.ResponseWriter, r *http.Request) bool {
+// breaks ends the connection instead of an answer.
+func (s *lockServer) breaks(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.toLose[r.Method] == 0 {
+	if !s.loses[r.Method] {
 		return false
 	}
-	s.toLose[r.Method]--
+	s.lost[r.Method]++
 	connection, _, _ := w.(http.Hijacker).Hijack()
 	connection.Close()
 	return true
+}
+
+func (s *lockServer) losing(method string, is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loses[method] = is
 }
 
 func (s *lockServer) count() int {
@@ -121,43 +129,49 @@ func (s *lockServer) count() int {
 	return len(s.held)
 }
 
-func newLockServer(t *testing.T, toLose map[string]int) (*lockServer, string) {
-	s := &lockServer{toLose: toLose, held: map[string]string{}, live: make(chan struct{}), news: make(chan string, 9)}
+func newLockServer(t *testing.T) (*lockServer, string) {
+	s := &lockServer{
+		loses: map[string]bool{}, lost: map[string]int{}, held: map[string]string{}, live: make(chan struct{}), news: make(chan string, 9),
+	}
 	return s, fake(t, s.answer)
 }
 
 func TestLocksThatNobodyHeardOfAreGivenBack(t *testing.T) {
 	for name, use := range map[string]func(*testing.T, *lockServer, *stargus.Client){
 		"the grant was lost": func(t *testing.T, s *lockServer, c *stargus.Client) {
-			s.toLose[http.MethodPost] = 2
+			must[*stargus.Held](t)(c.Lock(soon(t), stargus.Scope{})).Unlock()
+			s.losing(http.MethodPost, true)
 			_, err := c.Lock(soon(t), stargus.Scope{})
 			wantCode(t, err, stargus.CodeUnreachable)
+			s.losing(http.MethodDelete, true)
+			s.losing(http.MethodPost, false)
 		},
 		"who asked has given up": func(t *testing.T, s *lockServer, c *stargus.Client) {
 			ctx, cancel := context.WithCancel(soon(t))
 			s.granted = func(string) { cancel(); time.Sleep(20 * time.Millisecond) }
+			s.losing(http.MethodDelete, true)
 			if _, err := c.Lock(ctx, stargus.Scope{}); err == nil {
 				t.Fatal("a lock for nobody")
 			}
 		},
-		"giving it back was lost": func(t *testing.T, _ *lockServer, c *stargus.Client) {
+		"giving it back was lost": func(t *testing.T, s *lockServer, c *stargus.Client) {
 			held := must[*stargus.Held](t)(c.Lock(soon(t), stargus.Scope{}))
+			s.losing(http.MethodDelete, true)
 			wantCode(t, held.Unlock(), stargus.CodeUnreachable)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
-			s, at := newLockServer(t, map[string]int{http.MethodDelete: 2})
+			s, at := newLockServer(t)
 			client := connect(t, at, "p", stargus.WithRetryFor(0))
 			use(t, s, client)
-			if s.count() != 1 {
-				t.Fatal("it was never granted")
-			}
+			eventually(t, "an answer was lost", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.lost[http.MethodDelete] > 0 && len(s.held) == 1
+			})
+			s.losing(http.MethodDelete, false)
 			eventually(t, "the lock was given back", func() bool { return s.count() == 0 })
-			s.toLose = map[string]int{http.MethodDelete: 1 << 30}
-			if _, err := client.Lock(soon(t), stargus.Scope{}); name != "who asked has given up" && err != nil {
-				t.Fatal(err)
-			}
 			client.Close()
 		})
 	}
@@ -166,7 +180,7 @@ func TestLocksThatNobodyHeardOfAreGivenBack(t *testing.T) {
 // The stream is faster than the answer by which the lock is granted.
 func TestLockThatIsBrokenBeforeItsGrantIsKnown(t *testing.T) {
 	noLeaks(t)
-	s, at := newLockServer(t, map[string]int{})
+	s, at := newLockServer(t)
 	client := connect(t, at, "p")
 	first := must[*stargus.Held](t)(client.Lock(soon(t), stargus.Scope{Key: "a"}))
 	<-s.live
@@ -190,7 +204,7 @@ func TestLockThatIsBrokenBeforeItsGrantIsKnown(t *testing.T) {
 
 func TestRenewalThatIsNeverAnsweredIsSentAgain(t *testing.T) {
 	noLeaks(t)
-	s, at := newLockServer(t, map[string]int{})
+	s, at := newLockServer(t)
 	s.toHang = 1
 	client := connect(t, at, "p")
 	held := must[*stargus.Held](t)(client.Lock(soon(t), stargus.Scope{}, stargus.Lease(3*time.Second)))
