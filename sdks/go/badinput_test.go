@@ -46,6 +46,23 @@ func TestConnectRefusesWhatIsNoStargus(t *testing.T) {
 	}
 }
 
+func TestStreamInPlaceOfAnAnswerIsNotWaitedFor(t *testing.T) {
+	noLeaks(t)
+	for _, kind := range []string{"text/event-stream", "application/x-ndjson"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}))
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_, err := stargus.Connect(ctx, server.URL, "p", stargus.WithRequestTimeout(100*time.Millisecond), stargus.WithRetryFor(0))
+		wantCode(t, err, stargus.CodeNotStargus)
+		cancel()
+		server.CloseClientConnections()
+		server.Close()
+	}
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	noLeaks(t)
 	listener, _ := net.Listen("tcp", "127.0.0.1:0")
@@ -290,50 +307,6 @@ func TestIteratorThatIsTooSlow(t *testing.T) {
 	eventually(t, "all callbacks", func() bool { return called.Load() == 11_995 })
 }
 
-func TestLockWhoseAnswerIsLostIsGivenBack(t *testing.T) {
-	noLeaks(t)
-	var asked atomic.Int64
-	var keys sync.Map
-	given := make(chan string, 1)
-	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		switch {
-		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/sessions"):
-			fmt.Fprint(w, `{"session":"s","epoch":1}`)
-		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/locks"):
-			keys.Store(r.Header.Get("Idempotency-Key"), true)
-			if asked.Add(1) <= 2 { // Go itself repeats what broke on a connection that was used before.
-				panic(http.ErrAbortHandler)
-			}
-			fmt.Fprint(w, `{"lock":"l","state":"granted","fence":1}`)
-		case r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/locks/"):
-			given <- r.URL.Path
-			fmt.Fprint(w, `{}`)
-		case strings.HasSuffix(r.URL.Path, "/events"):
-			streams(hello)(w, r)
-		default:
-			fmt.Fprint(w, `{}`)
-		}
-	})
-	client := connect(t, url, "p", stargus.WithRetryFor(0))
-	_, err := client.Lock(soon(t), stargus.Scope{Collection: "c"})
-	wantCode(t, err, "unreachable")
-	select {
-	case path := <-given:
-		if !strings.HasSuffix(path, "/locks/l") {
-			t.Fatal(path)
-		}
-	case <-soon(t).Done():
-		t.Fatal("what was granted to nobody is never given back")
-	}
-	count := 0
-	keys.Range(func(any, any) bool { count++; return true })
-	if count != 1 {
-		t.Fatal("it was asked for under several keys: ", count)
-	}
-	client.Close()
-}
-
 func TestWriteThatIsGivenUpIsNotOvertaken(t *testing.T) {
 	noLeaks(t)
 	first := make(chan struct{})
@@ -416,4 +389,60 @@ func TestMirrorOfSomebodyElseBeginsAnew(t *testing.T) {
 		t.Fatal(mirror.Snapshot())
 	}
 	client.Close()
+}
+
+func TestWhoHasLeftHearsNothingMore(t *testing.T) {
+	noLeaks(t)
+	next := make(chan struct{})
+	at := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, hello, event("snapshot", "", `{"view":"c","revision":3,"part":1,"items":[]}`), event("live", "e-3", `{"view":"c","revision":3}`))
+		w.(http.Flusher).Flush()
+		<-next
+		streams(event("changes", "e-4", `{"revision":4,"changes":[{"op":"add","key":"a","attributes":{}},{"op":"add","key":"b","attributes":{}}]}`))(w, r)
+	})
+	mirror := attach(t, connect(t, at, "p"), "c")
+	changes := mirror.Changes(context.Background())
+	heard, first, removed := make(chan string, 9), make(chan struct{}), make(chan struct{})
+	remove := mirror.OnChange(func(change stargus.Change) {
+		heard <- change.Key
+		close(first)
+		<-removed
+	})
+	done := make(chan struct{})
+	mirror.OnChange(func(change stargus.Change) {
+		if change.Key == "b" {
+			close(done)
+		}
+	})
+	close(next)
+	<-first
+	remove()
+	close(removed)
+	<-done
+	if len(heard) != 1 {
+		t.Fatal("a callback was called after it had been removed")
+	}
+	for change, err := range changes {
+		if err != nil || change.Key != "a" {
+			t.Fatal(change, err)
+		}
+		break
+	}
+	ended := make(chan int)
+	go func() {
+		n := 0
+		for range changes {
+			n++
+		}
+		ended <- n
+	}()
+	select {
+	case n := <-ended:
+		if n != 0 {
+			t.Fatal("it was iterated twice: ", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a second iteration waits for ever")
+	}
 }

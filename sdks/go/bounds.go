@@ -44,9 +44,6 @@ const (
 	// lockPollMax is how long one question for a waiting lock is held by the server while there is no stream.
 	lockPollMax = 10 * time.Second
 
-	// lockRetry is how soon it is tried again to give back a lock that nobody holds.
-	lockRetry = 2 * time.Second
-
 	// cacheEvery is how often a mirror's cache is written while there is something to write.
 	cacheEvery = 250 * time.Millisecond
 

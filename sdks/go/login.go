@@ -195,7 +195,7 @@ func (l *login) renew(ctx context.Context) error {
 			return nil
 		}
 		problem, isProblem := asProblem(err)
-		if ctx.Err() != nil || isProblem && problem.Retryable || wasNotSent(err) {
+		if ctx.Err() != nil || isProblem && problem.Retryable || wasNotSent(err) || isFromBetween(err) {
 			return err
 		}
 		// It was refused, or its answer was lost; to send it again would end the whole login.
@@ -208,6 +208,12 @@ func (l *login) renew(ctx context.Context) error {
 		return &Error{Code: CodeLoginFailed, Detail: "the login is over, and can't begin anew by itself: authenticate again", cause: refusal}
 	}
 	return l.login(ctx, l.signer)
+}
+
+// isFromBetween: what stands before the server said that it can't reach it.
+func isFromBetween(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && own.isTemporary
 }
 
 // login shows that the account is one's own (docs/API.md, Logging in).

@@ -154,13 +154,20 @@ func (m *Mirror) forget(next *step) {
 	}
 	if next.items != nil {
 		m.kept.dropAll()
+		clear(m.kept.toldAt)
 		return
 	}
 	for _, item := range next.puts {
-		m.kept.drop(item.Key, next.revision)
+		m.kept.drop(item.Key)
+		if item.Revision < next.revision {
+			m.kept.toldAt[item.Key] = next.revision
+		} else {
+			delete(m.kept.toldAt, item.Key)
+		}
 	}
 	for _, key := range next.deletes {
-		m.kept.drop(key, next.revision)
+		m.kept.drop(key)
+		delete(m.kept.toldAt, key)
 	}
 }
 

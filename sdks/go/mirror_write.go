@@ -292,7 +292,7 @@ func (m *Mirror) settle(write *pendingWrite, confirmed *confirmedWrite, err erro
 	if err == nil {
 		reason = ""
 		if m.kept != nil {
-			m.kept.drop(write.key, confirmed.revision)
+			m.kept.drop(write.key)
 		}
 		// If the stream has come that far already it has told what the item is.
 		if confirmed.revision > m.view.revision && !m.ended {

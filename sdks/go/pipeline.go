@@ -223,7 +223,13 @@ func (p *pipeline) attempt(request *http.Request, mode callMode) (*http.Response
 		return nil, unanswered(request.URL, err, cause)
 	}
 	kind := mediaType(response.Header)
-	if response.StatusCode < 300 && (kind == "text/event-stream" || kind == "application/x-ndjson") {
+	if isEndless := kind == "text/event-stream" || kind == "application/x-ndjson"; response.StatusCode < 300 && isEndless {
+		if !strings.Contains(request.Header.Get("Accept"), kind) {
+			// Nobody asked for it, and whoever reads it would wait for its end.
+			response.Body.Close()
+			end()
+			return nil, &failure{status: response.StatusCode, err: notStargus(request.URL, response.Status, kind)}
+		}
 		// It has no bound in time or size. Whoever reads it sees to both.
 		timer.Stop()
 		response.Body = &endingBody{ReadCloser: response.Body, end: end}

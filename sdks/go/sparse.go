@@ -3,7 +3,6 @@ package stargus
 import (
 	"container/list"
 	"context"
-	"math"
 	"sync"
 )
 
@@ -16,6 +15,9 @@ type keptValues struct {
 	byRecent *list.List
 	// under are readings that are under way, by key: who wants the same value waits for it.
 	under map[string]*fetching
+	// toldAt are the commits that told of items which are older than they: what was read before isn't what may be seen now. The
+	// mirror's lock guards it.
+	toldAt map[string]int64
 }
 
 // fetching is one reading of an item, for all who want it.
@@ -25,8 +27,8 @@ type fetching struct {
 	read  int64
 	found bool
 	err   error
-	// since is a commit that changed the item meanwhile, or what may be seen of it: a reading of a state before it is no good.
-	since int64
+	// isStale: all state was replaced meanwhile.
+	isStale bool
 }
 
 type keptValue struct {
@@ -37,7 +39,7 @@ type keptValue struct {
 }
 
 func newKeptValues(max int) *keptValues {
-	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New(), under: map[string]*fetching{}}
+	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New(), under: map[string]*fetching{}, toldAt: map[string]int64{}}
 }
 
 // get answers the attributes that are kept for this revision of the item, and counts as a use.
@@ -81,14 +83,10 @@ func (k *keptValues) put(key string, revision int64, attributes map[string]any) 
 	}
 }
 
-// drop forgets the value of an item that the commit of the revision changed.
-func (k *keptValues) drop(key string, revision int64) {
+func (k *keptValues) drop(key string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.remove(k.byKey[key])
-	if one := k.under[key]; one != nil {
-		one.since = max(one.since, revision)
-	}
 }
 
 func (k *keptValues) remove(element *list.Element) {
@@ -128,7 +126,7 @@ func (k *keptValues) dropAll() {
 	k.byRecent.Init()
 	k.bytes = 0
 	for _, one := range k.under {
-		one.since = math.MaxInt64
+		one.isStale = true
 	}
 }
 
@@ -226,7 +224,11 @@ func (m *Mirror) keep(key string, one *fetching) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	known, is := m.view.items[key]
-	if one.since > one.read || is && known.Revision > one.read {
+	switch {
+	case one.isStale,
+		is && max(known.Revision, m.kept.toldAt[key]) > one.read,
+		// It was deleted meanwhile.
+		!is && m.view.isKnown && m.view.revision > one.read:
 		return false
 	}
 	if is {

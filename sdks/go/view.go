@@ -159,6 +159,9 @@ func (v *view) takeChanges(data *told, event sse.Event) (*step, error) {
 	if len(v.parts) > 0 && v.partsAt != data.Revision {
 		return nil, &Error{Code: CodeProtocolError, Detail: "a commit ended before all of its parts had come"}
 	}
+	if err := checkRevisions(data.Changes, data.Revision); err != nil {
+		return nil, err
+	}
 	if data.More || len(v.parts) > 0 {
 		if v.partsBytes += len(event.Data); v.partsBytes > commitBytesMax {
 			return nil, errTooManyParts
@@ -185,11 +188,6 @@ func (v *view) takeChanges(data *told, event sse.Event) (*step, error) {
 	}
 	if data.Revision <= v.revision {
 		return v.moveTo(v.revision, event), nil
-	}
-	for i := range data.Changes {
-		if own := data.Changes[i].Revision; own < 0 || own > data.Revision {
-			return nil, &Error{Code: CodeProtocolError, Detail: "a change tells an item of a later revision than its commit's"}
-		}
 	}
 	next := v.applied(v.items, data)
 	next.revision, next.cursor = data.Revision, v.cursor
@@ -257,7 +255,7 @@ func opOf(before, after *Item) string {
 	return OpChange
 }
 
-// after is the item after a change, nil where there is none; false where the change does nothing.
+// after is the item after a change in the commit of the revision, nil where there is none; false where the change does nothing.
 func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item, bool) {
 	switch change.Op {
 	case OpDelete:
@@ -268,10 +266,7 @@ func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item,
 			return nil, false
 		}
 	}
-	next := &Item{Key: change.Key, Revision: revision}
-	if change.Revision > 0 {
-		next.Revision = change.Revision
-	}
+	next := &Item{Key: change.Key, Revision: change.itemRevision(revision)}
 	if v.isSparse {
 		return next, true
 	}

@@ -309,11 +309,36 @@ func TestItemsOfJoinedCommitsHaveTheirOwnRevision(t *testing.T) {
 	if len(next.changes) != 1 || next.changes[0].Key != "a" || next.changes[0].Revision != 9 || next.changes[0].Item.Revision != 7 {
 		t.Fatalf("%+v", next.changes)
 	}
-	for _, wrong := range []any{-1, 11, 1.5, "7"} {
-		bad := change("change", "a", m{"x": 4})
-		bad["revision"] = wrong
-		if _, err := feedView(t, v, "changes", "e-10", true, m{"revision": 10, "changes": []m{bad}}); CodeOf(err) != CodeProtocolError {
-			t.Fatal(wrong, err)
+}
+
+func TestItemsOlderThanTheCommitThatTellsThem(t *testing.T) {
+	for _, isSparse := range []bool{false, true} {
+		v := liveView(t)
+		v.isSparse = isSparse
+		told := []m{change("change", "a", m{"x": 9}), change("add", "z", m{"y": 1}), change("change", "b", m{"x": 3})}
+		told[0]["revision"], told[1]["revision"] = 7, 4
+		next, err := feedView(t, v, "changes", "e-9", true, m{"revision": 9, "changes": told})
+		if err != nil || v.revision != 9 || len(next.changes) != 3 {
+			t.Fatal(err, next)
+		}
+		for i, want := range []struct {
+			key      string
+			revision int64
+		}{{"a", 7}, {"z", 4}, {"b", 9}} {
+			one := next.changes[i]
+			if v.items[want.key].Revision != want.revision || one.Item.Revision != want.revision || one.Revision != 9 {
+				t.Fatal(want, v.items[want.key], one)
+			}
+		}
+	}
+	for _, wrong := range []any{0, -1, 7, 5.5, "5", true} {
+		v := liveView(t)
+		told := change("change", "a", m{"x": 9})
+		told["revision"] = wrong
+		for _, more := range []bool{false, true} {
+			if next, err := feedView(t, v, "changes", "e-6", true, m{"revision": 6, "more": more, "changes": []m{told}}); next != nil || CodeOf(err) != CodeProtocolError {
+				t.Fatal(wrong, next, err)
+			}
 		}
 	}
 }

@@ -32,6 +32,8 @@ const (
 	service = "_stargus._tcp"
 	// lookFor is how long is listened where the context has no end.
 	lookFor = 2 * time.Second
+	// askEvery: a question that was lost is asked again, and the end of the context is seen no later than when it is over.
+	askEvery = time.Second
 	// serversMax is of what is kept: anybody on the network can announce as many as they like.
 	serversMax = 200
 )
@@ -46,38 +48,18 @@ func Servers(ctx context.Context) ([]Server, error) {
 	if timeout <= 0 {
 		return nil, nil
 	}
-	entries := make(chan *mdns.ServiceEntry, 64)
-	done := make(chan error, 1)
-	asked := 0
-	for _, one := range interfaces() {
-		asked++
-		go func() {
-			done <- mdns.QueryContext(ctx, &mdns.QueryParam{
-				Service: service, Domain: "local", Timeout: timeout, Interface: one, Entries: entries, DisableIPv6: true,
-				Logger: log.New(io.Discard, "", 0),
-			})
-		}()
-	}
 	found := map[string]Server{}
-	var failed error
-	failures := 0
-	for left := asked; left > 0; {
-		select {
-		case entry := <-entries:
-			if server, ok := serverOf(entry); ok && len(found) < serversMax {
-				found[server.Name+"\n"+server.URL] = server
-			}
-		case err := <-done:
-			left--
-			// The end of the context is the end of listening, and what was heard until then is the answer.
-			if err != nil && ctx.Err() == nil {
-				failed = err
-				failures++
-			}
+	for until := time.Now().Add(timeout); ctx.Err() == nil; {
+		left := time.Until(until)
+		if left <= 0 {
+			break
 		}
-	}
-	if asked == 0 || failures == asked {
-		return nil, stargus.NewError(stargus.CodeUnreachable, "nothing could be asked on any network interface", failed)
+		if err := ask(min(left, askEvery), found); err != nil {
+			if len(found) == 0 {
+				return nil, err
+			}
+			break
+		}
 	}
 	servers := make([]Server, 0, len(found))
 	for _, server := range found {
@@ -88,6 +70,42 @@ func Servers(ctx context.Context) ([]Server, error) {
 		return a.Name+"\n"+a.URL < b.Name+"\n"+b.URL
 	})
 	return servers, nil
+}
+
+// ask asks once on all interfaces, and adds who answers within the time.
+func ask(timeout time.Duration, found map[string]Server) error {
+	entries := make(chan *mdns.ServiceEntry, 64)
+	done := make(chan error, 1)
+	asked := 0
+	for _, one := range interfaces() {
+		asked++
+		go func() {
+			done <- mdns.Query(&mdns.QueryParam{
+				Service: service, Domain: "local", Timeout: timeout, Interface: one, Entries: entries, DisableIPv6: true,
+				Logger: log.New(io.Discard, "", 0),
+			})
+		}()
+	}
+	var failed error
+	failures := 0
+	for left := asked; left > 0; {
+		select {
+		case entry := <-entries:
+			if server, ok := serverOf(entry); ok && len(found) < serversMax {
+				found[server.Name+"\n"+server.URL] = server
+			}
+		case err := <-done:
+			left--
+			if err != nil {
+				failed = err
+				failures++
+			}
+		}
+	}
+	if failures == asked {
+		return stargus.NewError(stargus.CodeUnreachable, "nothing could be asked on any network interface", failed)
+	}
+	return nil
 }
 
 // interfaces through which it makes sense to ask: a server on a loopback address is announced there only.
