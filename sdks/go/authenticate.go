@@ -63,11 +63,18 @@ func (c *Client) Authenticate(ctx context.Context, credentials Credentials, opti
 	c.mu.Lock()
 	session := c.session
 	c.subject, c.session = me.Subject, nil
-	c.pipeline.login.Store(l)
+	former := c.pipeline.login.Swap(l)
+	mirrors := make([]*Mirror, 0, len(c.mirrors))
+	for mirror := range c.mirrors {
+		mirrors = append(mirrors, mirror)
+	}
 	c.mu.Unlock()
+	for _, mirror := range mirrors {
+		mirror.writing.forgetRules()
+	}
 	if session != nil {
 		// It belongs to who began it.
-		session.end()
+		session.end(errOtherLogin, &identity{former})
 	}
 	return me.Subject, nil
 }

@@ -35,7 +35,8 @@ const (
 	silenceFactor = 2.5
 	// defaultHeartbeat is what a server has, until its hello tells.
 	defaultHeartbeat = 15 * time.Second
-	// heartbeatMsMax is an hour: a longer one is no measure of whether a connection lives.
+	// heartbeatMsMin and heartbeatMsMax: what is shorter or longer than an hour is no measure of whether a connection lives.
+	heartbeatMsMin = 10
 	heartbeatMsMax = 3_600_000
 
 	// defaultLockWait and defaultLease are what a lock has when nothing else is said.

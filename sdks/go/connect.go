@@ -187,7 +187,7 @@ func (c *Client) Close() error {
 		mirror.end(nil)
 	}
 	if session != nil {
-		session.end()
+		session.end(closedError("client"), nil)
 	}
 	c.goAway()
 	c.running.Wait()
@@ -221,8 +221,8 @@ func (c *Client) tell(err error) {
 }
 
 // goodbye is a context for what is still said to the server on closing.
-func goodbye() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(withMode(context.Background(), callMode{retryFor: 0}), goodbyeTimeout)
+func goodbye(as *identity) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(withMode(context.Background(), callMode{retryFor: 0, as: as}), goodbyeTimeout)
 }
 
 // after is time.After without its garbage.

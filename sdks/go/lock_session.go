@@ -64,7 +64,7 @@ func (c *Client) lockSession(ctx context.Context, lease time.Duration) (*lockSes
 			close(making)
 			if err == nil && c.isClosed {
 				err = closedError("client")
-				go s.end()
+				go s.end(closedError("client"), nil)
 			} else if err == nil {
 				c.session = s
 			}
@@ -186,14 +186,17 @@ func (s *lockSession) overWhy() error {
 	return &Error{Code: CodeLockLost, Detail: "the session that waited for the lock is over", cause: s.why}
 }
 
-// end ends the session with the client: its locks are given back.
-func (s *lockSession) end() {
+// errOtherLogin: what somebody else holds isn't gone on with.
+var errOtherLogin = errors.New("the client has logged in anew")
+
+// end ends the session: its locks are given back, as those of who began it.
+func (s *lockSession) end(why error, as *identity) {
 	s.mu.Lock()
 	wasEnded := s.isEnded
 	s.mu.Unlock()
 	if !wasEnded {
-		s.isOver(closedError("client"))
-		ctx, cancel := goodbye()
+		s.isOver(why)
+		ctx, cancel := goodbye(as)
 		defer cancel()
 		_, _ = s.client.call(ctx, http.MethodDelete, s.client.poolURL+"/sessions/"+escape(s.id), s.header(), nil)
 	}

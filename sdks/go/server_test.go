@@ -421,6 +421,15 @@ func TestLogins(t *testing.T) {
 		held.Unlock()
 		c.Close()
 	}
+	// What somebody held goes with them, at once.
+	other := connect(t, url, pool)
+	must[string](t)(other.Authenticate(ctx, stargus.KeyFile(file)))
+	held := must[*stargus.Held](t)(other.Lock(ctx, stargus.Scope{Collection: "rooms", Key: "hall"}, stargus.Lease(time.Minute)))
+	must[string](t)(other.Authenticate(ctx, stargus.APIKey(operatorKey)))
+	if !errors.Is(held.Err(), stargus.ErrLockLost) {
+		t.Fatal(held.Err())
+	}
+	must[*stargus.Held](t)(operator.Lock(ctx, stargus.Scope{Collection: "rooms", Key: "hall"}, stargus.Wait(5*time.Second))).Unlock()
 	stranger := connect(t, url, pool)
 	if _, err := stranger.Authenticate(ctx, stargus.KeyFile(file), stargus.Audience("https://elsewhere.example")); !errors.Is(err, stargus.ErrLoginFailed) {
 		t.Fatal("a challenge of another server was signed: ", err)

@@ -59,7 +59,7 @@ func (c *Client) readStream(
 					var hello struct {
 						HeartbeatMs float64 `json:"heartbeatMs"`
 					}
-					if json.Unmarshal(event.Data, &hello) == nil && hello.HeartbeatMs > 0 && hello.HeartbeatMs < heartbeatMsMax {
+					if json.Unmarshal(event.Data, &hello) == nil && hello.HeartbeatMs >= heartbeatMsMin && hello.HeartbeatMs <= heartbeatMsMax {
 						silence = time.Duration(silenceFactor * hello.HeartbeatMs * float64(time.Millisecond))
 					}
 				case "bye":
