@@ -48,6 +48,8 @@ export interface CommitChange {
   readonly attributes?: Attributes;
   readonly previous?: Attributes;
   readonly reason?: string;
+  /** Of the item, where it isn't the commit's. */
+  readonly revision?: number;
 }
 
 export interface FeedHost {

@@ -8,7 +8,7 @@
 import { COMMIT_BYTES_MAX } from './bounds.js';
 import { StargusError } from './errors.js';
 import { type Entry, entryOf, type Item, itemOf } from './item.js';
-import { copied, type Json, type JsonObject, put } from './json.js';
+import { copied, isJsonObject, type Json, type JsonObject, put } from './json.js';
 import type { StreamEvent } from './sse-parser.js';
 
 /** An item as it was and is on the server's side. Undefined: not there. */
@@ -44,6 +44,8 @@ interface WireChange {
   readonly removed?: readonly string[];
   readonly attributes?: JsonObject;
   readonly reason?: string;
+  /** Of the item, where it isn't the commit's: commits that are told as one, or a policy that shows more of what nobody wrote. */
+  readonly revision?: number;
 }
 
 interface WireItem {
@@ -175,6 +177,8 @@ export class View {
     const { revision, changes, more } = data as unknown as { revision: number; changes: WireChange[]; more?: boolean };
     if (!Array.isArray(changes) || typeof revision !== 'number') throw notUnderstood('changes');
     if (revision <= this.revision && !this.#incoming) return NOTHING;
+    // Before any is applied: of a commit all is shown or nothing.
+    if (!changes.every((change) => isWellFormed(change, revision))) throw notUnderstood('changes');
     let all = changes;
     if (this.#held || more === true) {
       this.#held ??= { changes: [], bytes: 0 };
@@ -209,10 +213,10 @@ export class View {
     if (id !== '') this.cursor = id;
   }
 
-  #applyTo(items: Map<string, Entry>, change: WireChange, revision: number): Step | undefined {
+  #applyTo(items: Map<string, Entry>, change: WireChange, commit: number): Step | undefined {
     if (change.collection !== undefined && change.collection !== this.#collection) return undefined;
     if (this.#isOther(change.view)) return undefined;
-    const { key, op } = change;
+    const { key, op, revision = commit } = change;
     const before = items.get(key);
     const told = {
       ...(change.changed && { changed: change.changed }),
@@ -241,6 +245,18 @@ export class View {
   #entry(key: string, revision: number, attributes: JsonObject | undefined): Entry {
     return this.#isSparse ? entryOf(key, revision) : itemOf(key, revision, attributes ?? {});
   }
+}
+
+function isWellFormed(change: unknown, commit: number): boolean {
+  if (!isJsonObject(change) || typeof change.key !== 'string') return false;
+  const { changed, removed, attributes, revision } = change;
+  const areNames = (names: unknown) => names === undefined || Array.isArray(names);
+  return (
+    areNames(changed) &&
+    areNames(removed) &&
+    (attributes === undefined || isJsonObject(attributes)) &&
+    (revision === undefined || (Number.isInteger(revision) && Number(revision) >= 1 && Number(revision) <= commit))
+  );
 }
 
 /** The attributes that changed are told; the others stay. */
