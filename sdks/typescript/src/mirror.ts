@@ -122,7 +122,8 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     const selection: Selection = options;
     this.#overlay = new Overlay(selection);
     this.#values = new SparseValues(options.memoryMax ?? MEMORY_MAX, {
-      revisionOf: (key) => this.#view.items.get(key)?.revision,
+      has: (key) => this.#view.items.has(key),
+      revision: () => this.#view.revision,
       ask: (key, minRevision) => host.fetchItem(collection, key, { minRevision, fields: options.fields }),
     });
     this.#writes = new MirrorWrites({
@@ -377,8 +378,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
     const isHeard = this.#listeners.change.size > 0 || this.#queues.size > 0;
     const changes: Change<T>[] = [];
+    if (isReplaced) this.#values.reset();
     for (const step of steps) {
-      if (this.#isSparse) this.#values.changed(step.key, step.after?.revision);
+      if (this.#isSparse) this.#values.changed(step.key, this.#view.revision);
       if (step.reason === 'denied') this.#writes.policyChanged();
       if (this.#laid.has(step.key)) {
         const change = this.#relay(step.key, step.reason);
