@@ -31,3 +31,19 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', ended, { once: true });
   });
 }
+
+/**
+ * What the work comes to, unless that isn't wanted any more before.
+ *
+ * @throws the signal's reason, at once when it is aborted; what becomes of the work is told to nobody then
+ */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise((resolve, reject) => {
+    const ended = () => reject(signal.reason);
+    const over = () => signal.removeEventListener('abort', ended);
+    signal.addEventListener('abort', ended, { once: true });
+    if (signal.aborted) ended();
+    work.then(resolve, reject).finally(over);
+  });
+}

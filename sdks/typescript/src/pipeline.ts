@@ -3,7 +3,7 @@
  * refusals as errors. Nothing else speaks to the transport.
  */
 import { ANSWER_BYTES_MAX } from './bounds.js';
-import { type Clock, pause } from './clock.js';
+import { type Clock, pause, unlessAborted } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
 import { randomName } from './random-name.js';
 import { isJson, notStargus, refusalOf } from './refusal.js';
@@ -153,7 +153,7 @@ export class Pipeline {
         return await this.#attempt(call, path, headers, raw, mayRepeat, read);
       } catch (fault) {
         if (fault instanceof Unauthenticated) {
-          if (!isRenewed && (await this.authorizer.refused(fault.sent))) {
+          if (!isRenewed && (await unlessAborted(this.authorizer.refused(fault.sent), call.signal))) {
             isRenewed = true;
             continue;
           }
@@ -188,7 +188,10 @@ export class Pipeline {
   ): Promise<T> {
     this.#checkOpen(call);
     const who = call.isAnonymous ? NOBODY : this.authorizer;
-    const sent: Readonly<Record<string, string>> = await who.headersFor(call.method, path);
+    const sent: Readonly<Record<string, string>> = await unlessAborted(
+      Promise.resolve(who.headersFor(call.method, path)),
+      call.signal,
+    );
     this.#checkOpen(call);
     const controller = new AbortController();
     const { signal } = call;
@@ -224,7 +227,8 @@ export class Pipeline {
       if (result === (response as unknown)) {
         // The body is read elsewhere; until then it can be aborted.
         isOver = false;
-        return observed(response, over) as T;
+        controller.signal.addEventListener('abort', over, { once: true });
+        return observed(response, this.url, over) as T;
       }
       return result;
     } catch (error) {
@@ -286,8 +290,9 @@ async function readAnswer(response: TransportResponse): Promise<Answer> {
   }
 }
 
-/** The same response; `ended` is called once when its body was read, or isn't wanted. */
-function observed(response: TransportResponse, ended: () => void): TransportResponse {
+/** The same response, whose faults are errors of ours; `ended` is called when its body was read, or isn't wanted. */
+function observed(response: TransportResponse, url: string, ended: () => void): TransportResponse {
+  const told = (error: unknown) => (error instanceof ConnectionFault ? unreachable(url, error) : error);
   return {
     status: response.status,
     header: (name) => response.header(name),
@@ -295,11 +300,17 @@ function observed(response: TransportResponse, ended: () => void): TransportResp
     async *chunks() {
       try {
         yield* response.chunks();
+      } catch (error) {
+        throw told(error);
       } finally {
         ended();
       }
     },
-    text: (bytesMax) => response.text(bytesMax).finally(ended),
+    text: (bytesMax) =>
+      response
+        .text(bytesMax)
+        .catch((error: unknown) => Promise.reject(told(error)))
+        .finally(ended),
     discard: () => {
       ended();
       response.discard();

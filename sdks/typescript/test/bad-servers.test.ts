@@ -226,10 +226,51 @@ describe('a stream', { timeout: 30_000 }, () => {
   });
 });
 
+/** The private key of an account. */
+async function privateKey(): Promise<Record<string, unknown>> {
+  const { generateKeyPairSync } = await import('node:crypto');
+  return generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }) as Record<string, unknown>;
+}
+
+test('who waits for a token that doesn’t come waits no longer than they want', { timeout: 10_000 }, async () => {
+  let url = '';
+  let logins = 0;
+  const client = await clientOf((incoming, outgoing) => {
+    if (incoming.url === '/v1/auth/challenges') json(outgoing, { nonce: 'n', audience: url });
+    else if (incoming.url !== '/v1/auth/token') json(outgoing, { subject: 'ann' });
+    else if (++logins <= 2) json(outgoing, { accessToken: `t${logins}`, refreshToken: 'r', expiresInMs: 0 });
+    // The third is never answered.
+  });
+  url = client.url;
+  await client.authenticate({ keyFile: { account: `${url}/id/ann`, jwk: await privateKey() } });
+  const started = performance.now();
+  const mirror = client.attach('c');
+  await expect(client.get('c', 'a', { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({
+    name: 'TimeoutError',
+  });
+  await mirror.close();
+  expect(performance.now() - started).toBeLessThan(2_000);
+  expect(mirror.error).toMatchObject({ code: 'closed' });
+});
+
+test('a body that breaks off is told as any other fault, and nothing is left of it', async () => {
+  const client = await clientOf((_, outgoing) => {
+    outgoing.writeHead(200, { 'content-type': 'application/x-ndjson' }).write('{"key":"a"}\n');
+    setTimeout(() => outgoing.destroy(), 50);
+  });
+  const { raw } = await client.api.transfer.exportItemsRaw({ pool: 'p' });
+  await expect(raw.text()).rejects.toMatchObject({ code: 'unreachable' });
+  const giveUp = new AbortController();
+  // Nobody reads this one.
+  await client.api.transfer.exportItemsRaw({ pool: 'p' }, { signal: giveUp.signal });
+  expect(client.activity.requests).toBe(1);
+  giveUp.abort();
+  expect(client.activity.requests).toBe(0);
+});
+
 test('a refresh whose answer was lost is not sent again where one can log in anew', async () => {
   const asked: string[] = [];
-  const { generateKeyPairSync } = await import('node:crypto');
-  const jwk = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }) as Record<string, unknown>;
+  const jwk = await privateKey();
   let url = '';
   const client = await clientOf((incoming, outgoing) => {
     let body = '';
