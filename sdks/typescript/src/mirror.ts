@@ -7,13 +7,13 @@
 import { MEMORY_MAX } from './bounds.js';
 import type { CacheStore } from './cache.js';
 import type { Change } from './change.js';
-import { ChangeQueue } from './change-queue.js';
 import type { Clock } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import type { Attributes, Entry, Item } from './item.js';
 import { differences, type JsonObject } from './json.js';
 import { MirrorCache } from './mirror-cache.js';
+import { type MirrorEvents, MirrorListeners } from './mirror-listeners.js';
 import { MirrorWrites, type OnDenied } from './mirror-writes.js';
 import { Overlay, type Selection } from './overlay.js';
 import type { EffectivePolicy } from './policy-rules.js';
@@ -67,18 +67,6 @@ export interface MirrorHost {
   problem(error: unknown): void;
 }
 
-/** What listeners of a mirror are called with. What they answer counts only where it is a promise that fails: that is told to `onProblem`. */
-export interface MirrorEvents<T extends Entry> {
-  /** An item is different from before. */
-  change: (change: Change<T>) => unknown;
-  /** It is connected and complete, or no longer so. */
-  live: (isLive: boolean) => unknown;
-  /** A write was refused, where `onDenied` is `event`. */
-  denied: (error: ProblemError) => unknown;
-  /** It ended: with the error, or because it was closed. */
-  end: (error: StargusError | undefined) => unknown;
-}
-
 export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   /** Of what. */
   readonly collection: string;
@@ -96,13 +84,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   /** What is shown of each key of the overlay; undefined: nothing. */
   readonly #laid = new Map<string, T | undefined>();
   readonly #values: SparseValues;
-  readonly #listeners: { [E in keyof MirrorEvents<T>]: Set<MirrorEvents<T>[E]> } = {
-    change: new Set(),
-    live: new Set(),
-    denied: new Set(),
-    end: new Set(),
-  };
-  readonly #queues = new Set<ChangeQueue<T>>();
+  readonly #listeners: MirrorListeners<T>;
   readonly #ending = new AbortController();
   readonly #running: Promise<void>;
   readonly #writes: MirrorWrites;
@@ -118,6 +100,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.collection = collection;
     this.#options = options;
     this.#isSparse = options.values === 'none';
+    this.#listeners = new MirrorListeners((error) => host.problem(error));
     this.#view = new View(collection, { isSparse: this.#isSparse });
     const selection: Selection = options;
     this.#overlay = new Overlay(selection);
@@ -134,7 +117,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
       shown: (key) => this.get(key) as Item | undefined,
       relaid: (key, reason) => this.#relaid(key, reason),
       at: () => ({ revision: this.#view.revision, epoch: this.#view.epoch }),
-      denied: (error) => this.#call('denied', error),
+      denied: (error) => this.#listeners.call('denied', error),
     });
     this.ready = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
@@ -207,10 +190,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
 
   /** Hears of something. Listeners are called in the order of commits, one at a time, after the mirror shows it. @returns to hear no more */
   on<E extends keyof MirrorEvents<T>>(event: E, listener: MirrorEvents<T>[E]): () => void {
-    this.#listeners[event].add(listener);
-    return () => {
-      this.#listeners[event].delete(listener);
-    };
+    return this.#listeners.on(event, listener);
   }
 
   /** Hears of changes. @returns to hear no more */
@@ -225,10 +205,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
 
   /** The changes from now on, one by one. It ends with the mirror, and fails with what ended it. */
   changes(): AsyncIterableIterator<Change<T>> {
-    const queue: ChangeQueue<T> = new ChangeQueue(() => this.#queues.delete(queue));
-    if (this.#error) queue.end(this.#error.code === 'closed' ? undefined : this.#error);
-    else this.#queues.add(queue);
-    return queue;
+    const changes = this.#listeners.changes();
+    if (this.#error) this.#listeners.endChanges(reasonOf(this.#error));
+    return changes;
   }
 
   /**
@@ -365,7 +344,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     if (isLive === this.#wasLive) return;
     this.#wasLive = isLive;
     if (isLive) this.#settle.resolve();
-    this.#call('live', isLive);
+    this.#listeners.call('live', isLive);
   }
 
   #disconnected(): void {
@@ -376,7 +355,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   /** Tells what the view's steps change in what is shown. */
   #show(steps: readonly Step[], { isReplaced = false, isFirst = false }: Applied): void {
     const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
-    const isHeard = this.#listeners.change.size > 0 || this.#queues.size > 0;
+    const isHeard = this.#listeners.areChangesHeard;
     const changes: Change<T>[] = [];
     if (isReplaced) this.#values.reset();
     for (const step of steps) {
@@ -394,7 +373,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
       const change = this.#relay(key, undefined);
       if (change) changes.push(change);
     }
-    this.#tell(changes);
+    this.#listeners.tell(changes);
   }
 
   #relayPassed(): void {
@@ -402,7 +381,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
       .passed(this.#view.revision, this.#view.epoch)
       .map((key) => this.#relay(key, undefined))
       .filter((change) => change !== undefined);
-    this.#tell(changes);
+    this.#listeners.tell(changes);
   }
 
   #changeOf({ key, before, after, changed, removed, reason }: Step, isReplaced: boolean): Change<T> | undefined {
@@ -442,7 +421,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     if (!this.#laid.has(key)) this.#laid.set(key, this.#view.items.get(key) as T | undefined);
     const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
     const changes = [...new Set([key, ...passed])].map((each) => this.#relay(each, each === key ? reason : undefined));
-    this.#tell(changes.filter((change) => change !== undefined));
+    this.#listeners.tell(changes.filter((change) => change !== undefined));
   }
 
   /** Shows a key anew, of which something lies or lay over the view. */
@@ -458,23 +437,6 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     return this.#change(key, previous, item, names, reason);
   }
 
-  #tell(changes: readonly Change<T>[]): void {
-    if (changes.length === 0) return;
-    for (const queue of this.#queues) queue.push(changes);
-    if (this.#listeners.change.size > 0) for (const change of changes) this.#call('change', change);
-  }
-
-  #call<E extends keyof MirrorEvents<T>>(event: E, about: Parameters<MirrorEvents<T>[E]>[0]): void {
-    for (const listener of this.#listeners[event]) {
-      try {
-        const result: unknown = (listener as (about: unknown) => unknown)(about);
-        if (result instanceof Promise) result.catch((error) => this.#host.problem(error));
-      } catch (error) {
-        this.#host.problem(error);
-      }
-    }
-  }
-
   #wake(): void {
     for (const wake of [...this.#waiting]) wake();
   }
@@ -487,16 +449,19 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.#view.disconnected();
     // Writes that come now are refused.
     this.#ending.abort(error);
-    const isClosed = error.code === 'closed';
     this.#error = error;
     this.#liveness();
     this.#settle.reject(error);
     this.#wake();
-    for (const queue of this.#queues) queue.end(isClosed ? undefined : error);
-    this.#queues.clear();
+    this.#listeners.endChanges(reasonOf(error));
     await this.#cache?.close();
-    this.#call('end', isClosed ? undefined : error);
+    this.#listeners.call('end', reasonOf(error));
   }
+}
+
+/** Of an end; undefined where it was closed. */
+function reasonOf(end: StargusError): StargusError | undefined {
+  return end.code === 'closed' ? undefined : end;
 }
 
 function attributesOf(entry: Entry | undefined): JsonObject | undefined {
