@@ -16,6 +16,11 @@ export interface MirrorEvents<T extends Entry> {
   end: (error: StargusError | undefined) => unknown;
 }
 
+interface Untold<T extends Entry> {
+  readonly event: keyof MirrorEvents<T>;
+  readonly about: unknown;
+}
+
 export class MirrorListeners<T extends Entry> {
   readonly #problem: (error: unknown) => void;
   readonly #listeners: { [E in keyof MirrorEvents<T>]: Set<MirrorEvents<T>[E]> } = {
@@ -25,6 +30,8 @@ export class MirrorListeners<T extends Entry> {
     end: new Set(),
   };
   readonly #queues = new Set<ChangeQueue<T>>();
+  readonly #untold: Untold<T>[] = [];
+  #isCalling = false;
 
   /** @param problem is told of listeners that throw */
   constructor(problem: (error: unknown) => void) {
@@ -53,17 +60,34 @@ export class MirrorListeners<T extends Entry> {
   tell(changes: readonly Change<T>[]): void {
     if (changes.length === 0) return;
     for (const queue of this.#queues) queue.push(changes);
-    if (this.#listeners.change.size > 0) for (const change of changes) this.call('change', change);
+    if (this.#listeners.change.size === 0) return;
+    for (const change of changes) this.#untold.push({ event: 'change', about: change });
+    this.#callAll();
   }
 
   call<E extends keyof MirrorEvents<T>>(event: E, about: Parameters<MirrorEvents<T>[E]>[0]): void {
-    for (const listener of this.#listeners[event]) {
-      try {
-        const result: unknown = (listener as (about: unknown) => unknown)(about);
-        if (result instanceof Promise) result.catch((error) => this.#problem(error));
-      } catch (error) {
-        this.#problem(error);
-      }
+    this.#untold.push({ event, about });
+    this.#callAll();
+  }
+
+  /** What a listener brings about is told after all that is being told: so each hears everything in its order, and is never called while it is called. */
+  #callAll(): void {
+    if (this.#isCalling) return;
+    this.#isCalling = true;
+    for (let next = 0; next < this.#untold.length; next++) {
+      const { event, about } = this.#untold[next] as Untold<T>;
+      for (const listener of this.#listeners[event]) this.#callOne(listener as (about: unknown) => unknown, about);
+    }
+    this.#untold.length = 0;
+    this.#isCalling = false;
+  }
+
+  #callOne(listener: (about: unknown) => unknown, about: unknown): void {
+    try {
+      const result = listener(about);
+      if (result instanceof Promise) result.catch((error) => this.#problem(error));
+    } catch (error) {
+      this.#problem(error);
     }
   }
 
