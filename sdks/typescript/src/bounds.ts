@@ -39,6 +39,8 @@ export const CHANGES_WAITING_MAX = 10_000;
 
 /** Commits that wait for the iterator of a feed before the stream is read no further. */
 export const COMMITS_WAITING_MAX = 1_000;
+/** Of what waits for the iterator of a feed, or of a stream that can't be slowed down, before no more is taken. */
+export const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 
 /** JSON of the values that a sparse mirror keeps. */
 export const MEMORY_MAX = 16 * 1024 * 1024;

@@ -6,7 +6,7 @@ import type { BatchOp } from './batch.js';
 import { FAREWELL_MS } from './bounds.js';
 import { cacheView } from './cache.js';
 import { Credentials, type Login } from './credentials.js';
-import { isProblem, ProblemError } from './errors.js';
+import { isProblem, notUnderstood, ProblemError } from './errors.js';
 import { fetchStreams, type OpenStream } from './event-stream.js';
 import { eventSourceStreams } from './eventsource-stream.js';
 import { type Commit, type FeedOptions, followFeed } from './feed.js';
@@ -326,7 +326,9 @@ export class Client {
   async #effectivePolicy(): Promise<EffectivePolicy> {
     try {
       const { json } = await this.#pipeline.request({ method: 'GET', path: `${poolPath(this.pool)}/policy/effective` });
-      return json as EffectivePolicy;
+      const policy = (json ?? {}) as EffectivePolicy;
+      if (!Array.isArray(policy.rules) || !Array.isArray(policy.restrictions)) throw notUnderstood('The policy');
+      return policy;
     } catch (error) {
       // There is no pool yet, so no rules: who may make it may do everything.
       if (isProblem(error, 'notFound')) return EVERYTHING;
@@ -350,7 +352,7 @@ export class Client {
   async #whoAsks(): Promise<string> {
     if (this.#credentials || this.#settings.streams !== 'eventsource') return this.#subject;
     const { json } = await this.#pipeline.request({ method: 'GET', path: '/v1/auth/me' });
-    return String((json as { subject?: unknown }).subject);
+    return String((json as { subject?: unknown } | undefined)?.subject);
   }
 
   #problem(error: unknown): void {

@@ -4,7 +4,7 @@
  */
 import { AccountKey, type Challenge } from './account-key.js';
 import { derivationOf, deriveKeys, openEnvelope, type Way } from './envelope.js';
-import { ProblemError, StargusError } from './errors.js';
+import { notUnderstood, ProblemError, StargusError } from './errors.js';
 import { digestOf, OneTimeKey } from './one-time-key.js';
 import { type Answer, type Authorizer, type Call, Pipeline } from './pipeline.js';
 import type { KeyFile } from './platform.js';
@@ -182,6 +182,8 @@ export class Credentials implements Authorizer {
         isAnonymous: true,
       });
       const challenge = json as Challenge;
+      if (typeof challenge?.nonce !== 'string' || typeof challenge.audience !== 'string')
+        throw notUnderstood('The challenge');
       const { clock } = this.#pipeline;
       this.#time = new ServerTime(header('date'), clock.now(), clock.wall());
       this.#publicUrl = challenge.audience.replace(/\/+$/, '');
@@ -210,11 +212,12 @@ export class Credentials implements Authorizer {
       ...(this.#oneTimeKey && { headers: { dpop: await this.#proof('POST', path) } }),
     };
     const { json } = await this.#pipeline.request(call);
-    const { accessToken, refreshToken, expiresInMs } = json as {
+    const { accessToken, refreshToken, expiresInMs } = (json ?? {}) as {
       accessToken: string;
       refreshToken?: string;
       expiresInMs: number;
     };
+    if (typeof accessToken !== 'string' || typeof expiresInMs !== 'number') throw notUnderstood('The token');
     this.#tokens = {
       access: accessToken,
       digest: this.#oneTimeKey && (await digestOf(accessToken)),
@@ -236,7 +239,7 @@ export class Credentials implements Authorizer {
     } catch (error) {
       throw loginFailure(error);
     }
-    return String((answer.json as { subject?: unknown }).subject);
+    return String((answer.json as { subject?: unknown } | undefined)?.subject);
   }
 }
 
@@ -276,8 +279,9 @@ export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: Creden
   try {
     const path = `/v1/identities/${encodeURIComponent(name)}/envelope`;
     const { json } = await guard.request({ method: 'GET', path, isAnonymous: true });
-    const { ways } = json as { ways?: { way: string; kdf: unknown }[] };
-    const kdf = ways?.find((each) => each.way === way)?.kdf;
+    const { ways } = (json ?? {}) as { ways?: { way: string; kdf: unknown }[] };
+    if (!Array.isArray(ways)) throw notUnderstood('The envelope');
+    const kdf = ways.find((each) => each.way === way)?.kdf;
     const { opening, proof } = await deriveKeys(account, way, secret, derivationOf(kdf));
     const unlocked = await guard.request({
       method: 'POST',
@@ -285,7 +289,7 @@ export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: Creden
       body: { way, proof },
       isAnonymous: true,
     });
-    return await openEnvelope((unlocked.json as { envelope?: unknown }).envelope, account, way, opening);
+    return await openEnvelope((unlocked.json as { envelope?: unknown } | undefined)?.envelope, account, way, opening);
   } catch (error) {
     throw loginFailure(error);
   } finally {

@@ -1,6 +1,6 @@
 /** The feed: the commits of the pool, each once and in order. It comes back by itself, and fails where commits are missing rather than pass them over. */
-import { COMMIT_BYTES_MAX, COMMITS_WAITING_MAX } from './bounds.js';
-import { ProblemError, StargusError } from './errors.js';
+import { COMMIT_BYTES_MAX, COMMITS_WAITING_MAX, WAITING_BYTES_MAX } from './bounds.js';
+import { notUnderstood, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import type { Attributes } from './item.js';
 import type { Pipeline } from './pipeline.js';
@@ -60,16 +60,32 @@ export interface FeedHost {
   request(parameters: Record<string, unknown>): StreamRequest;
 }
 
-export async function* followFeed(options: FeedOptions, host: FeedHost): AsyncGenerator<Commit, void, undefined> {
+export function followFeed(options: FeedOptions, host: FeedHost): AsyncGenerator<Commit, void, undefined> {
   const { follow = true, signal, since, ...selection } = options;
-  if (!follow) {
-    yield* caughtUp(selection, since ?? 'now', signal, host);
-    return;
-  }
+  if (!follow) return caughtUp(selection, since ?? 'now', signal, host);
   const feed = new Feed(selection, since);
+  const commits = following(feed, signal, host);
+  // A generator that waits hears of its return only with the next commit, which may never come.
+  const abandoned = commits.return;
+  return Object.assign(commits, {
+    return: () => {
+      feed.abandon();
+      return abandoned.call(commits, undefined);
+    },
+  });
+}
+
+async function* following(
+  feed: Feed,
+  signal: AbortSignal | undefined,
+  host: FeedHost,
+): AsyncGenerator<Commit, void, undefined> {
   const ending = new AbortController();
   const { closing } = host.pipeline;
-  const ended = () => ending.abort(closing.aborted ? closing.reason : signal?.reason);
+  const ended = () => {
+    ending.abort(closing.aborted ? closing.reason : signal?.reason);
+    feed.makeRoom();
+  };
   closing.addEventListener('abort', ended, { once: true });
   signal?.addEventListener('abort', ended, { once: true });
   if (closing.aborted || signal?.aborted) ended();
@@ -77,7 +93,7 @@ export async function* followFeed(options: FeedOptions, host: FeedHost): AsyncGe
     {
       request: () => host.request(feed.parameters()),
       read: (event) => feed.read(event),
-      settled: () => feed.room(),
+      settled: () => (ending.signal.aborted ? undefined : feed.room()),
       disconnected: () => feed.disconnected(),
       isLive: () => feed.isLive,
     },
@@ -103,10 +119,11 @@ async function* caughtUp(
   let since = begin;
   for (;;) {
     const { json } = await pipeline.request({ method: 'GET', path: pagePath({ ...selection, since }), signal });
-    const page = json as { commits: Commit[]; cursor: string; upToDate: boolean };
-    yield* page.commits;
-    if (page.upToDate) return;
-    since = page.cursor;
+    const { commits, cursor, upToDate } = (json ?? {}) as { commits: Commit[]; cursor: string; upToDate: boolean };
+    if (!Array.isArray(commits) || (typeof cursor !== 'string' && !upToDate)) throw notUnderstood('The changes');
+    yield* commits;
+    if (upToDate) return;
+    since = cursor;
   }
 }
 
@@ -117,11 +134,13 @@ class Feed {
   #since: string | undefined;
   #revision = 0;
   #held: { changes: CommitChange[]; bytes: number } | undefined;
-  #waiting: Commit[] = [];
+  readonly #waiting: { readonly commit: Commit; readonly bytes: number }[] = [];
+  #waitingBytes = 0;
   #wake: (() => void) | undefined;
   #makeRoom: (() => void) | undefined;
   #isEnded = false;
   #error: unknown;
+  #isAbandoned = false;
 
   constructor(selection: Record<string, unknown>, since: string | undefined) {
     this.#selection = selection;
@@ -177,6 +196,7 @@ class Feed {
       throw new StargusError('protocolError', 'A commit of the stream can’t be understood.');
     if (revision <= this.#revision) return;
     let all: CommitChange[] = changes;
+    let bytes = event.data.length;
     if (this.#held || more === true) {
       this.#held ??= { changes: [], bytes: 0 };
       this.#held.bytes += event.data.length;
@@ -188,11 +208,13 @@ class Feed {
       for (const change of changes) this.#held.changes.push(change);
       if (more === true) return;
       all = this.#held.changes;
+      bytes = this.#held.bytes;
       this.#held = undefined;
     }
     this.#revision = revision;
     this.#moveTo(event.id);
-    this.#waiting.push({ revision, cursor: event.id, time, subject, changes: all });
+    this.#waiting.push({ commit: { revision, cursor: event.id, time, subject, changes: all }, bytes });
+    this.#waitingBytes += bytes;
     this.#wake?.();
   }
 
@@ -202,31 +224,44 @@ class Feed {
 
   /** The stream is read no further while so much waits. */
   room(): Promise<void> | undefined {
-    if (this.#waiting.length < COMMITS_WAITING_MAX || this.#isEnded) return undefined;
+    if (this.#isEnded || this.#hasRoom) return undefined;
     return new Promise((resolve) => {
       this.#makeRoom = resolve;
     });
   }
 
+  get #hasRoom(): boolean {
+    return this.#waiting.length < COMMITS_WAITING_MAX && this.#waitingBytes < WAITING_BYTES_MAX;
+  }
+
+  /** Who waits for room goes on. */
+  makeRoom(): void {
+    this.#makeRoom?.();
+  }
+
+  /** What waits is still given, and then the error. */
   end(error: unknown): void {
     this.#isEnded = true;
     this.#error = error;
     this.#wake?.();
   }
 
+  /** Nobody wants what waits, nor to know how it ended. */
   abandon(): void {
     this.#isEnded = true;
-    this.#waiting = [];
-    this.#makeRoom?.();
+    this.#isAbandoned = true;
+    this.#waiting.length = 0;
+    this.makeRoom();
+    this.#wake?.();
   }
 
   async *commits(): AsyncGenerator<Commit, void, undefined> {
-    for (;;) {
-      if (this.#waiting.length > 0) {
-        const commits = this.#waiting;
-        this.#waiting = [];
-        this.#makeRoom?.();
-        yield* commits;
+    while (!this.#isAbandoned) {
+      const next = this.#waiting.shift();
+      if (next) {
+        this.#waitingBytes -= next.bytes;
+        if (this.#hasRoom) this.makeRoom();
+        yield next.commit;
       } else if (this.#isEnded) {
         throw this.#error;
       } else {

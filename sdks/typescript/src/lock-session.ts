@@ -6,7 +6,7 @@
  */
 import { LOCK_NEWS_MAX, LOCK_POLL_MS, LOCK_WAIT_MS } from './bounds.js';
 import { pause } from './clock.js';
-import { isProblem, ProblemError, StargusError } from './errors.js';
+import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import { Held, type LockOptions, type LockScope } from './held-lock.js';
 import { poolPath } from './paths.js';
@@ -73,7 +73,8 @@ export class Session {
       path: `${poolPath(host.pool)}/sessions`,
       body: { ttlMs: leaseMs },
     });
-    const { session, epoch, ttlMs } = json as { session: string; epoch: number; ttlMs?: number };
+    const { session, epoch, ttlMs } = (json ?? {}) as { session: string; epoch: number; ttlMs?: number };
+    if (typeof session !== 'string' || typeof epoch !== 'number') throw notUnderstood('The session');
     return new Session(host, session, epoch, ttlMs ?? leaseMs, sentAt);
   }
 
@@ -102,7 +103,8 @@ export class Session {
         final: ['lockConflict', 'deadlock'],
         signal,
       });
-      asked = json as LockAnswer;
+      asked = (json ?? {}) as LockAnswer;
+      if (typeof asked.lock !== 'string') throw notUnderstood('The lock');
     } catch (error) {
       this.#asking--;
       this.#listen();
@@ -266,7 +268,7 @@ export class Session {
         path: `${poolPath(pool)}/locks/${encodeURIComponent(lock)}${waitMs > 0 ? `?waitMs=${Math.ceil(waitMs)}` : ''}`,
         signal,
       });
-      const { state, fence } = json as LockAnswer;
+      const { state, fence } = (json ?? {}) as LockAnswer;
       if (state === 'granted' && fence !== undefined) tracked.granted(fence);
     } catch (error) {
       if (!isProblem(error, 'notFound')) throw error;

@@ -5,6 +5,7 @@
 import { ANSWER_BYTES_MAX } from './bounds.js';
 import { type Clock, pause, unlessAborted } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
+import { isJsonObject } from './json.js';
 import { randomName } from './random-name.js';
 import { isJson, notStargus, refusalOf } from './refusal.js';
 import { waitBeforeRepetition } from './repetition.js';
@@ -283,11 +284,15 @@ async function readAnswer(response: TransportResponse): Promise<Answer> {
     throw notStargus(status, response.header('content-type'));
   }
   const text = await response.text(ANSWER_BYTES_MAX);
+  let json: unknown;
   try {
-    return { status, json: JSON.parse(text), header };
+    json = JSON.parse(text);
   } catch (error) {
     throw new StargusError('protocolError', 'The answer is no JSON, though it says so.', { cause: error });
   }
+  // All that the API answers is an object.
+  if (!isJsonObject(json)) throw notStargus(status, response.header('content-type'));
+  return { status, json, header };
 }
 
 /** The same response, whose faults are errors of ours; `ended` is called when its body was read, or isn't wanted. */

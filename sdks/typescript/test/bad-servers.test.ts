@@ -226,6 +226,83 @@ describe('a stream', { timeout: 30_000 }, () => {
   });
 });
 
+test.each<[string, unknown]>([
+  ['null', null],
+  ['a list', []],
+  ['an object of something else', { status: 'OK' }],
+])('an answer that is %s is told by a code, whatever was asked', async (_, answer) => {
+  const client = await clientOf((__, outgoing) => json(outgoing, answer));
+  const key = { keyFile: { account: `${client.url}/id/ann`, jwk: await privateKey() } };
+  const calls: (() => Promise<unknown>)[] = [
+    () => client.get('c', 'a'),
+    () => client.set('c', 'a', {}),
+    () => client.create('c', {}),
+    () => client.delete('c', 'a'),
+    () => client.increment('c', 'a', 'n'),
+    () => client.batch([]),
+    () => client.query('c').toArray(),
+    () => client.changes({ follow: false }).next(),
+    () => client.lock({ collection: 'c' }),
+    () => client.authenticate(key),
+    () => client.authenticate({ account: `${client.url}/id/ann`, passphrase: 'correct horse' }),
+  ];
+  const expected = expect.objectContaining({ code: expect.toBeOneOf(['protocolError', 'notStargus']) });
+  for (const call of calls) await expect(call()).rejects.toEqual(expected);
+});
+
+test('a feed that nobody reads any more ends, whether or not a commit comes', async () => {
+  const client = await clientOf((_, outgoing) => stream(outgoing, ['live', { revision: 1 }, 'e-1']));
+  const feed = client.changes();
+  const next = feed.next();
+  await expect.poll(() => client.activity.requests).toBe(1);
+  expect(await feed.return()).toMatchObject({ done: true });
+  expect(await next).toMatchObject({ done: true });
+  expect(client.activity.requests).toBe(0);
+});
+
+test.each([
+  ['too many commits', 5_000, 10],
+  ['commits that are too large', 100, 1 << 20],
+])('a feed takes no more where %s wait for who reads, and ends with the client', async (_, count, bytes) => {
+  let sent = 0;
+  const client = await clientOf((__, outgoing) => {
+    stream(outgoing, ['live', { revision: 0 }, 'e-0']);
+    const text = 'x'.repeat(bytes);
+    const more = () => {
+      for (let isRoom = true; isRoom && sent < count; ) {
+        const change = { op: 'add', collection: 'c', key: 'k', changed: [], removed: [], attributes: { text } };
+        const data = JSON.stringify({ revision: ++sent, changes: [change] });
+        isRoom = outgoing.write(`event: changes\nid: e-${sent}\ndata: ${data}\n\n`);
+      }
+    };
+    outgoing.on('drain', more);
+    more();
+  });
+  const feed = client.changes();
+  expect((await feed.next()).value).toMatchObject({ revision: 1 });
+  // What is on its way between the two goes on until its buffers are full.
+  for (let before = -1; before !== sent; await new Promise((resolve) => setTimeout(resolve, 300))) before = sent;
+  if (bytes > 10) expect(sent).toBeLessThan(count);
+  for (let each = 2; each <= count; each++) expect((await feed.next()).value).toMatchObject({ revision: each });
+  const last = feed.next();
+  last.catch(() => {});
+  await client.close();
+  expect(client.activity.requests).toBe(0);
+  await expect(last).rejects.toMatchObject({ code: 'closed' });
+});
+
+test('of a feed that isn’t read nothing is left when the client is closed', async () => {
+  const client = await clientOf((_, outgoing) => {
+    stream(outgoing, ['live', { revision: 0 }, 'e-0']);
+    for (let revision = 1; revision <= 1_500; revision++)
+      outgoing.write(`event: changes\nid: e-${revision}\ndata: ${JSON.stringify({ revision, changes: [] })}\n\n`);
+  });
+  const feed = client.changes();
+  await feed.next();
+  await client.close();
+  await expect.poll(() => client.activity.requests).toBe(0);
+});
+
 /** The private key of an account. */
 async function privateKey(): Promise<Record<string, unknown>> {
   const { generateKeyPairSync } = await import('node:crypto');
