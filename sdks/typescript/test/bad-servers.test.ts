@@ -1,58 +1,16 @@
 /** Servers that are none, or say what they shouldn't: each has its error, nothing hangs, and nothing is left. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { afterEach, describe, expect, test } from 'vitest';
-import type { Client, ConnectOptions } from '../src/library.js';
+import type { ServerResponse } from 'node:http';
+import { describe, expect, test } from 'vitest';
 import { connect } from '../src/stargus.node.js';
+import { ABOUT, clientOf, type Event, type Handle, json, serve, stream } from './fake-server.js';
 
-const ABOUT = { name: 'stargus', version: '9.9.9', apiVersion: 'v1', features: [], limits: {} };
 const PAGE = '<html><body>Welcome to the hotel</body></html>';
-
-type Handle = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
-
-const running: Server[] = [];
-const opened: Client[] = [];
-
-async function serve(handle: Handle): Promise<string> {
-  const server = createServer(handle);
-  running.push(server);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as { port: number }).port}`;
-}
-
-/** A server that says what it is, and does with all else as told. */
-async function clientOf(handle: Handle, options: ConnectOptions = {}): Promise<Client> {
-  const url = await serve((incoming, outgoing) => {
-    if (incoming.url === '/v1') json(outgoing, ABOUT);
-    else handle(incoming, outgoing);
-  });
-  const client = await connect(url, 'p', { retryForMs: 300, ...options });
-  opened.push(client);
-  return client;
-}
-
-function json(outgoing: ServerResponse, body: unknown, status = 200): void {
-  outgoing.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-}
-
-function stream(outgoing: ServerResponse, ...events: [string, unknown, string?][]): void {
-  outgoing.writeHead(200, { 'content-type': 'text/event-stream' });
-  for (const [event, data, id] of events)
-    outgoing.write(`event: ${event}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`);
-}
 
 const part = (key: string, number: number) => ({
   view: 'c',
   revision: 1,
   part: number,
   items: [{ collection: 'c', key, revision: 1, createdRevision: 1, attributes: { n: 1 } }],
-});
-
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((client) => client.close()));
-  for (const server of running.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
 });
 
 test.each<[string, Handle, string]>([
@@ -111,7 +69,7 @@ describe('a stream', { timeout: 30_000 }, () => {
     const seen: number[] = [];
     const client = await clientOf((_, outgoing) => {
       asked++;
-      const rest: [string, unknown, string?][] = [
+      const rest: Event[] = [
         ['snapshot', part('b', 2)],
         ['live', { view: 'c', revision: 1 }, 'e-1'],
       ];
