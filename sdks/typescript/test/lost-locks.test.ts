@@ -62,6 +62,11 @@ test('one that is given up before its request is answered is given back, whoever
   await expect.poll(() => told.givenBack).toEqual(['l']);
 });
 
+test('one that is given up while the session for it is begun is left at once', async () => {
+  const client = await clientOf(() => {});
+  await expect(client.lock(SCOPE, { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: 'TimeoutError' });
+});
+
 test('one that can’t be given back at once is given back when that can be done', { timeout: 10_000 }, async () => {
   const problems: unknown[] = [];
   const { client, told } = await clientWith({ retryForMs: 0, onProblem: (error) => problems.push(error) });
