@@ -1,6 +1,6 @@
 /** What a command prints: for people, with colours on a terminal only, or with `--json` a line of JSON for each thing, for programs. */
 import { styleText } from 'node:util';
-import { cellOf, columnsOf, type Row, shown, tableOf } from './table.js';
+import { cellOf, columnsOf, type Row, shown, shownLines, tableOf } from './table.js';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -26,8 +26,9 @@ export class Output {
     process.stdout.write(`${text}\n`);
   }
 
+  /** Other JSON of the same value, where others wrote what a terminal would obey: JSON itself escapes only some of it. */
   json(value: unknown): void {
-    this.line(JSON.stringify(value));
+    this.line(JSON.stringify(value).replaceAll(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, escaped));
   }
 
   /** One thing: `people` makes its lines unless JSON is wanted. */
@@ -52,6 +53,13 @@ export class Output {
 
   /** Beside the result: for people, and on the standard error, so that it isn't in the way of what reads the result. */
   note(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${shownLines(text)}\n`);
   }
+}
+
+function escaped(text: string): string {
+  return text
+    .split('')
+    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .join('');
 }
