@@ -57,6 +57,24 @@ describe('writes through a mirror', () => {
     expect(sent.map(({ attributes }) => attributes)).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
   });
 
+  test('are of what was given then, and leave that to who gave it', async () => {
+    const { sent, asked, overlay, set, made } = writes();
+    void set('warm', 0);
+    await turn();
+    asked[0]?.(EVERYTHING);
+    await turn();
+    for (const op of ['set', 'merge'] as const) {
+      const at = { floor: 1, none: undefined };
+      const key = `a-${op}`;
+      void made.write(op, key, { at } as never, {});
+      at.floor = 2;
+      expect(at.floor).toBe(2);
+      expect(overlay.over(key, undefined)?.attributes).toStrictEqual({ at: { floor: 1 } });
+      await turn();
+      expect(sent.at(-1)).toMatchObject({ key, attributes: { at: { floor: 1 } } });
+    }
+  });
+
   test('that are cancelled while they wait end at once, and are never sent', async () => {
     const { sent, asked, overlay, set } = writes();
     const reason = new Error('no longer wanted');

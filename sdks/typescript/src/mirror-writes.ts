@@ -6,7 +6,7 @@ import { PENDING_WRITES_MAX } from './bounds.js';
 import { unlessAborted } from './clock.js';
 import { isProblem, ProblemError } from './errors.js';
 import type { Item } from './item.js';
-import { differences, type JsonObject, withoutNulls } from './json.js';
+import { asSent, differences, type JsonObject, withoutNulls } from './json.js';
 import type { Overlay, Pending, WriteOp } from './overlay.js';
 import { allows, type EffectivePolicy } from './policy-rules.js';
 import { epochOf } from './view.js';
@@ -47,13 +47,10 @@ export class MirrorWrites {
   }
 
   /** @returns undefined where it was denied, and that is no error */
-  async write(
-    op: WriteOp,
-    key: string,
-    attributes: JsonObject,
-    options: ItemWriteOptions,
-  ): Promise<Written | undefined> {
+  async write(op: WriteOp, key: string, given: JsonObject, options: ItemWriteOptions): Promise<Written | undefined> {
     const { signal } = options;
+    // It is shown frozen, and sent later.
+    const attributes = asSent(given) as JsonObject;
     signal?.throwIfAborted();
     if (this.#count < PENDING_WRITES_MAX) this.#count++;
     else await inTurn(this.#queue, signal);
