@@ -12,7 +12,7 @@ import {
   LOCK_RETRY_MS,
   LOCK_WAIT_MS,
 } from './bounds.js';
-import { pause } from './clock.js';
+import { pause, timerMs } from './clock.js';
 import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import { Held, type LockOptions, type LockScope } from './held-lock.js';
@@ -211,7 +211,7 @@ export class Session {
         if (this.#host.pipeline.clock.now() < this.#leaseUntil) this.#armLease();
         else this.gone('Its lease ran out: no renewal was answered in time.');
       },
-      Math.max(0, left),
+      timerMs(Math.max(0, left)),
     );
   }
 
@@ -292,7 +292,7 @@ export class Session {
         resolve();
       };
       // A stream that is dead says nothing, and isn't known to be.
-      const late = setTimeout(wake, Math.max(0, left) + LOCK_LATE_MS);
+      const late = setTimeout(wake, timerMs(Math.max(0, left) + LOCK_LATE_MS));
       this.#changed.push(wake);
       signal?.addEventListener('abort', wake, { once: true });
     });

@@ -3,7 +3,7 @@
  * refusals as errors. Nothing else speaks to the transport.
  */
 import { ANSWER_BYTES_MAX } from './bounds.js';
-import { type Clock, pause, unlessAborted } from './clock.js';
+import { type Clock, pause, timerMs, unlessAborted } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
 import { isJsonObject } from './json.js';
 import { randomName } from './random-name.js';
@@ -202,7 +202,7 @@ export class Pipeline {
     const group = call.isFarewell ? this.#farewells : this.#inFlight;
     group.add(controller);
     const timeoutMs = call.timeoutMs ?? this.#options.requestTimeoutMs;
-    const timer = setTimeout(() => controller.abort(timeout(this.url, timeoutMs)), timeoutMs);
+    const timer = setTimeout(() => controller.abort(timeout(this.url, timeoutMs)), timerMs(timeoutMs));
     let isOver = true;
     const over = () => {
       signal?.removeEventListener('abort', aborted);

@@ -288,6 +288,33 @@ test('who waits for a token that doesn’t come waits no longer than they want',
   expect(mirror.error).toMatchObject({ code: 'closed' });
 });
 
+test('a mirror whose stream says that its token is over is closed without waiting for another', async () => {
+  let url = '';
+  let logins = 0;
+  const client = await clientOf((incoming, outgoing) => {
+    if (incoming.url === '/v1/auth/challenges') json(outgoing, { nonce: 'n', audience: url });
+    else if (incoming.url?.includes('/attach'))
+      stream(outgoing, ['live', { revision: 0 }, 'e-0'], ['bye', { reason: 'expired', retryMs: 0 }]);
+    else if (incoming.url !== '/v1/auth/token') json(outgoing, { subject: 'ann' });
+    else if (++logins === 1) json(outgoing, { accessToken: 't', refreshToken: 'r', expiresInMs: 600_000 });
+  });
+  url = client.url;
+  await client.authenticate({ keyFile: { account: `${url}/id/ann`, jwk: await privateKey() } });
+  const mirror = client.attach('c');
+  await expect.poll(() => logins).toBe(2);
+  const started = performance.now();
+  await mirror.close();
+  expect(performance.now() - started).toBeLessThan(2_000);
+});
+
+test('who wants to wait for ever may', async () => {
+  const client = await clientOf((_, outgoing) => json(outgoing, { key: 'a', revision: 1 }), {
+    requestTimeoutMs: Number.POSITIVE_INFINITY,
+    retryForMs: Number.POSITIVE_INFINITY,
+  });
+  expect(await client.get('c', 'a')).toMatchObject({ key: 'a' });
+});
+
 test('a body that breaks off is told as any other fault, and nothing is left of it', async () => {
   const client = await clientOf((_, outgoing) => {
     outgoing.writeHead(200, { 'content-type': 'application/x-ndjson' }).write('{"key":"a"}\n');
