@@ -198,6 +198,31 @@ describe('in Chromium', { timeout: 60_000 }, () => {
     expect(attached()).toEqual([expect.not.stringContaining('since=')]);
   });
 
+  test('a cache of a later format is made anew', async () => {
+    await page.evaluate(
+      (name) =>
+        new Promise<void>((resolve, reject) => {
+          const opening = indexedDB.open(`stargus-cache:${name}`, 7);
+          opening.onerror = () => reject(opening.error);
+          opening.onupgradeneeded = () => opening.result.createObjectStore('something');
+          opening.onsuccess = () => {
+            opening.result.close();
+            resolve();
+          };
+        }),
+      pool,
+    );
+    await ask(page, { do: 'connect', client: 'c', url: site.url, pool });
+    await ask(page, { do: 'write', on: 'c', op: 'set', collection: 'rooms', key: 'hall', attributes: { n: 1 } });
+    for (const mirror of ['m', 'n']) {
+      site.forget();
+      await ask(page, { do: 'attach', client: 'c', mirror, collection: 'rooms', cache: pool });
+      await ask(page, { do: 'ready', mirror, timeoutMs: 10_000 });
+      await ask(page, { do: 'close', mirror });
+    }
+    expect(attached()).toEqual([expect.stringContaining('since=')]);
+  });
+
   test('one tab at a time has a cache, and the next one when it is closed', async () => {
     const other = await open();
     for (const tab of [page, other]) await ask(tab, { do: 'connect', client: 'c', url: site.url, pool });
