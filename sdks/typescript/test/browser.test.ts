@@ -10,7 +10,7 @@ import { newPool, openServer, type Server, startServer } from './server.js';
 
 describe('in Chromium', { timeout: 60_000 }, () => {
   let site: CuttingProxy;
-  let server: Pick<Server, 'url' | 'stop'>;
+  let server: Server;
   let browser: Chromium;
   let page: Page;
   let pool: string;

@@ -8,7 +8,7 @@ import { connect } from '../src/stargus.node.js';
 import { newPool, openServer, type Server } from './server.js';
 
 describe('a cache', { timeout: 60_000 }, () => {
-  let server: Pick<Server, 'url' | 'stop'>;
+  let server: Server;
   let folder: string;
   let file: string;
   let pool: string;

@@ -12,7 +12,7 @@ import { connect } from '../src/stargus.node.js';
 import { newPool, openServer, type Server, startServer } from './server.js';
 
 describe('a client', { timeout: 60_000 }, () => {
-  let server: Pick<Server, 'url' | 'stop'>;
+  let server: Server;
   let pool: string;
   const opened: Client[] = [];
 
@@ -246,7 +246,7 @@ describe('a client', { timeout: 60_000 }, () => {
 });
 
 describe('a login', { timeout: 90_000 }, () => {
-  let server: Pick<Server, 'url' | 'stop'>;
+  let server: Server;
   let operatorKey: string;
   const name = newPool();
 
