@@ -147,6 +147,7 @@ export class Credentials implements Authorizer {
     const refresh = this.#tokens?.refresh;
     if (refresh !== undefined) {
       try {
+        if (this.#oneTimeKey) await this.#askTime();
         await this.#ask({ grantType: 'refresh_token', refreshToken: refresh });
         return;
       } catch (error) {
@@ -198,6 +199,13 @@ export class Credentials implements Authorizer {
     } catch (error) {
       throw loginFailure(error);
     }
+  }
+
+  /** A machine that slept has a clock that slept too, so that its proofs are too old. */
+  async #askTime(): Promise<void> {
+    const { clock } = this.#pipeline;
+    const { header } = await this.#pipeline.request({ method: 'GET', path: '/v1', isAnonymous: true });
+    this.#time = new ServerTime(header('date'), clock.now(), clock.wall());
   }
 
   /** Asks for tokens. */

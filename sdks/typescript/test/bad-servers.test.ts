@@ -288,6 +288,31 @@ test('who waits for a token that doesn’t come waits no longer than they want',
   expect(mirror.error).toMatchObject({ code: 'closed' });
 });
 
+test('a login that is bound to a key outlives the sleep of the machine, whose clock slept too', async () => {
+  let sleptMs = 0;
+  const refused: string[] = [];
+  const url = await serve((incoming, outgoing) => {
+    const now = Date.now() + sleptMs;
+    outgoing.setHeader('date', new Date(now).toUTCString());
+    const { dpop } = incoming.headers;
+    const claims = String(dpop).split('.')[1] ?? '';
+    const { iat } = dpop ? (JSON.parse(Buffer.from(claims, 'base64url').toString()) as { iat: number }) : { iat: 0 };
+    if (incoming.url === '/v1') json(outgoing, ABOUT);
+    else if (incoming.url === '/v1/auth/challenges') json(outgoing, { nonce: 'n', audience: url });
+    else if (Math.abs(now / 1000 - iat) > 60) {
+      refused.push(String(incoming.url));
+      json(outgoing, { code: 'unauthenticated', detail: 'The proof is too old.', retryable: false }, 401);
+    } else if (incoming.url === '/v1/auth/token')
+      json(outgoing, { accessToken: 't', refreshToken: 'r', expiresInMs: 600_000 });
+    else json(outgoing, { subject: 'ann', key: 'a', revision: 1 });
+  });
+  await using client = await connect(url, 'p');
+  await client.authenticate({ keyFile: { account: `${url}/id/ann`, jwk: await privateKey() }, oneTimeKey: true });
+  sleptMs = 3_600_000;
+  expect(await client.get('c', 'a')).toMatchObject({ key: 'a' });
+  expect(refused).toEqual(['/v1/pools/p/collections/c/items/a']);
+});
+
 test('a mirror whose stream says that its token is over is closed without waiting for another', async () => {
   let url = '';
   let logins = 0;
