@@ -168,7 +168,7 @@ export class Credentials implements Authorizer {
   #fail(cause: ProblemError | undefined): StargusError {
     this.#failed = new StargusError(
       'loginFailed',
-      `The login is over and can't begin anew by itself${cause ? `: ${cause.detail}` : ''}. Log in again.`,
+      `The login is over and can't begin anew by itself${cause ? `: ${cause.detail.replace(/\.$/, '')}` : ''}. Log in again.`,
       { cause },
     );
     return this.#failed;

@@ -355,6 +355,24 @@ test('a body that breaks off is told as any other fault, and nothing is left of 
   expect(client.activity.requests).toBe(0);
 });
 
+test.each([undefined, fetch])('a body that is left while it is waited for is let go (fetch: %s)', async (given) => {
+  let isClosed = false;
+  const options = given && { fetch: given };
+  const client = await clientOf((_, outgoing) => {
+    outgoing.once('close', () => {
+      isClosed = true;
+    });
+    outgoing.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
+  }, options);
+  const { raw } = await client.api.transfer.exportItemsRaw({ pool: 'p' });
+  const reader = (raw.body as ReadableStream).getReader();
+  const reading = reader.read();
+  await reader.cancel();
+  expect(await reading).toMatchObject({ done: true });
+  expect(client.activity.requests).toBe(0);
+  await expect.poll(() => isClosed).toBe(true);
+});
+
 test('a refresh whose answer was lost is not sent again where one can log in anew', async () => {
   const asked: string[] = [];
   const jwk = await privateKey();
