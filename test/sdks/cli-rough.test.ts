@@ -187,6 +187,14 @@ describe('export and import', () => {
     });
   });
 
+  test('a line that is refused may have any key', async () => {
+    const line = '{"collection":"_clients","key":"a\u2028b","attributes":{}}\n';
+    expect(await stargus(['import', '--json', '--pool', 'separators'], line)).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/^\{"line":1,.*"key":"a\\u2028b".*\}\n[\s\S]*"done":true/),
+    });
+  });
+
   test('under a lock an import proves it', async () => {
     const importing = ['lock', 'rooms', '--pool', 'proven', '--', process.execPath, PROGRAM, 'import', file];
     expect(await stargus(importing)).toMatchObject({ code: 0, err: '20 items written, 0 were so already.\n' });
@@ -222,6 +230,9 @@ test('what others wrote commands no terminal, as JSON or as an error', async () 
   const { out } = await stargus(['get', 'rooms/hall', '--json', ...pool]);
   expect(out).toContain('\\u009b31m \\u202e \\udb40\\udc41');
   expect(JSON.parse(out).attributes.by).toBe(value);
+  const typed = `"${process.execPath}" "${PROGRAM}" export --pool terminal`;
+  const exported = await runCommand('script', ['-qec', typed, '/dev/null'], { env: environment() });
+  expect(exported.out).toContain('"by":"\\u009b31m \\u202e \\udb40\\udc41"');
   const problem = {
     code: 'forbidden',
     detail: 'No\u001b]0;title\u0007\u009b2J',

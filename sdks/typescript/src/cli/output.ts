@@ -26,9 +26,8 @@ export class Output {
     process.stdout.write(`${text}\n`);
   }
 
-  /** Other JSON of the same value, where others wrote what a terminal would obey: JSON itself escapes only some of it. */
   json(value: unknown): void {
-    this.line(JSON.stringify(value).replaceAll(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, escaped));
+    this.line(safeJson(JSON.stringify(value)));
   }
 
   /** One thing: `people` makes its lines unless JSON is wanted. */
@@ -55,6 +54,11 @@ export class Output {
   note(text: string): void {
     process.stderr.write(`${shownLines(text)}\n`);
   }
+}
+
+/** Other JSON of the same value, in which nothing is left that a terminal would obey: JSON itself escapes only some of it. */
+export function safeJson(text: string): string {
+  return text.replaceAll(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
 }
 
 function escaped(text: string): string {

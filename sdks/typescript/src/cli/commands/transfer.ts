@@ -1,7 +1,6 @@
 /** `export` and `import`: a pool or a part of it as lines of JSON, streamed both ways. */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { access, constants, stat } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
@@ -11,6 +10,8 @@ import { notStargus } from '../../refusal.js';
 import { type CommandSpec, type Given, textOf } from '../command.js';
 import { proofOfLock } from '../connecting.js';
 import { EXIT, Fault } from '../fault.js';
+import { linesOf } from '../input.js';
+import { safeJson } from '../output.js';
 
 const TELL_EVERY_MS = 200;
 /** In a row without a line that became durable. */
@@ -37,7 +38,9 @@ export const exported: CommandSpec = {
     const source = Readable.fromWeb((raw.body ?? new Blob().stream()) as ReadableStream);
     try {
       if (toFile) await pipeline(source, telling.counter, createWriteStream(file, { mode: 0o600 }));
-      else await pipeline(source, telling.counter, process.stdout, { end: false });
+      else if (process.stdout.isTTY) {
+        for await (const line of linesOf(source)) given.output.line(safeJson(line));
+      } else await pipeline(source, telling.counter, process.stdout, { end: false });
     } catch (error) {
       telling.clear();
       const { syscall } = error as NodeJS.ErrnoException;
@@ -114,7 +117,7 @@ async function once(given: Given, query: string, source: Readable, state: State)
   const before = { ...state };
   try {
     const body = await sent(given, query, source);
-    for await (const text of createInterface({ input: Readable.fromWeb(body) })) {
+    for await (const text of linesOf(Readable.fromWeb(body))) {
       if (text.trim() === '') continue;
       const told = JSON.parse(text) as Told;
       if (output.isJson) output.json(told);
