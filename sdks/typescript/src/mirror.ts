@@ -1,8 +1,6 @@
 /**
- * The live mirror: a read-only mapping from keys to items that follows a collection. The view (view.ts) says what the server told, the overlay what
- * was written here and isn't answered yet; this file shows both as one, tells what changes, and keeps the stream up.
- *
- * Invariant: `#laid` has what is shown of each key that the overlay has, and of no other; all others are shown as the view has them.
+ * The live mirror: a read-only mapping from keys to items that follows a collection. It keeps the stream up, gives what comes to the view (view.ts), tells how
+ * what is shown changes by that and by its own writes (shown.ts), and keeps the cache up with it.
  */
 import { MEMORY_MAX } from './bounds.js';
 import type { CacheStore } from './cache.js';
@@ -11,13 +9,14 @@ import type { Clock } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import type { Attributes, Entry, Item } from './item.js';
-import { differences, type JsonObject } from './json.js';
+import type { JsonObject } from './json.js';
 import { MirrorCache } from './mirror-cache.js';
 import { type MirrorEvents, MirrorListeners } from './mirror-listeners.js';
 import { MirrorWrites, type OnDenied } from './mirror-writes.js';
-import { Overlay, type Selection } from './overlay.js';
+import { Overlay } from './overlay.js';
 import type { EffectivePolicy } from './policy-rules.js';
 import { readForEver } from './resuming.js';
+import { Shown } from './shown.js';
 import { SparseValues } from './sparse-values.js';
 import type { StreamEvent } from './sse-parser.js';
 import { type Applied, type Step, View } from './view.js';
@@ -80,9 +79,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   readonly #options: AttachOptions;
   readonly #isSparse: boolean;
   readonly #view: View;
-  readonly #overlay: Overlay;
-  /** What is shown of each key of the overlay; undefined: nothing. */
-  readonly #laid = new Map<string, T | undefined>();
+  readonly #shown: Shown<T>;
   readonly #values: SparseValues;
   readonly #listeners: MirrorListeners<T>;
   readonly #ending = new AbortController();
@@ -102,8 +99,8 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.#isSparse = options.values === 'none';
     this.#listeners = new MirrorListeners((error) => host.problem(error));
     this.#view = new View(collection, { isSparse: this.#isSparse });
-    const selection: Selection = options;
-    this.#overlay = new Overlay(selection);
+    const overlay = new Overlay(options);
+    this.#shown = new Shown(this.#view, overlay, { isSparse: this.#isSparse });
     this.#values = new SparseValues(options.memoryMax ?? MEMORY_MAX, {
       has: (key) => this.#view.items.has(key),
       revision: () => this.#view.revision,
@@ -113,9 +110,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
       host,
       collection,
       onDenied: options.onDenied ?? 'error',
-      overlay: this.#isSparse ? undefined : this.#overlay,
+      overlay: this.#isSparse ? undefined : overlay,
       shown: (key) => this.get(key) as Item | undefined,
-      relaid: (key, reason) => this.#relaid(key, reason),
+      relaid: (key, reason) => this.#listeners.tell(this.#shown.relaid(key, reason)),
       at: () => ({ revision: this.#view.revision, epoch: this.#view.epoch }),
       denied: (error) => this.#listeners.call('denied', error),
     });
@@ -148,28 +145,19 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   get size(): number {
-    let size = this.#view.items.size;
-    for (const [key, item] of this.#laid) size += (item === undefined ? 0 : 1) - (this.#view.items.has(key) ? 1 : 0);
-    return size;
+    return this.#shown.size;
   }
 
   get(key: string): T | undefined {
-    return this.#laid.size > 0 && this.#laid.has(key)
-      ? this.#laid.get(key)
-      : (this.#view.items.get(key) as T | undefined);
+    return this.#shown.get(key);
   }
 
   has(key: string): boolean {
     return this.get(key) !== undefined;
   }
 
-  *entries(): MapIterator<[string, T]> {
-    if (this.#laid.size === 0) {
-      yield* this.#view.items.entries() as MapIterator<[string, T]>;
-      return;
-    }
-    for (const [key, item] of this.#view.items) if (!this.#laid.has(key)) yield [key, item as T];
-    for (const [key, item] of this.#laid) if (item !== undefined) yield [key, item];
+  entries(): MapIterator<[string, T]> {
+    return this.#shown.entries();
   }
 
   *keys(): MapIterator<string> {
@@ -326,9 +314,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
       throw new ProblemError(applied.problem, typeof status === 'number' ? status : 500);
     }
     const { steps } = applied;
-    if (steps) this.#show(steps, applied);
+    if (steps) this.#follow(steps, applied);
     if (steps || this.#view.cursor !== before) {
-      if (!applied.isReplaced && !steps?.length) this.#relayPassed();
+      if (!applied.isReplaced && !steps?.length) this.#listeners.tell(this.#shown.relaid());
       this.#cache?.changed(
         (steps ?? []).map(({ key }) => key),
         applied.isReplaced === true,
@@ -352,89 +340,13 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.#liveness();
   }
 
-  /** Tells what the view's steps change in what is shown. */
-  #show(steps: readonly Step[], { isReplaced = false, isFirst = false }: Applied): void {
-    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
-    const isHeard = this.#listeners.areChangesHeard;
-    const changes: Change<T>[] = [];
-    if (isReplaced) this.#values.reset();
-    for (const step of steps) {
-      if (this.#isSparse) this.#values.changed(step.key, this.#view.revision);
-      if (step.reason === 'denied') this.#writes.policyChanged();
-      if (this.#laid.has(step.key)) {
-        const change = this.#relay(step.key, step.reason);
-        if (change) changes.push(change);
-      } else if (isHeard) {
-        const change = this.#changeOf(step, isReplaced);
-        if (change) changes.push(change);
-      }
+  #follow(steps: readonly Step[], applied: Applied): void {
+    if (applied.isReplaced) this.#values.reset();
+    for (const { key, reason } of steps) {
+      if (this.#isSparse) this.#values.changed(key, this.#view.revision);
+      if (reason === 'denied') this.#writes.policyChanged();
     }
-    for (const key of isReplaced || isFirst ? [...new Set([...passed, ...this.#laid.keys()])] : passed) {
-      const change = this.#relay(key, undefined);
-      if (change) changes.push(change);
-    }
-    this.#listeners.tell(changes);
-  }
-
-  #relayPassed(): void {
-    const changes = this.#overlay
-      .passed(this.#view.revision, this.#view.epoch)
-      .map((key) => this.#relay(key, undefined))
-      .filter((change) => change !== undefined);
-    this.#listeners.tell(changes);
-  }
-
-  #changeOf({ key, before, after, changed, removed, reason }: Step, isReplaced: boolean): Change<T> | undefined {
-    let names: { changed: readonly string[]; removed: readonly string[] };
-    if (changed && removed) names = { changed, removed };
-    else if (this.#isSparse) {
-      if (isReplaced && before?.revision === after?.revision) return undefined;
-      names = { changed: [], removed: [] };
-    } else {
-      names = differences(attributesOf(before), attributesOf(after));
-      if (isReplaced && before && after && names.changed.length === 0) return undefined;
-    }
-    return this.#change(key, before as T | undefined, after as T | undefined, names, reason);
-  }
-
-  #change(
-    key: string,
-    previous: T | undefined,
-    item: T | undefined,
-    { changed, removed }: { changed: readonly string[]; removed: readonly string[] },
-    reason: string | undefined,
-  ): Change<T> {
-    return Object.freeze({
-      op: item ? (previous ? 'change' : 'add') : 'delete',
-      key,
-      changed,
-      removed,
-      ...(item && { item }),
-      ...(previous && { previous }),
-      ...(reason !== undefined && { reason }),
-      revision: this.#view.revision,
-    });
-  }
-
-  /** A write began, was answered or refused. */
-  #relaid(key: string, reason?: string): void {
-    if (!this.#laid.has(key)) this.#laid.set(key, this.#view.items.get(key) as T | undefined);
-    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
-    const changes = [...new Set([key, ...passed])].map((each) => this.#relay(each, each === key ? reason : undefined));
-    this.#listeners.tell(changes.filter((change) => change !== undefined));
-  }
-
-  /** Shows a key anew, of which something lies or lay over the view. */
-  #relay(key: string, reason: string | undefined): Change<T> | undefined {
-    const previous = this.#laid.get(key);
-    const base = this.#view.items.get(key);
-    const item = this.#overlay.over(key, base) as T | undefined;
-    if (this.#overlay.has(key)) this.#laid.set(key, item);
-    else this.#laid.delete(key);
-    if (previous === item) return undefined;
-    const names = differences(attributesOf(previous), attributesOf(item));
-    if (names.changed.length === 0 && previous && item) return undefined;
-    return this.#change(key, previous, item, names, reason);
+    this.#listeners.tell(this.#shown.follow(steps, applied, this.#listeners.areChangesHeard));
   }
 
   #wake(): void {
@@ -462,8 +374,4 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
 /** Of an end; undefined where it was closed. */
 function reasonOf(end: StargusError): StargusError | undefined {
   return end.code === 'closed' ? undefined : end;
-}
-
-function attributesOf(entry: Entry | undefined): JsonObject | undefined {
-  return entry && ((entry as Partial<Item>).attributes as JsonObject | undefined);
 }

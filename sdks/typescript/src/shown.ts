@@ -1,0 +1,125 @@
+/**
+ * What a mirror shows: what the server told (view.ts) with what was written here and isn't answered yet (overlay.ts) over it, as one; and how that
+ * changes, as changes to tell. Pure: who tells them is the mirror.
+ *
+ * Invariant: `#laid` has what is shown of each key that the overlay has, and of no other; all others are shown as the view has them.
+ */
+import type { Change } from './change.js';
+import type { Entry, Item } from './item.js';
+import { differences, type JsonObject } from './json.js';
+import type { Overlay } from './overlay.js';
+import type { Applied, Step, View } from './view.js';
+
+interface Names {
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
+}
+
+export class Shown<T extends Entry> {
+  readonly #view: View;
+  readonly #overlay: Overlay;
+  readonly #isSparse: boolean;
+  /** What is shown of each key of the overlay; undefined: nothing. */
+  readonly #laid = new Map<string, T | undefined>();
+
+  constructor(view: View, overlay: Overlay, { isSparse }: { isSparse: boolean }) {
+    this.#view = view;
+    this.#overlay = overlay;
+    this.#isSparse = isSparse;
+  }
+
+  get size(): number {
+    let size = this.#view.items.size;
+    for (const [key, item] of this.#laid) size += (item === undefined ? 0 : 1) - (this.#view.items.has(key) ? 1 : 0);
+    return size;
+  }
+
+  get(key: string): T | undefined {
+    return this.#laid.size > 0 && this.#laid.has(key)
+      ? this.#laid.get(key)
+      : (this.#view.items.get(key) as T | undefined);
+  }
+
+  *entries(): MapIterator<[string, T]> {
+    if (this.#laid.size === 0) {
+      yield* this.#view.items.entries() as MapIterator<[string, T]>;
+      return;
+    }
+    for (const [key, item] of this.#view.items) if (!this.#laid.has(key)) yield [key, item as T];
+    for (const [key, item] of this.#laid) if (item !== undefined) yield [key, item];
+  }
+
+  /** The view took these steps. @param isHeard whether anybody wants to know what they change; what lies over the view is shown anew all the same */
+  follow(steps: readonly Step[], { isReplaced = false, isFirst = false }: Applied, isHeard: boolean): Change<T>[] {
+    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
+    const changes: Change<T>[] = [];
+    const add = (change: Change<T> | undefined) => {
+      if (change) changes.push(change);
+    };
+    for (const step of steps) {
+      if (this.#laid.has(step.key)) add(this.#relay(step.key, step.reason));
+      else if (isHeard) add(this.#changeOf(step, isReplaced));
+    }
+    for (const key of isReplaced || isFirst ? new Set([...passed, ...this.#laid.keys()]) : passed)
+      add(this.#relay(key, undefined));
+    return changes;
+  }
+
+  /** What lies over a key is different: a write began, was answered or refused. Undefined: the view has only moved on. */
+  relaid(key?: string, reason?: string): Change<T>[] {
+    if (key !== undefined && !this.#laid.has(key)) this.#laid.set(key, this.#view.items.get(key) as T | undefined);
+    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
+    return [...new Set(key === undefined ? passed : [key, ...passed])]
+      .map((each) => this.#relay(each, each === key ? reason : undefined))
+      .filter((change) => change !== undefined);
+  }
+
+  /** Shows a key anew, of which something lies or lay over the view. */
+  #relay(key: string, reason: string | undefined): Change<T> | undefined {
+    const previous = this.#laid.get(key);
+    const base = this.#view.items.get(key);
+    const item = this.#overlay.over(key, base) as T | undefined;
+    if (this.#overlay.has(key)) this.#laid.set(key, item);
+    else this.#laid.delete(key);
+    if (previous === item) return undefined;
+    const names = differences(attributesOf(previous), attributesOf(item));
+    if (names.changed.length === 0 && previous && item) return undefined;
+    return this.#change(key, previous, item, names, reason);
+  }
+
+  #changeOf({ key, before, after, changed, removed, reason }: Step, isReplaced: boolean): Change<T> | undefined {
+    let names: Names;
+    if (changed && removed) names = { changed, removed };
+    else if (this.#isSparse) {
+      if (isReplaced && before?.revision === after?.revision) return undefined;
+      names = { changed: [], removed: [] };
+    } else {
+      names = differences(attributesOf(before), attributesOf(after));
+      if (isReplaced && before && after && names.changed.length === 0) return undefined;
+    }
+    return this.#change(key, before as T | undefined, after as T | undefined, names, reason);
+  }
+
+  #change(
+    key: string,
+    previous: T | undefined,
+    item: T | undefined,
+    { changed, removed }: Names,
+    reason: string | undefined,
+  ): Change<T> {
+    return Object.freeze({
+      op: item ? (previous ? 'change' : 'add') : 'delete',
+      key,
+      changed,
+      removed,
+      ...(item && { item }),
+      ...(previous && { previous }),
+      ...(reason !== undefined && { reason }),
+      revision: this.#view.revision,
+    });
+  }
+}
+
+function attributesOf(entry: Entry | undefined): JsonObject | undefined {
+  return entry && ((entry as Partial<Item>).attributes as JsonObject | undefined);
+}
