@@ -60,8 +60,9 @@ export class Shown<T extends Entry> {
       if (this.#laid.has(step.key)) add(this.#relay(step.key, step.reason));
       else if (isHeard) add(this.#changeOf(step, isReplaced));
     }
-    for (const key of isReplaced || isFirst ? new Set([...passed, ...this.#laid.keys()]) : passed)
-      add(this.#relay(key, undefined));
+    // Of some of them a step has told already.
+    for (const key of isReplaced || isFirst ? [...this.#laid.keys()] : passed)
+      if (this.#laid.has(key)) add(this.#relay(key, undefined));
     return changes;
   }
 
