@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { connect } from '../src/stargus.node.js';
-import { ABOUT, clientOf, type Event, type Handle, json, serve, stream } from './fake-server.js';
+import { ABOUT, clientOf, type Event, type Handle, json, serve, soon, stream } from './fake-server.js';
 
 const PAGE = '<html><body>Welcome to the hotel</body></html>';
 
@@ -212,7 +212,7 @@ test('a feed that nobody reads any more ends, whether or not a commit comes', as
   const client = await clientOf((_, outgoing) => stream(outgoing, ['live', { revision: 1 }, 'e-1']));
   const feed = client.changes();
   const next = feed.next();
-  await expect.poll(() => client.activity.requests).toBe(1);
+  await soon(() => client.activity.requests).toBe(1);
   expect(await feed.return()).toMatchObject({ done: true });
   expect(await next).toMatchObject({ done: true });
   expect(client.activity.requests).toBe(0);
@@ -258,7 +258,7 @@ test('of a feed that isn’t read nothing is left when the client is closed', as
   const feed = client.changes();
   await feed.next();
   await client.close();
-  await expect.poll(() => client.activity.requests).toBe(0);
+  await soon(() => client.activity.requests).toBe(0);
 });
 
 /** The private key of an account. */
@@ -267,7 +267,7 @@ async function privateKey(): Promise<Record<string, unknown>> {
   return generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }) as Record<string, unknown>;
 }
 
-test('who waits for a token that doesn’t come waits no longer than they want', { timeout: 10_000 }, async () => {
+test('who waits for a token that doesn’t come waits no longer than they want', async () => {
   let url = '';
   let logins = 0;
   const client = await clientOf((incoming, outgoing) => {
@@ -284,7 +284,7 @@ test('who waits for a token that doesn’t come waits no longer than they want',
     name: 'TimeoutError',
   });
   await mirror.close();
-  expect(performance.now() - started).toBeLessThan(2_000);
+  expect(performance.now() - started).toBeLessThan(8_000);
   expect(mirror.error).toMatchObject({ code: 'closed' });
 });
 
@@ -326,10 +326,10 @@ test('a mirror whose stream says that its token is over is closed without waitin
   url = client.url;
   await client.authenticate({ keyFile: { account: `${url}/id/ann`, jwk: await privateKey() } });
   const mirror = client.attach('c');
-  await expect.poll(() => logins).toBe(2);
+  await soon(() => logins).toBe(2);
   const started = performance.now();
   await mirror.close();
-  expect(performance.now() - started).toBeLessThan(2_000);
+  expect(performance.now() - started).toBeLessThan(8_000);
 });
 
 test('who wants to wait for ever may', async () => {
@@ -370,7 +370,7 @@ test.each([undefined, fetch])('a body that is left while it is waited for is let
   await reader.cancel();
   expect(await reading).toMatchObject({ done: true });
   expect(client.activity.requests).toBe(0);
-  await expect.poll(() => isClosed).toBe(true);
+  await soon(() => isClosed).toBe(true);
 });
 
 test('a refresh whose answer was lost is not sent again where one can log in anew', async () => {

@@ -1,12 +1,15 @@
 /** Servers that say what a test wants them to. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { afterEach } from 'vitest';
+import { afterEach, expect } from 'vitest';
 import type { Client, ConnectOptions } from '../src/library.js';
 import { connect } from '../src/stargus.node.js';
 
 export type Handle = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
 export const ABOUT = { name: 'stargus', version: '9.9.9', apiVersion: 'v1', features: [], limits: {} };
+
+/** As `expect.poll`, on a machine that may be slow. */
+export const soon: typeof expect.poll = (look, options) => expect.poll(look, { timeout: 15_000, ...options });
 
 const running: Server[] = [];
 const opened: Client[] = [];
