@@ -306,6 +306,7 @@ export class Client {
       clock: this.#pipeline.clock,
       writes: this.#writes,
       openStream: this.#openStream,
+      subject: () => this.#subject,
       closing: this.#pipeline.closing,
       attachRequest: (collection, parameters) => ({
         path: `${collectionPath(pool, collection)}/attach?${queryOf(parameters)}`,

@@ -52,6 +52,8 @@ export interface MirrorHost {
   readonly clock: Clock;
   readonly writes: Writes;
   readonly openStream: OpenStream;
+  /** Who asks now. */
+  subject(): string;
   /** Aborted when the client closes. */
   readonly closing: AbortSignal;
   attachRequest(collection: string, parameters: Record<string, unknown>): StreamRequest;
@@ -87,6 +89,8 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   readonly #writes: MirrorWrites;
   readonly #waiting = new Set<() => void>();
   #cache: MirrorCache | undefined;
+  /** As whom what is shown was asked for. */
+  #subject: string | undefined;
   #wasLive = false;
   #error: StargusError | undefined;
   #settle!: { resolve: () => void; reject: (error: unknown) => void };
@@ -290,6 +294,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   async #openCache(name: string): Promise<void> {
+    this.#subject = this.#host.subject();
     const store = await this.#host.openCache(name, this.collection, this.#parameters());
     this.#cache = new MirrorCache(store, this.#view, (error) => this.#host.problem(error));
     await this.#cache.load(this.#isSparse);
@@ -303,6 +308,15 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   #request(): StreamRequest {
+    const subject = this.#host.subject();
+    if (this.#subject !== undefined && this.#subject !== subject) {
+      // Another one may see other items, and a cursor tells nothing of that; the cache is of who was here before.
+      this.#cache?.leave();
+      this.#cache = undefined;
+      this.#writes.policyChanged();
+      this.#view.beginAnew();
+    } else if (this.#view.cursor === undefined) this.#view.beginAnew();
+    this.#subject = subject;
     return this.#host.attachRequest(this.collection, { ...this.#parameters(), since: this.#view.cursor });
   }
 

@@ -86,6 +86,22 @@ describe('a view', () => {
     expect(view).toMatchObject({ isLive: true, revision: 2, cursor: 'f-2' });
   });
 
+  test.each([[{}], [{ b: { n: 1 } }]])('begun anew it shows the old state until the new one is whole: %j', (items) => {
+    const view = viewWith(live(0), changes(1, [add('a', { n: 1 })]));
+    for (let attempt = 0; attempt < 2; attempt++) {
+      // The first one is cut off.
+      view.disconnected();
+      view.beginAnew();
+      expect(view.cursor).toBeUndefined();
+      expect(shown(view)).toEqual({ a: { n: 1 } });
+    }
+    // Of nothing there is no part.
+    if (Object.keys(items).length > 0) view.apply(snapshot(2, items));
+    expect(view.apply(live(2)).steps?.length).toBe(1 + Object.keys(items).length);
+    expect(shown(view)).toEqual(items);
+    expect(view.cursor).toBe('e-2');
+  });
+
   test('lays what is set and removed over what there was', () => {
     const view = viewWith(live(0), changes(1, [add('a', { n: 1, m: 2 })]));
     const { steps } = view.apply(

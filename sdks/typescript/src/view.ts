@@ -86,6 +86,12 @@ export class View {
     this.isComplete = true;
   }
 
+  /** The next connection tells the whole state, which takes the place of what is shown when it is complete. */
+  beginAnew(): void {
+    this.cursor = undefined;
+    if (this.isComplete) this.#incoming = { items: new Map(), revision: 0 };
+  }
+
   /** A connection begins or has ended: what was half told is told again. */
   disconnected(): void {
     this.isLive = false;

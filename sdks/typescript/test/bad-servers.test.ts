@@ -1,5 +1,8 @@
 /** Servers that are none, or say what they shouldn't: each has its error, nothing hangs, and nothing is left. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { connect } from '../src/stargus.node.js';
 import { ABOUT, clientOf, type Event, type Handle, json, serve, soon, stream } from './fake-server.js';
@@ -137,6 +140,36 @@ describe('a stream', { timeout: 30_000 }, () => {
     expect(mirror.error).toMatchObject({ code });
     await expect.poll(() => ended).toMatchObject({ code });
     if (code !== 'protocolError') await expect(client.changes().next()).rejects.toMatchObject({ code });
+  });
+
+  test('that comes back as another subject begins anew, and its cache is left to who was there before', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'stargus-subject-'));
+    const cache = path.join(folder, 'c.cache');
+    const asked: string[] = [];
+    let cut: (() => void) | undefined;
+    const client = await clientOf((incoming, outgoing) => {
+      const { authorization = '' } = incoming.headers;
+      if (!incoming.url?.includes('/attach')) return json(outgoing, { subject: `of ${authorization}` });
+      asked.push(`${authorization} ${incoming.url.includes('since=') ? 'since' : 'all'}`);
+      const isAnn = authorization.endsWith('ann');
+      stream(outgoing, ['snapshot', part(isAnn ? 'b' : 'a', 1)], ['live', { revision: 1 }, 'e-1']);
+      cut = () => outgoing.end();
+    });
+    const mirror = client.attach('c', { cache });
+    await mirror.ready;
+    await client.authenticate({ token: 'ann' });
+    cut?.();
+    await soon(() => [...mirror.keys()]).toEqual(['b']);
+    await client.authenticate({ token: 'ann' });
+    cut?.();
+    await soon(() => asked.length).toBe(3);
+    expect(asked).toEqual([' all', 'Bearer ann all', 'Bearer ann since']);
+    await mirror.close();
+    const { DatabaseSync } = await import('node:sqlite');
+    const database = new DatabaseSync(cache);
+    expect(database.prepare("SELECT key FROM item WHERE key <> 'a'").all()).toEqual([]);
+    database.close();
+    rmSync(folder, { recursive: true });
   });
 
   test('that is silent is left for another', async () => {
