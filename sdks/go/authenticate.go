@@ -98,7 +98,8 @@ type accountKey struct {
 	read    func(context.Context, *Client, *loginOptions) (account string, jwk []byte, err error)
 }
 
-// KeyFile is a file with an account's private key, {account, jwk}, as "stargus identity create" writes it.
+// KeyFile is a file with an account's private key, {account, jwk}, as the server's command line writes it: "stargus-server identity
+// create", or "npm run -s stargus -- identity create" in the server's folder.
 func KeyFile(path string) Credentials {
 	return &accountKey{read: func(context.Context, *Client, *loginOptions) (string, []byte, error) {
 		text, err := os.ReadFile(path)
