@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PENDING_WRITES_MAX } from './bounds.js';
-import { itemOf } from './item.js';
+import { type Item, itemOf } from './item.js';
 import { MirrorWrites } from './mirror-writes.js';
 import { Overlay } from './overlay.js';
 import { type EffectivePolicy, EVERYTHING } from './policy-rules.js';
@@ -29,7 +29,7 @@ function writes() {
     collection: 'c',
     onDenied: 'error',
     overlay,
-    shown: (key) => overlay.over(key, undefined),
+    shown: (key) => overlay.over(key, undefined) as Item | undefined,
     relaid: () => {},
     at: () => ({ revision: 0, epoch: 'e' }),
     denied: () => {},
@@ -48,7 +48,7 @@ describe('writes through a mirror', () => {
     expect(asked).toHaveLength(1);
     asked[0]?.(EVERYTHING);
     await turn();
-    expect(overlay.over('a', undefined)?.attributes).toEqual({ n: 3 });
+    expect((overlay.over('a', undefined) as Item | undefined)?.attributes).toEqual({ n: 3 });
     for (let each = 0; each < 3; each++) {
       sent[each]?.answer(each + 1);
       await turn();
@@ -69,7 +69,7 @@ describe('writes through a mirror', () => {
       void made.write(op, key, { at } as never, {});
       at.floor = 2;
       expect(at.floor).toBe(2);
-      expect(overlay.over(key, undefined)?.attributes).toStrictEqual({ at: { floor: 1 } });
+      expect((overlay.over(key, undefined) as Item | undefined)?.attributes).toStrictEqual({ at: { floor: 1 } });
       await turn();
       expect(sent.at(-1)).toMatchObject({ key, attributes: { at: { floor: 1 } } });
     }
@@ -93,7 +93,7 @@ describe('writes through a mirror', () => {
     await turn();
     giveUp.abort(reason);
     await expect(second).rejects.toBe(reason);
-    expect(overlay.over('a', undefined)?.attributes).toEqual({ n: 3 });
+    expect((overlay.over('a', undefined) as Item | undefined)?.attributes).toEqual({ n: 3 });
     // Those after it wait for those before it all the same.
     expect(sent).toHaveLength(1);
     sent[0]?.answer(1);

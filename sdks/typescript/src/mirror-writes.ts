@@ -15,14 +15,13 @@ import type { ItemWriteOptions, Writes, Written } from './writes.js';
 export type OnDenied = 'ignore' | 'error' | 'event';
 
 /** Refusals of what was written, rather than of how. */
-const DENIALS = ['forbidden', 'locked', 'lockLost', 'schemaViolation', 'preconditionFailed'];
+const DENIALS = ['forbidden', 'locked', 'lockLost', 'schemaViolation', 'preconditionFailed', 'conflict'];
 
 export interface WritesOptions {
   readonly host: { readonly writes: Writes; effectivePolicy(): Promise<EffectivePolicy> };
   readonly collection: string;
   readonly onDenied: OnDenied;
-  /** Undefined: nothing is shown before it is applied. */
-  readonly overlay: Overlay | undefined;
+  readonly overlay: Overlay;
   readonly shown: (key: string) => Item | undefined;
   /** What lies over the key has changed. */
   readonly relaid: (key: string, reason?: string) => void;
@@ -55,7 +54,7 @@ export class MirrorWrites {
     if (this.#count < PENDING_WRITES_MAX) this.#count++;
     else await inTurn(this.#queue, signal);
     try {
-      if (this.#options.overlay && !this.#known) {
+      if (!this.#known) {
         this.#askPolicy();
         await inTurn(this.#unruled, signal);
       }
@@ -77,8 +76,8 @@ export class MirrorWrites {
     const { overlay, relaid, collection, host } = this.#options;
     const { signal } = options;
     const pending: Pending = { key, op, attributes, isShown: this.#isAllowed(op, key, attributes) };
-    overlay?.add(pending);
-    if (overlay) relaid(key);
+    overlay.add(pending);
+    relaid(key);
     const before = this.#last.get(key);
     const sending = (before ?? Promise.resolve())
       .catch(() => {})
@@ -93,12 +92,12 @@ export class MirrorWrites {
     sending.then(answered, answered);
     try {
       const written = await unlessAborted(sending, signal);
-      overlay?.confirm(pending, written.item, written.revision, written.cursor && epochOf(written.cursor));
-      if (overlay) relaid(key);
+      overlay.confirm(pending, written.item, written.revision, written.cursor && epochOf(written.cursor));
+      relaid(key);
       return written;
     } catch (error) {
-      overlay?.remove(pending);
-      if (overlay) relaid(key, error instanceof ProblemError ? 'refused' : undefined);
+      overlay.remove(pending);
+      relaid(key, 'refused');
       return this.#refused(error);
     }
   }

@@ -106,17 +106,21 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     const overlay = new Overlay(options);
     this.#shown = new Shown(this.#view, overlay, { isSparse: this.#isSparse });
     this.#values = new SparseValues(options.memoryMax ?? MEMORY_MAX, {
-      has: (key) => this.#view.items.has(key),
-      revision: () => this.#view.revision,
+      has: (key) => this.has(key),
+      revision: (key) => Math.max(this.#view.revision, this.get(key)?.revision ?? 0),
       ask: (key, minRevision) => host.fetchItem(collection, key, { minRevision, fields: options.fields }),
     });
     this.#writes = new MirrorWrites({
       host,
       collection,
       onDenied: options.onDenied ?? 'error',
-      overlay: this.#isSparse ? undefined : overlay,
+      overlay,
       shown: (key) => this.get(key) as Item | undefined,
-      relaid: (key, reason) => this.#listeners.tell(this.#shown.relaid(key, reason)),
+      relaid: (key, reason) => {
+        const changes = this.#shown.relaid(key, reason);
+        if (this.#isSparse) this.#values.changed(key, this.get(key)?.revision ?? 0);
+        this.#listeners.tell(changes);
+      },
       at: () => ({ revision: this.#view.revision, epoch: this.#view.epoch }),
       denied: (error) => this.#listeners.call('denied', error),
     });
@@ -160,16 +164,17 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     return this.get(key) !== undefined;
   }
 
+  /** Of the state that is shown when it is called, whatever comes meanwhile; so are `keys`, `values` and `for … of`. */
   entries(): MapIterator<[string, T]> {
-    return this.#shown.entries();
+    return each(this.#shown.all(), (item) => [item.key, item]);
   }
 
-  *keys(): MapIterator<string> {
-    for (const [key] of this.entries()) yield key;
+  keys(): MapIterator<string> {
+    return each(this.#shown.all(), ({ key }) => key);
   }
 
-  *values(): MapIterator<T> {
-    for (const [, item] of this.entries()) yield item;
+  values(): MapIterator<T> {
+    return each(this.#shown.all(), (item) => item);
   }
 
   [Symbol.iterator](): MapIterator<[string, T]> {
@@ -177,7 +182,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   forEach(visit: (item: T, key: string, mirror: ReadonlyMap<string, T>) => void): void {
-    for (const [key, item] of this.entries()) visit(item, key, this);
+    for (const item of this.#shown.all()) visit(item, item.key, this);
   }
 
   /** Hears of something. Listeners are called in the order of commits, one at a time, after the mirror shows it. @returns to hear no more */
@@ -383,6 +388,11 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     await this.#cache?.close();
     this.#listeners.call('end', reasonOf(error));
   }
+}
+
+function* each<T, R>(items: readonly T[], told: (item: T) => R): Generator<R, undefined, unknown> {
+  for (const item of items) yield told(item);
+  return undefined;
 }
 
 /** Of an end; undefined where it was closed. */

@@ -60,7 +60,7 @@ describe('what a mirror shows', () => {
     answer(gone, 2);
     commit(2, 'delete', 'a');
     expect(told).toEqual(['add a {"n":1}', 'delete a']);
-    expect([...shown.entries()]).toEqual([]);
+    expect(shown.all()).toEqual([]);
   });
 
   test('what others wrote meanwhile is told when it shows', () => {
@@ -121,5 +121,21 @@ describe('what a mirror shows', () => {
     );
     stream('live', { revision: 4 }, 'e-4');
     expect(told.sort()).toEqual(['change c {"n":2}', 'delete b']);
+  });
+
+  test('a change of nothing gives the item its revision, and is told to nobody', () => {
+    commit(1, 'add', 'a', { n: 1 });
+    told = [];
+    commit(2, 'change', 'a', {}, { changed: [], removed: [] });
+    expect(shown.get('a')?.revision).toBe(2);
+    expect(told).toEqual([]);
+  });
+
+  test('who walks it walks one state', () => {
+    commit(1, 'add', 'a', { n: 1 });
+    const all = shown.all();
+    commit(2, 'delete', 'a');
+    expect(all.map(({ key }) => key)).toEqual(['a']);
+    expect(shown.all()).toEqual([]);
   });
 });

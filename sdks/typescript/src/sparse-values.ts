@@ -5,8 +5,8 @@ import { Lru } from './lru.js';
 export interface SparseSource {
   /** Whether there is such an item, as the mirror knows. */
   has(key: string): boolean;
-  /** The state that the mirror shows. */
-  revision(): number;
+  /** The state that the mirror shows of the item. */
+  revision(key: string): number;
   /** Asks the server, for a state that has this revision. */
   ask(key: string, minRevision: number): Promise<Item | undefined>;
 }
@@ -66,7 +66,7 @@ export class SparseValues {
   }
 
   #ask(key: string): Question {
-    const minRevision = this.#source.revision();
+    const minRevision = this.#source.revision(key);
     const asked: Question = {
       answer: this.#source
         .ask(key, minRevision)
