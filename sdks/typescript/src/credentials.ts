@@ -3,8 +3,8 @@
  * when a request is answered 401; those who come meanwhile wait for the new one, which is asked for once.
  */
 import { AccountKey, type Challenge } from './account-key.js';
-import { derivationOf, deriveKeys, openEnvelope, type Way } from './envelope.js';
-import { notUnderstood, ProblemError, StargusError } from './errors.js';
+import { derivationOf, deriveKeys, ENVELOPE_BYTES_MAX, openEnvelope, publishedKdf, type Way } from './envelope.js';
+import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import { digestOf, OneTimeKey } from './one-time-key.js';
 import { type Answer, type Authorizer, type Call, Pipeline } from './pipeline.js';
 import type { KeyFile } from './platform.js';
@@ -270,23 +270,30 @@ export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: Creden
   const way: Way = 'passphrase' in login ? 'passphrase' : 'recovery';
   const secret = 'passphrase' in login ? login.passphrase : login.recoveryCode;
   const { account } = login;
-  const [, server, name] = /^(https?:\/\/.+)\/id\/([^/]+)$/.exec(account) ?? [];
-  if (server === undefined || name === undefined)
+  if (!isConfidential(account))
     throw new StargusError(
       'loginFailed',
-      `${account} is no account that a Stargus server guards an envelope of: …/id/<name>.`,
+      `${account} is no account whose envelope can be asked for: the proof of a passphrase goes over https, or to this machine itself, for whoever hears it could guess at the passphrase.`,
     );
+  const [, server, name] = /^(https?:\/\/.+)\/id\/([^/]+)$/.exec(account) ?? [];
+  const url = server ?? account.replace(/\/+$/, '');
   const guard =
-    server === pipeline.url
+    url === pipeline.url
       ? pipeline
       : new Pipeline({
           transport: context.transport(),
-          url: server,
+          url,
           requestTimeoutMs: 30_000,
           retryForMs: 10_000,
           clock: pipeline.clock,
         });
   try {
+    if (server === undefined || name === undefined) {
+      // On a site of its owner's, from where everybody gets it: no proof is asked for.
+      const text = await publishedEnvelope(guard);
+      const { opening } = await deriveKeys(account, way, secret, derivationOf(publishedKdf(text, way)));
+      return await openEnvelope(text, account, way, opening);
+    }
     const path = `/v1/identities/${encodeURIComponent(name)}/envelope`;
     const { json } = await guard.request({ method: 'GET', path, isAnonymous: true });
     const { ways } = (json ?? {}) as { ways?: { way: string; kdf: unknown }[] };
@@ -305,4 +312,25 @@ export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: Creden
   } finally {
     if (guard !== pipeline) guard.disconnect();
   }
+}
+
+async function publishedEnvelope(site: Pipeline): Promise<string> {
+  try {
+    const call: Call = { method: 'GET', path: '/envelope.jwe', isAnonymous: true, headers: { accept: '*/*' } };
+    return (await site.exchange<string>(call, (response) => response.text(ENVELOPE_BYTES_MAX))) as string;
+  } catch (error) {
+    if (!isProblem(error, 'notStargus') || error.retryable) throw error;
+    throw new StargusError('loginFailed', `There is no envelope at ${site.url}/envelope.jwe.`, { cause: error });
+  }
+}
+
+/** Whether nobody between hears what is sent there. */
+function isConfidential(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const { protocol, hostname, username, password, search, hash } = new URL(url);
+  if (username !== '' || password !== '' || search !== '' || hash !== '') return false;
+  if (protocol === 'https:') return true;
+  return (
+    protocol === 'http:' && (hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname))
+  );
 }
