@@ -27,6 +27,7 @@ import {
   type BatchOptions,
   type BatchResult,
   type CallOptions,
+  type IncrementOptions,
   type ItemWriteOptions,
   type WriteOptions,
   Writes,
@@ -196,7 +197,7 @@ export class Client {
   }
 
   /** Adds to a number, atomically; an absent one counts as 0. @returns the new value */
-  increment(collection: string, key: string, attribute: string, by = 1, options?: WriteOptions): Promise<number> {
+  increment(collection: string, key: string, attribute: string, by = 1, options?: IncrementOptions): Promise<number> {
     return this.#writes.increment(collection, key, attribute, by, options);
   }
 
@@ -235,6 +236,7 @@ export class Client {
       pipeline: this.#pipeline,
       openStream: this.#openStream,
       renew: () => this.#renew(),
+      poolPath: poolPath(pool),
       pagePath: (parameters) => `${poolPath(pool)}/changes?${queryOf(parameters)}`,
       request: (parameters) => ({
         path: `${poolPath(pool)}/changes/stream?${queryOf(parameters)}`,

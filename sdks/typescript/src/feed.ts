@@ -1,6 +1,6 @@
 /** The feed: the commits of the pool, each once and in order. It comes back by itself, and fails where commits are missing rather than pass them over. */
 import { COMMIT_BYTES_MAX, COMMITS_WAITING_MAX, WAITING_BYTES_MAX } from './bounds.js';
-import { notUnderstood, ProblemError, StargusError } from './errors.js';
+import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import type { Attributes } from './item.js';
 import type { Pipeline } from './pipeline.js';
@@ -56,30 +56,40 @@ export interface FeedHost {
   readonly pipeline: Pipeline;
   readonly openStream: OpenStream;
   renew(): Promise<void>;
+  readonly poolPath: string;
   pagePath(parameters: Record<string, unknown>): string;
   request(parameters: Record<string, unknown>): StreamRequest;
 }
 
 export function followFeed(options: FeedOptions, host: FeedHost): AsyncGenerator<Commit, void, undefined> {
   const { follow = true, signal, since, ...selection } = options;
-  if (!follow) return caughtUp(selection, since ?? 'now', signal, host);
+  if (!follow) return caughtUp(selection, since, signal, host);
   const feed = new Feed(selection, since);
-  const commits = following(feed, signal, host);
-  // A generator that waits hears of its return only with the next commit, which may never come.
+  // Now, and not when it is read first: what is committed meanwhile is of it.
+  const stop = begin(feed, signal, host);
+  const commits = following(feed, stop);
+  // A generator that waits hears of its return only with the next commit, which may never come; one that was never read doesn't hear of it at all.
   const abandoned = commits.return;
   return Object.assign(commits, {
-    return: () => {
-      feed.abandon();
-      return abandoned.call(commits, undefined);
+    return: async () => {
+      const stopped = stop();
+      const result = await abandoned.call(commits, undefined);
+      await stopped;
+      return result;
     },
   });
 }
 
-async function* following(
-  feed: Feed,
-  signal: AbortSignal | undefined,
-  host: FeedHost,
-): AsyncGenerator<Commit, void, undefined> {
+async function* following(feed: Feed, stop: () => Promise<void>): AsyncGenerator<Commit, void, undefined> {
+  try {
+    yield* feed.commits();
+  } finally {
+    await stop();
+  }
+}
+
+/** @returns ends it, and settles when nothing of it is left */
+function begin(feed: Feed, signal: AbortSignal | undefined, host: FeedHost): () => Promise<void> {
   const ending = new AbortController();
   const { closing } = host.pipeline;
   const ended = () => {
@@ -98,33 +108,67 @@ async function* following(
       isLive: () => feed.isLive,
     },
     { open: host.openStream, clock: host.pipeline.clock, signal: ending.signal, renew: () => host.renew() },
-  ).catch((error: unknown) => feed.end(error));
-  try {
-    yield* feed.commits();
-  } finally {
-    closing.removeEventListener('abort', ended);
-    signal?.removeEventListener('abort', ended);
+  )
+    .catch((error: unknown) => (isProblem(error, 'cursorExpired') ? withCursors(error, ending.signal, host) : error))
+    .then((error) => {
+      closing.removeEventListener('abort', ended);
+      signal?.removeEventListener('abort', ended);
+      feed.end(error);
+    });
+  return () => {
     ending.abort(new StargusError('closed', 'The feed is read no more.'));
     feed.abandon();
-    await running;
+    return running;
+  };
+}
+
+/** The refusal of a cursor names two that can be used; a stream that is reset doesn't. @returns what the feed ends with */
+async function withCursors(
+  error: StargusError,
+  signal: AbortSignal,
+  { pipeline, poolPath }: FeedHost,
+): Promise<unknown> {
+  if (error instanceof ProblemError) return error;
+  try {
+    const { json } = await pipeline.request({ method: 'GET', path: poolPath, signal });
+    const { epoch, oldestRevision, cursor } = json as { epoch?: unknown; oldestRevision?: unknown; cursor?: unknown };
+    if (typeof epoch !== 'string' || typeof oldestRevision !== 'number' || typeof cursor !== 'string') return error;
+    // The commit after it is the oldest that is kept.
+    const oldest = `${epoch}-${oldestRevision - 1}`;
+    return new ProblemError(
+      { code: 'cursorExpired', status: 410, detail: error.message, retryable: false, oldest, current: cursor },
+      410,
+    );
+  } catch {
+    // Commits are missing all the same.
+    return error;
   }
 }
 
-async function* caughtUp(
+function caughtUp(
   selection: Record<string, unknown>,
-  begin: string,
+  begin: string | undefined,
   signal: AbortSignal | undefined,
   { pipeline, pagePath }: FeedHost,
 ): AsyncGenerator<Commit, void, undefined> {
-  let since = begin;
-  for (;;) {
+  const page = async (since: string) => {
     const { json } = await pipeline.request({ method: 'GET', path: pagePath({ ...selection, since }), signal });
-    const { commits, cursor, upToDate } = (json ?? {}) as { commits: Commit[]; cursor: string; upToDate: boolean };
-    if (!Array.isArray(commits) || (typeof cursor !== 'string' && !upToDate)) throw notUnderstood('The changes');
-    yield* commits;
-    if (upToDate) return;
-    since = cursor;
-  }
+    const told = (json ?? {}) as { commits: Commit[]; cursor: string; upToDate: boolean };
+    if (!Array.isArray(told.commits) || typeof told.cursor !== 'string') throw notUnderstood('The changes');
+    return told;
+  };
+  // Now is when it is called, and not when it is read first.
+  const now = begin === undefined ? page('now') : undefined;
+  now?.catch(() => {});
+  return (async function* () {
+    let since = begin ?? ((await now) as { cursor: string }).cursor;
+    for (;;) {
+      const { commits, cursor, upToDate } = await page(since);
+      yield* commits;
+      if (upToDate) return;
+      since = cursor;
+    }
+  })();
 }
 
 /** What came and wasn't read yet, and where to come back to. */

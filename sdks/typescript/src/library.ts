@@ -22,6 +22,7 @@ export type {
   BatchOptions,
   BatchResult,
   CallOptions,
+  IncrementOptions,
   ItemWriteOptions,
   OpResult,
   WriteOptions,

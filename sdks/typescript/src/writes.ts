@@ -22,6 +22,13 @@ export interface ItemWriteOptions extends WriteOptions {
   readonly ifRevision?: number;
 }
 
+export interface IncrementOptions extends WriteOptions {
+  /** The new value must be no less, or it is a `conflict`. */
+  readonly min?: number;
+  /** The new value must be no more, or it is a `conflict`. */
+  readonly max?: number;
+}
+
 export interface BatchOptions extends WriteOptions {
   /** All must hold, or nothing is done: `preconditionFailed`. */
   readonly conditions?: readonly Condition[];
@@ -94,10 +101,15 @@ export class Writes {
     key: string,
     attribute: string,
     by = 1,
-    options: WriteOptions = {},
+    options: IncrementOptions = {},
   ): Promise<number> {
     const path = `${itemPath(this.#pool, collection, key)}/increment`;
-    const { json } = await this.#send('POST', path, options, { attribute, by });
+    const { json } = await this.#send('POST', path, options, {
+      attribute,
+      by,
+      min: options.min,
+      max: options.max,
+    });
     const { value } = (json ?? {}) as { value?: unknown };
     if (typeof value !== 'number') throw notUnderstood('The value');
     return value;

@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { seal } from '../../../src/engine/access/envelope.js';
 import { connect } from '../src/stargus.node.js';
 import { ABOUT, clientOf, type Event, type Handle, json, serve, soon, stream } from './fake-server.js';
 
@@ -32,6 +33,15 @@ test.each<[string, Handle, string]>([
   ['another program', (_, outgoing) => json(outgoing, { name: 'other', apiVersion: 'v1' }), 'notStargus'],
   ['no object', (_, outgoing) => json(outgoing, null), 'notStargus'],
   ['another major version', (_, outgoing) => json(outgoing, { ...ABOUT, apiVersion: 'v2' }), 'incompatibleServer'],
+  ['a later one', (_, outgoing) => json(outgoing, { ...ABOUT, apiVersion: 'v10.1' }), 'incompatibleServer'],
+  [
+    'that there is no such version',
+    (_, outgoing) =>
+      void outgoing
+        .writeHead(404, { 'content-type': 'application/problem+json' })
+        .end(JSON.stringify({ code: 'notFound', status: 404, detail: 'There is no /v1.' })),
+    'incompatibleServer',
+  ],
   ['nothing', () => {}, 'timeout'],
   [
     'half an answer',
@@ -428,4 +438,121 @@ test('a refresh whose answer was lost is not sent again where one can log in ane
   url = client.url;
   await client.authenticate({ keyFile: { account: `${url}/id/ann`, jwk } });
   expect(asked).toEqual(['jwt-bearer', 'refresh_token', 'jwt-bearer']);
+});
+
+test('a later minor version is the same', async () => {
+  const url = await serve((_, outgoing) => json(outgoing, { ...ABOUT, apiVersion: 'v1.7' }));
+  const client = await connect(url, 'p');
+  await client.close();
+});
+
+describe('a feed', () => {
+  test('begins when it is asked for, and leaves nothing when nobody reads it', async () => {
+    let asked = 0;
+    const client = await clientOf((_, outgoing) => {
+      asked++;
+      stream(outgoing, ['hello', { heartbeatMs: 1000 }], ['live', { revision: 1 }, 'e-1']);
+    });
+    client.changes();
+    await soon(() => asked).toBe(1);
+    const left = client.changes();
+    await soon(() => client.activity.requests).toBe(2);
+    await left.return();
+    expect(client.activity.requests).toBe(1);
+    await client.close();
+    expect(client.activity.requests).toBe(0);
+  });
+
+  test('gives what came between the call and the first reading', async () => {
+    const client = await clientOf((_, outgoing) =>
+      stream(
+        outgoing,
+        ['hello', {}],
+        ['live', { revision: 1 }, 'e-1'],
+        ['changes', { revision: 2, time: '', subject: '', changes: [] }, 'e-2'],
+      ),
+    );
+    const feed = client.changes();
+    await soon(() => client.activity.requests).toBe(1);
+    expect((await feed.next()).value).toMatchObject({ revision: 2, cursor: 'e-2' });
+    await feed.return();
+  });
+
+  test('that ends where it has caught up begins when it is asked for, too', async () => {
+    const asked: string[] = [];
+    const client = await clientOf(({ url = '' }, outgoing) => {
+      asked.push(new URL(url, 'http://x').searchParams.get('since') ?? '');
+      const commits = asked.length === 1 ? [] : [{ revision: 2, cursor: 'e-2', time: '', subject: '', changes: [] }];
+      json(outgoing, { commits, cursor: `e-${asked.length}`, upToDate: true });
+    });
+    const feed = client.changes({ follow: false });
+    await soon(() => asked).toEqual(['now']);
+    expect((await feed.next()).value).toMatchObject({ revision: 2 });
+    expect(await feed.next()).toMatchObject({ done: true });
+    expect(asked).toEqual(['now', 'e-1']);
+  });
+
+  test('that is reset names cursors that can be used', async () => {
+    const client = await clientOf(({ url = '' }, outgoing) => {
+      if (url.includes('/changes')) stream(outgoing, ['hello', {}], ['reset', { reason: 'epoch' }]);
+      else json(outgoing, { pool: 'p', epoch: 'f', revision: 9, oldestRevision: 3, cursor: 'f-9' });
+    });
+    await expect(client.changes({ since: 'e-1' }).next()).rejects.toMatchObject({
+      code: 'cursorExpired',
+      problem: { oldest: 'f-2', current: 'f-9' },
+    });
+  });
+});
+
+test('bounds of an increment are sent', async () => {
+  let body = '';
+  const client = await clientOf((incoming, outgoing) => {
+    incoming.on('data', (chunk) => {
+      body += String(chunk);
+    });
+    incoming.on('end', () => json(outgoing, { value: 3 }));
+  });
+  expect(await client.increment('c', 'k', 'n', 2, { min: 0, max: 5 })).toBe(3);
+  expect(JSON.parse(body)).toEqual({ attribute: 'n', by: 2, min: 0, max: 5 });
+});
+
+describe('the envelope of a passphrase', () => {
+  test.each(['http://stargus.example/id/ann', 'http://192.0.2.1/ann', 'ftp://127.0.0.1/id/ann', 'ann'])(
+    'isn’t asked for at %s, where others may hear its proof',
+    async (account) => {
+      const client = await clientOf((_, outgoing) => json(outgoing, {}));
+      await expect(client.authenticate({ account, passphrase: 'x' })).rejects.toMatchObject({
+        code: 'loginFailed',
+        message: expect.stringContaining('https'),
+      });
+    },
+  );
+
+  test('is read where its owner published it, and no proof is sent', { timeout: 60_000 }, async () => {
+    const asked: string[] = [];
+    let text = '';
+    const site = await serve(({ method, url }, outgoing) => {
+      asked.push(`${method} ${url}`);
+      if (url === '/ann/envelope.jwe')
+        outgoing.writeHead(200, { 'content-type': 'application/octet-stream' }).end(text);
+      else outgoing.writeHead(404).end(PAGE);
+    });
+    const account = `${site}/ann`;
+    const { privateKey } = await crypto.subtle.generateKey({ name: 'Ed25519' }, true, ['sign', 'verify']);
+    const jwk = (await crypto.subtle.exportKey('jwk', privateKey)) as Record<string, string>;
+    ({ text } = await seal(account, { kty: 'OKP', crv: 'Ed25519', x: jwk.x, d: jwk.d }, { passphrase: 'six words' }));
+    const client = await clientOf(({ url }, outgoing) => {
+      if (url === '/v1/auth/challenges')
+        json(outgoing, { nonce: 'n', audience: `http://${outgoing.req.headers.host}` });
+      else if (url === '/v1/auth/token') json(outgoing, { accessToken: 't', expiresInMs: 60_000 });
+      else json(outgoing, { subject: account });
+    });
+    expect(await client.authenticate({ account, passphrase: 'six words' })).toEqual({ subject: account });
+    expect(asked).toEqual(['GET /ann/envelope.jwe']);
+    await expect(client.authenticate({ account, passphrase: 'others' })).rejects.toMatchObject({ code: 'loginFailed' });
+    await expect(client.authenticate({ account: `${site}/bob`, passphrase: 'x' })).rejects.toMatchObject({
+      code: 'loginFailed',
+      message: expect.stringContaining('no envelope'),
+    });
+  });
 });
