@@ -320,9 +320,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
       this.#cache = undefined;
       this.#writes.policyChanged();
       this.#view.beginAnew();
-    } else if (this.#view.cursor === undefined) this.#view.beginAnew();
+    } else if (this.#view.since === undefined) this.#view.expectSnapshot();
     this.#subject = subject;
-    return this.#host.attachRequest(this.collection, { ...this.#parameters(), since: this.#view.cursor });
+    return this.#host.attachRequest(this.collection, { ...this.#parameters(), since: this.#view.since });
   }
 
   #read(event: StreamEvent): Applied {

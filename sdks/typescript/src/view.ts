@@ -70,6 +70,8 @@ export class View {
   isComplete = false;
   readonly #collection: string;
   readonly #isSparse: boolean;
+  /** The state that was begun by a reset isn't complete, and no cursor leads to it. */
+  #isReset = false;
   #incoming: { items: Map<string, Entry>; revision: number } | undefined;
   #held: { changes: WireChange[]; bytes: number } | undefined;
 
@@ -89,7 +91,17 @@ export class View {
   /** The next connection tells the whole state, which takes the place of what is shown when it is complete. */
   beginAnew(): void {
     this.cursor = undefined;
+    this.expectSnapshot();
+  }
+
+  /** The same, where what is shown is still of its cursor. */
+  expectSnapshot(): void {
     if (this.isComplete) this.#incoming = { items: new Map(), revision: 0 };
+  }
+
+  /** From where the next connection goes on; undefined: from a snapshot. */
+  get since(): string | undefined {
+    return this.#isReset ? undefined : this.cursor;
   }
 
   /** A connection begins or has ended: what was half told is told again. */
@@ -124,6 +136,7 @@ export class View {
         const { view } = parsed(event) as { view?: unknown };
         if (this.#isOther(view)) return NOTHING;
         this.disconnected();
+        this.#isReset = true;
         this.#incoming = { items: new Map(), revision: 0 };
         return NOTHING;
       }
@@ -172,6 +185,7 @@ export class View {
       if (isFirst || revision >= this.revision) this.#moveTo(revision, id);
       return { steps: [], isFirst };
     }
+    this.#isReset = false;
     const before = this.items;
     this.items = incoming.items;
     this.revision = revision;
