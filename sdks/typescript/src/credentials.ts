@@ -3,7 +3,15 @@
  * when a request is answered 401; those who come meanwhile wait for the new one, which is asked for once.
  */
 import { AccountKey, type Challenge } from './account-key.js';
-import { derivationOf, deriveKeys, ENVELOPE_BYTES_MAX, openEnvelope, publishedKdf, type Way } from './envelope.js';
+import {
+  derivationOf,
+  deriveKeys,
+  ENVELOPE_BYTES_MAX,
+  normalCode,
+  openEnvelope,
+  publishedKdf,
+  type Way,
+} from './envelope.js';
 import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import { digestOf, OneTimeKey } from './one-time-key.js';
 import { type Answer, type Authorizer, type Call, Pipeline } from './pipeline.js';
@@ -268,7 +276,7 @@ export type KeyLogin = Extract<Login, LoginOptions & ({ keyFile: unknown } | { a
 export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: CredentialsContext): Promise<KeyFile> {
   if ('keyFile' in login) return typeof login.keyFile === 'string' ? context.readKeyFile(login.keyFile) : login.keyFile;
   const way: Way = 'passphrase' in login ? 'passphrase' : 'recovery';
-  const secret = 'passphrase' in login ? login.passphrase : login.recoveryCode;
+  const secret = 'passphrase' in login ? login.passphrase : normalCode(login.recoveryCode);
   const { account } = login;
   if (!isConfidential(account))
     throw new StargusError(

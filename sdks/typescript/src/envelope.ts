@@ -121,3 +121,8 @@ export async function openEnvelope(text: unknown, account: string, way: Way, ope
 function refused(why: string): StargusError {
   return new StargusError('loginFailed', `The account’s envelope isn’t taken. ${why}`);
 }
+
+/** A recovery code as it is derived from, however it was typed. */
+export function normalCode(text: string): string {
+  return text.toUpperCase().replaceAll(/[\s-]/g, '').replaceAll('O', '0').replaceAll(/[IL]/g, '1');
+}
