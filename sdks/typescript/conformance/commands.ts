@@ -23,7 +23,12 @@ type Command = any;
 export interface Answer {
   readonly ok: boolean;
   readonly value?: unknown;
-  readonly error?: { readonly code: string; readonly status?: number; readonly message: string };
+  readonly error?: {
+    readonly code: string;
+    readonly status?: number;
+    readonly message: string;
+    readonly [member: string]: unknown;
+  };
 }
 
 export interface Surroundings {
@@ -281,11 +286,15 @@ export function createDriver({ connect, discover, measure, exit }: Surroundings)
       return { urls: (await discover(timeoutMs)).map(({ url }) => url) };
     },
 
-    api: async ({ on, call, collection }) => {
+    api: async ({ on, call, collection, notifier }) => {
       const { api, pool } = clientOf(on);
       if (call === 'getAbout') return { version: (await api.system.getAbout()).version };
       if (call === 'listItems')
         return { keys: (await api.items.listItems({ pool, collection })).items.map(({ key }) => key) };
+      if (call === 'testNotifier') {
+        await api.notifiers.testNotifier({ pool, notifier });
+        return {};
+      }
       throw new Error(`There is no call ${call}.`);
     },
 
@@ -361,10 +370,17 @@ function itemAnswer(item: Item | undefined): unknown {
   return item ? { key: item.key, revision: item.revision, attributes: item.attributes } : {};
 }
 
-function errorAnswer(error: unknown): { code: string; status?: number; message: string } {
+function errorAnswer(error: unknown): NonNullable<Answer['error']> {
   if (!isProblem(error))
     return { code: 'driver', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
-  return { code: error.code, message: error.message, ...(error instanceof ProblemError && { status: error.status }) };
+  const told = error instanceof ProblemError ? error.problem : (error as { oldest?: unknown; current?: unknown });
+  return {
+    code: error.code,
+    message: error.message,
+    ...(error instanceof ProblemError && { status: error.status }),
+    ...(told.oldest !== undefined && { oldest: told.oldest }),
+    ...(told.current !== undefined && { current: told.current }),
+  };
 }
 
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {

@@ -39,6 +39,8 @@ export const CHANGES_WAITING_MAX = 10_000;
 
 /** Commits that wait for the iterator of a feed before the stream is read no further. */
 export const COMMITS_WAITING_MAX = 1_000;
+/** Of what waits for the iterator of a feed, or of a stream that can't be slowed down, before no more is taken. */
+export const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 
 /** JSON of the values that a sparse mirror keeps. */
 export const MEMORY_MAX = 16 * 1024 * 1024;
@@ -57,6 +59,12 @@ export const LOCK_WAIT_MS = 30_000;
 export const LEASE_MS = 15_000;
 /** How long the server holds the question whether a lock was granted, where the stream that would tell it is down. */
 export const LOCK_POLL_MS = 5_000;
+/** After the end of a wait the server says that it is over; if it hasn't said so by then, nobody waits any longer. */
+export const LOCK_LATE_MS = 2_000;
+/** The shortest question: asked without end where the end of a wait is late, it must not be asked without a pause. */
+export const LOCK_POLL_LEAST_MS = 250;
+/** Between attempts at giving back what couldn't be given back. */
+export const LOCK_RETRY_MS = 1_000;
 /** News of locks whose request isn't answered yet. */
 export const LOCK_NEWS_MAX = 256;
 

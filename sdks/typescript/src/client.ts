@@ -6,7 +6,7 @@ import type { BatchOp } from './batch.js';
 import { FAREWELL_MS } from './bounds.js';
 import { cacheView } from './cache.js';
 import { Credentials, type Login } from './credentials.js';
-import { isProblem, ProblemError } from './errors.js';
+import { isProblem, notUnderstood, ProblemError } from './errors.js';
 import { fetchStreams, type OpenStream } from './event-stream.js';
 import { eventSourceStreams } from './eventsource-stream.js';
 import { type Commit, type FeedOptions, followFeed } from './feed.js';
@@ -27,6 +27,7 @@ import {
   type BatchOptions,
   type BatchResult,
   type CallOptions,
+  type IncrementOptions,
   type ItemWriteOptions,
   type WriteOptions,
   Writes,
@@ -196,7 +197,7 @@ export class Client {
   }
 
   /** Adds to a number, atomically; an absent one counts as 0. @returns the new value */
-  increment(collection: string, key: string, attribute: string, by = 1, options?: WriteOptions): Promise<number> {
+  increment(collection: string, key: string, attribute: string, by = 1, options?: IncrementOptions): Promise<number> {
     return this.#writes.increment(collection, key, attribute, by, options);
   }
 
@@ -235,6 +236,7 @@ export class Client {
       pipeline: this.#pipeline,
       openStream: this.#openStream,
       renew: () => this.#renew(),
+      poolPath: poolPath(pool),
       pagePath: (parameters) => `${poolPath(pool)}/changes?${queryOf(parameters)}`,
       request: (parameters) => ({
         path: `${poolPath(pool)}/changes/stream?${queryOf(parameters)}`,
@@ -306,6 +308,7 @@ export class Client {
       clock: this.#pipeline.clock,
       writes: this.#writes,
       openStream: this.#openStream,
+      subject: () => this.#subject,
       closing: this.#pipeline.closing,
       attachRequest: (collection, parameters) => ({
         path: `${collectionPath(pool, collection)}/attach?${queryOf(parameters)}`,
@@ -326,7 +329,9 @@ export class Client {
   async #effectivePolicy(): Promise<EffectivePolicy> {
     try {
       const { json } = await this.#pipeline.request({ method: 'GET', path: `${poolPath(this.pool)}/policy/effective` });
-      return json as EffectivePolicy;
+      const policy = (json ?? {}) as EffectivePolicy;
+      if (!Array.isArray(policy.rules) || !Array.isArray(policy.restrictions)) throw notUnderstood('The policy');
+      return policy;
     } catch (error) {
       // There is no pool yet, so no rules: who may make it may do everything.
       if (isProblem(error, 'notFound')) return EVERYTHING;
@@ -350,7 +355,7 @@ export class Client {
   async #whoAsks(): Promise<string> {
     if (this.#credentials || this.#settings.streams !== 'eventsource') return this.#subject;
     const { json } = await this.#pipeline.request({ method: 'GET', path: '/v1/auth/me' });
-    return String((json as { subject?: unknown }).subject);
+    return String((json as { subject?: unknown } | undefined)?.subject);
   }
 
   #problem(error: unknown): void {

@@ -2,7 +2,7 @@
 import { EVENT_BYTES_MAX, REQUEST_TIMEOUT_MS, RETRY_FOR_MS } from './bounds.js';
 import { type About, Client } from './client.js';
 import { systemClock } from './clock.js';
-import { StargusError } from './errors.js';
+import { ProblemError, StargusError } from './errors.js';
 import { FetchTransport } from './fetch-transport.js';
 import { Pipeline } from './pipeline.js';
 import type { Platform } from './platform.js';
@@ -69,11 +69,19 @@ export function connectOn(platform: Platform): Connect {
 }
 
 async function askWho(pipeline: Pipeline, signal: AbortSignal | undefined): Promise<About> {
-  const { json } = await pipeline.request({ method: 'GET', path: '/v1', signal });
+  const { json } = await pipeline.request({ method: 'GET', path: '/v1', signal }).catch((error: unknown) => {
+    if (!(error instanceof ProblemError) || error.status !== 404) throw error;
+    throw new StargusError(
+      'incompatibleServer',
+      `The server doesn't speak ${API_VERSION} of the API. Use the library of the server's version.`,
+      { cause: error },
+    );
+  });
   const about = json as Partial<About> | null;
   if (about?.name !== 'stargus' || typeof about.apiVersion !== 'string')
     throw new StargusError('notStargus', `What answers at ${pipeline.url} is another program. Check the URL.`);
-  if (about.apiVersion !== API_VERSION)
+  // A newer minor version has more, and all that this one has.
+  if (about.apiVersion.split('.')[0] !== API_VERSION)
     throw new StargusError(
       'incompatibleServer',
       `The server speaks ${about.apiVersion} of the API, this library ${API_VERSION}. Use the library of the server's version.`,

@@ -3,8 +3,16 @@
  * when a request is answered 401; those who come meanwhile wait for the new one, which is asked for once.
  */
 import { AccountKey, type Challenge } from './account-key.js';
-import { derivationOf, deriveKeys, openEnvelope, type Way } from './envelope.js';
-import { ProblemError, StargusError } from './errors.js';
+import {
+  derivationOf,
+  deriveKeys,
+  ENVELOPE_BYTES_MAX,
+  normalCode,
+  openEnvelope,
+  publishedKdf,
+  type Way,
+} from './envelope.js';
+import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import { digestOf, OneTimeKey } from './one-time-key.js';
 import { type Answer, type Authorizer, type Call, Pipeline } from './pipeline.js';
 import type { KeyFile } from './platform.js';
@@ -149,6 +157,7 @@ export class Credentials implements Authorizer {
     const refresh = this.#tokens?.refresh;
     if (refresh !== undefined) {
       try {
+        if (this.#oneTimeKey) await this.#askTime();
         await this.#ask({ grantType: 'refresh_token', refreshToken: refresh });
         return;
       } catch (error) {
@@ -169,7 +178,7 @@ export class Credentials implements Authorizer {
   #fail(cause: ProblemError | undefined): StargusError {
     this.#failed = new StargusError(
       'loginFailed',
-      `The login is over and can't begin anew by itself${cause ? `: ${cause.detail}` : ''}. Log in again.`,
+      `The login is over and can't begin anew by itself${cause ? `: ${cause.detail.replace(/\.$/, '')}` : ''}. Log in again.`,
       { cause },
     );
     return this.#failed;
@@ -184,6 +193,8 @@ export class Credentials implements Authorizer {
         isAnonymous: true,
       });
       const challenge = json as Challenge;
+      if (typeof challenge?.nonce !== 'string' || typeof challenge.audience !== 'string')
+        throw notUnderstood('The challenge');
       const { clock } = this.#pipeline;
       this.#time = new ServerTime(header('date'), clock.now(), clock.wall());
       this.#publicUrl = challenge.audience.replace(/\/+$/, '');
@@ -200,6 +211,13 @@ export class Credentials implements Authorizer {
     }
   }
 
+  /** A machine that slept has a clock that slept too, so that its proofs are too old. */
+  async #askTime(): Promise<void> {
+    const { clock } = this.#pipeline;
+    const { header } = await this.#pipeline.request({ method: 'GET', path: '/v1', isAnonymous: true });
+    this.#time = new ServerTime(header('date'), clock.now(), clock.wall());
+  }
+
   /** Asks for tokens. */
   async #ask(body: Record<string, unknown>): Promise<void> {
     const askedAt = this.#pipeline.clock.now();
@@ -212,11 +230,12 @@ export class Credentials implements Authorizer {
       ...(this.#oneTimeKey && { headers: { dpop: await this.#proof('POST', path) } }),
     };
     const { json } = await this.#pipeline.request(call);
-    const { accessToken, refreshToken, expiresInMs } = json as {
+    const { accessToken, refreshToken, expiresInMs } = (json ?? {}) as {
       accessToken: string;
       refreshToken?: string;
       expiresInMs: number;
     };
+    if (typeof accessToken !== 'string' || typeof expiresInMs !== 'number') throw notUnderstood('The token');
     this.#tokens = {
       access: accessToken,
       digest: this.#oneTimeKey && (await digestOf(accessToken)),
@@ -238,7 +257,7 @@ export class Credentials implements Authorizer {
     } catch (error) {
       throw loginFailure(error);
     }
-    return String((answer.json as { subject?: unknown }).subject);
+    return String((answer.json as { subject?: unknown } | undefined)?.subject);
   }
 }
 
@@ -257,29 +276,37 @@ export type KeyLogin = Extract<Login, LoginOptions & ({ keyFile: unknown } | { a
 export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: CredentialsContext): Promise<KeyFile> {
   if ('keyFile' in login) return typeof login.keyFile === 'string' ? context.readKeyFile(login.keyFile) : login.keyFile;
   const way: Way = 'passphrase' in login ? 'passphrase' : 'recovery';
-  const secret = 'passphrase' in login ? login.passphrase : login.recoveryCode;
+  const secret = 'passphrase' in login ? login.passphrase : normalCode(login.recoveryCode);
   const { account } = login;
-  const [, server, name] = /^(https?:\/\/.+)\/id\/([^/]+)$/.exec(account) ?? [];
-  if (server === undefined || name === undefined)
+  if (!isConfidential(account))
     throw new StargusError(
       'loginFailed',
-      `${account} is no account that a Stargus server guards an envelope of: …/id/<name>.`,
+      `${account} is no account whose envelope can be asked for: the proof of a passphrase goes over https, or to this machine itself, for whoever hears it could guess at the passphrase.`,
     );
+  const [, server, name] = /^(https?:\/\/.+)\/id\/([^/]+)$/.exec(account) ?? [];
+  const url = server ?? account.replace(/\/+$/, '');
   const guard =
-    server === pipeline.url
+    url === pipeline.url
       ? pipeline
       : new Pipeline({
           transport: context.transport(),
-          url: server,
+          url,
           requestTimeoutMs: 30_000,
           retryForMs: 10_000,
           clock: pipeline.clock,
         });
   try {
+    if (server === undefined || name === undefined) {
+      // On a site of its owner's, from where everybody gets it: no proof is asked for.
+      const text = await publishedEnvelope(guard);
+      const { opening } = await deriveKeys(account, way, secret, derivationOf(publishedKdf(text, way)));
+      return await openEnvelope(text, account, way, opening);
+    }
     const path = `/v1/identities/${encodeURIComponent(name)}/envelope`;
     const { json } = await guard.request({ method: 'GET', path, isAnonymous: true });
-    const { ways } = json as { ways?: { way: string; kdf: unknown }[] };
-    const kdf = ways?.find((each) => each.way === way)?.kdf;
+    const { ways } = (json ?? {}) as { ways?: { way: string; kdf: unknown }[] };
+    if (!Array.isArray(ways)) throw notUnderstood('The envelope');
+    const kdf = ways.find((each) => each.way === way)?.kdf;
     const { opening, proof } = await deriveKeys(account, way, secret, derivationOf(kdf));
     const unlocked = await guard.request({
       method: 'POST',
@@ -287,10 +314,31 @@ export async function keyOf(pipeline: Pipeline, login: KeyLogin, context: Creden
       body: { way, proof },
       isAnonymous: true,
     });
-    return await openEnvelope((unlocked.json as { envelope?: unknown }).envelope, account, way, opening);
+    return await openEnvelope((unlocked.json as { envelope?: unknown } | undefined)?.envelope, account, way, opening);
   } catch (error) {
     throw loginFailure(error);
   } finally {
     if (guard !== pipeline) guard.disconnect();
   }
+}
+
+async function publishedEnvelope(site: Pipeline): Promise<string> {
+  try {
+    const call: Call = { method: 'GET', path: '/envelope.jwe', isAnonymous: true, headers: { accept: '*/*' } };
+    return (await site.exchange<string>(call, (response) => response.text(ENVELOPE_BYTES_MAX))) as string;
+  } catch (error) {
+    if (!isProblem(error, 'notStargus') || error.retryable) throw error;
+    throw new StargusError('loginFailed', `There is no envelope at ${site.url}/envelope.jwe.`, { cause: error });
+  }
+}
+
+/** Whether nobody between hears what is sent there. */
+function isConfidential(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  const { protocol, hostname, username, password, search, hash } = new URL(url);
+  if (username !== '' || password !== '' || search !== '' || hash !== '') return false;
+  if (protocol === 'https:') return true;
+  return (
+    protocol === 'http:' && (hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname))
+  );
 }

@@ -20,7 +20,7 @@ const COST = {
 const SALT_BYTES_MIN = 16;
 const SALT_BYTES_MAX = 64;
 const SEED_BYTES = 64;
-const ENVELOPE_BYTES_MAX = 16 * 1024;
+export const ENVELOPE_BYTES_MAX = 16 * 1024;
 
 export interface Derivation {
   readonly memoryKiB: number;
@@ -44,6 +44,18 @@ export function derivationOf(kdf: unknown): Derivation {
     );
   };
   return { memoryKiB: number('memoryKiB'), passes: number('passes'), parallelism: number('parallelism'), salt };
+}
+
+/** How the key of one way is derived, as a published envelope says. @throws StargusError `loginFailed` where it has no such way */
+export function publishedKdf(text: string, way: Way): unknown {
+  try {
+    const { recipients } = JSON.parse(text) as { recipients: { header?: { kid?: unknown; kdf?: unknown } }[] };
+    const kdf = recipients.find(({ header }) => header?.kid === way)?.header?.kdf;
+    if (kdf !== undefined) return kdf;
+  } catch {
+    // It is somebody's page.
+  }
+  throw refused(`It isn’t one, or none that a ${way === 'passphrase' ? way : 'recovery code'} opens.`);
 }
 
 /** The key that opens the envelope, and the proof that one knows the secret. Takes some hundred milliseconds and 64 MiB. */
@@ -108,4 +120,9 @@ export async function openEnvelope(text: unknown, account: string, way: Way, ope
 
 function refused(why: string): StargusError {
   return new StargusError('loginFailed', `The account’s envelope isn’t taken. ${why}`);
+}
+
+/** A recovery code as it is derived from, however it was typed. */
+export function normalCode(text: string): string {
+  return text.toUpperCase().replaceAll(/[\s-]/g, '').replaceAll('O', '0').replaceAll(/[IL]/g, '1');
 }

@@ -85,6 +85,14 @@ export function closedError(what = 'client'): StargusError {
   return new StargusError('closed', `The ${what} was closed.`);
 }
 
+/** @param what begins the sentence: `The item` */
+export function notUnderstood(what: string): StargusError {
+  return new StargusError(
+    'protocolError',
+    `${what} in the server’s answer can’t be understood. Is something between it and this program, or is it a later version?`,
+  );
+}
+
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }

@@ -3,7 +3,7 @@
  * for. Coming back is of who reads (resuming.ts).
  */
 import { HEARTBEAT_MS, HEARTBEATS_MISSED } from './bounds.js';
-import type { Clock } from './clock.js';
+import { type Clock, timerMs } from './clock.js';
 import { StargusError } from './errors.js';
 import { CALL, type CallInit } from './generated-api.js';
 import { notStargus } from './refusal.js';
@@ -121,7 +121,7 @@ class Silence {
             new StargusError('timeout', `Nothing came on the stream for ${this.#limitMs} ms.`, { retryable: true }),
           );
       },
-      Math.max(1, left),
+      timerMs(Math.max(1, left)),
     );
   }
 }

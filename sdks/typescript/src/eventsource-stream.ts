@@ -2,6 +2,8 @@
  * Streams by the browser's EventSource, for who is logged in by the cookie. It can't say why it was refused, so the same is asked by fetch then; it
  * doesn't show heartbeats, so a connection that is dead is noticed by the browser only; and it comes back by itself, which it isn't left to do.
  */
+import { WAITING_BYTES_MAX } from './bounds.js';
+import { unlessAborted } from './clock.js';
 import { isProblem, StargusError } from './errors.js';
 import type { OpenedStream, OpenStream } from './event-stream.js';
 import type { StreamEvent } from './sse-parser.js';
@@ -40,10 +42,13 @@ export function eventSourceStreams({
 }: EventSourceOptions): OpenStream {
   /** The cookie was renewed, and no stream was opened since. */
   let isRenewed = false;
+  let renewals = 0;
   return async (request, signal): Promise<OpenedStream> => {
     signal.throwIfAborted();
+    const renewalsBefore = renewals;
     const source = new EventSource(url + request.path, { withCredentials });
     const waiting: StreamEvent[] = [];
+    let waitingBytes = 0;
     let wake: (() => void) | undefined;
     let isOver = false;
     let error: unknown;
@@ -68,7 +73,12 @@ export function eventSourceStreams({
               `An event of the stream has more than ${eventBytesMax} bytes (eventBytesMax).`,
             ),
           );
-        else waiting.push({ event, data, id: lastEventId });
+        else if (!isOver) {
+          waiting.push({ event, data, id: lastEventId });
+          waitingBytes += data.length;
+          // It can't be told to wait: it is left, and come back to when this was read.
+          if (waitingBytes >= WAITING_BYTES_MAX) over();
+        }
         wake?.();
       });
     source.onerror = () => over(isOpen ? undefined : 'refused');
@@ -84,16 +94,23 @@ export function eventSourceStreams({
       try {
         await whyRefused(byFetch, request, signal);
       } catch (why) {
-        if (!isProblem(why, 'unauthenticated') || isRenewed || !(await renewCookie())) throw why;
-        isRenewed = true;
+        if (!isProblem(why, 'unauthenticated')) throw why;
+        // Another stream may have been quicker: then this one was refused for the cookie that was.
+        if (renewals === renewalsBefore) {
+          if (isRenewed || !(await unlessAborted(renewCookie(), signal))) throw why;
+          isRenewed = true;
+          renewals++;
+        }
       }
       throw new StargusError('unreachable', 'The stream could not be opened.', { retryable: true });
     }
     async function* batches(): AsyncGenerator<readonly StreamEvent[]> {
       try {
         for (;;) {
-          if (waiting.length > 0) yield waiting.splice(0);
-          else if (isOver) {
+          if (waiting.length > 0) {
+            waitingBytes = 0;
+            yield waiting.splice(0);
+          } else if (isOver) {
             if (error !== undefined) throw error;
             return;
           } else

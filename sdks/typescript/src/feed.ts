@@ -1,6 +1,6 @@
 /** The feed: the commits of the pool, each once and in order. It comes back by itself, and fails where commits are missing rather than pass them over. */
-import { COMMIT_BYTES_MAX, COMMITS_WAITING_MAX } from './bounds.js';
-import { ProblemError, StargusError } from './errors.js';
+import { COMMIT_BYTES_MAX, COMMITS_WAITING_MAX, WAITING_BYTES_MAX } from './bounds.js';
+import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import type { Attributes } from './item.js';
 import type { Pipeline } from './pipeline.js';
@@ -48,26 +48,54 @@ export interface CommitChange {
   readonly attributes?: Attributes;
   readonly previous?: Attributes;
   readonly reason?: string;
+  /** Of the item, where it isn't the commit's. */
+  readonly revision?: number;
 }
 
 export interface FeedHost {
   readonly pipeline: Pipeline;
   readonly openStream: OpenStream;
   renew(): Promise<void>;
+  readonly poolPath: string;
   pagePath(parameters: Record<string, unknown>): string;
   request(parameters: Record<string, unknown>): StreamRequest;
 }
 
-export async function* followFeed(options: FeedOptions, host: FeedHost): AsyncGenerator<Commit, void, undefined> {
+export function followFeed(options: FeedOptions, host: FeedHost): AsyncGenerator<Commit, void, undefined> {
   const { follow = true, signal, since, ...selection } = options;
-  if (!follow) {
-    yield* caughtUp(selection, since ?? 'now', signal, host);
-    return;
-  }
+  if (!follow) return caughtUp(selection, since, signal, host);
   const feed = new Feed(selection, since);
+  // Now, and not when it is read first: what is committed meanwhile is of it.
+  const stop = begin(feed, signal, host);
+  const commits = following(feed, stop);
+  // A generator that waits hears of its return only with the next commit, which may never come; one that was never read doesn't hear of it at all.
+  const abandoned = commits.return;
+  return Object.assign(commits, {
+    return: async () => {
+      const stopped = stop();
+      const result = await abandoned.call(commits, undefined);
+      await stopped;
+      return result;
+    },
+  });
+}
+
+async function* following(feed: Feed, stop: () => Promise<void>): AsyncGenerator<Commit, void, undefined> {
+  try {
+    yield* feed.commits();
+  } finally {
+    await stop();
+  }
+}
+
+/** @returns ends it, and settles when nothing of it is left */
+function begin(feed: Feed, signal: AbortSignal | undefined, host: FeedHost): () => Promise<void> {
   const ending = new AbortController();
   const { closing } = host.pipeline;
-  const ended = () => ending.abort(closing.aborted ? closing.reason : signal?.reason);
+  const ended = () => {
+    ending.abort(closing.aborted ? closing.reason : signal?.reason);
+    feed.makeRoom();
+  };
   closing.addEventListener('abort', ended, { once: true });
   signal?.addEventListener('abort', ended, { once: true });
   if (closing.aborted || signal?.aborted) ended();
@@ -75,37 +103,72 @@ export async function* followFeed(options: FeedOptions, host: FeedHost): AsyncGe
     {
       request: () => host.request(feed.parameters()),
       read: (event) => feed.read(event),
-      settled: () => feed.room(),
+      settled: () => (ending.signal.aborted ? undefined : feed.room()),
       disconnected: () => feed.disconnected(),
       isLive: () => feed.isLive,
     },
     { open: host.openStream, clock: host.pipeline.clock, signal: ending.signal, renew: () => host.renew() },
-  ).catch((error: unknown) => feed.end(error));
-  try {
-    yield* feed.commits();
-  } finally {
-    closing.removeEventListener('abort', ended);
-    signal?.removeEventListener('abort', ended);
+  )
+    .catch((error: unknown) => (isProblem(error, 'cursorExpired') ? withCursors(error, ending.signal, host) : error))
+    .then((error) => {
+      closing.removeEventListener('abort', ended);
+      signal?.removeEventListener('abort', ended);
+      feed.end(error);
+    });
+  return () => {
     ending.abort(new StargusError('closed', 'The feed is read no more.'));
     feed.abandon();
-    await running;
+    return running;
+  };
+}
+
+/** The refusal of a cursor names two that can be used; a stream that is reset doesn't. @returns what the feed ends with */
+async function withCursors(
+  error: StargusError,
+  signal: AbortSignal,
+  { pipeline, poolPath }: FeedHost,
+): Promise<unknown> {
+  if (error instanceof ProblemError) return error;
+  try {
+    const { json } = await pipeline.request({ method: 'GET', path: poolPath, signal });
+    const { epoch, oldestRevision, cursor } = json as { epoch?: unknown; oldestRevision?: unknown; cursor?: unknown };
+    if (typeof epoch !== 'string' || typeof oldestRevision !== 'number' || typeof cursor !== 'string') return error;
+    // The commit after it is the oldest that is kept.
+    const oldest = `${epoch}-${oldestRevision - 1}`;
+    return new ProblemError(
+      { code: 'cursorExpired', status: 410, detail: error.message, retryable: false, oldest, current: cursor },
+      410,
+    );
+  } catch {
+    // Commits are missing all the same.
+    return error;
   }
 }
 
-async function* caughtUp(
+function caughtUp(
   selection: Record<string, unknown>,
-  begin: string,
+  begin: string | undefined,
   signal: AbortSignal | undefined,
   { pipeline, pagePath }: FeedHost,
 ): AsyncGenerator<Commit, void, undefined> {
-  let since = begin;
-  for (;;) {
+  const page = async (since: string) => {
     const { json } = await pipeline.request({ method: 'GET', path: pagePath({ ...selection, since }), signal });
-    const page = json as { commits: Commit[]; cursor: string; upToDate: boolean };
-    yield* page.commits;
-    if (page.upToDate) return;
-    since = page.cursor;
-  }
+    const told = (json ?? {}) as { commits: Commit[]; cursor: string; upToDate: boolean };
+    if (!Array.isArray(told.commits) || typeof told.cursor !== 'string') throw notUnderstood('The changes');
+    return told;
+  };
+  // Now is when it is called, and not when it is read first.
+  const now = begin === undefined ? page('now') : undefined;
+  now?.catch(() => {});
+  return (async function* () {
+    let since = begin ?? ((await now) as { cursor: string }).cursor;
+    for (;;) {
+      const { commits, cursor, upToDate } = await page(since);
+      yield* commits;
+      if (upToDate) return;
+      since = cursor;
+    }
+  })();
 }
 
 /** What came and wasn't read yet, and where to come back to. */
@@ -115,11 +178,13 @@ class Feed {
   #since: string | undefined;
   #revision = 0;
   #held: { changes: CommitChange[]; bytes: number } | undefined;
-  #waiting: Commit[] = [];
+  readonly #waiting: { readonly commit: Commit; readonly bytes: number }[] = [];
+  #waitingBytes = 0;
   #wake: (() => void) | undefined;
   #makeRoom: (() => void) | undefined;
   #isEnded = false;
   #error: unknown;
+  #isAbandoned = false;
 
   constructor(selection: Record<string, unknown>, since: string | undefined) {
     this.#selection = selection;
@@ -175,6 +240,7 @@ class Feed {
       throw new StargusError('protocolError', 'A commit of the stream can’t be understood.');
     if (revision <= this.#revision) return;
     let all: CommitChange[] = changes;
+    let bytes = event.data.length;
     if (this.#held || more === true) {
       this.#held ??= { changes: [], bytes: 0 };
       this.#held.bytes += event.data.length;
@@ -186,11 +252,13 @@ class Feed {
       for (const change of changes) this.#held.changes.push(change);
       if (more === true) return;
       all = this.#held.changes;
+      bytes = this.#held.bytes;
       this.#held = undefined;
     }
     this.#revision = revision;
     this.#moveTo(event.id);
-    this.#waiting.push({ revision, cursor: event.id, time, subject, changes: all });
+    this.#waiting.push({ commit: { revision, cursor: event.id, time, subject, changes: all }, bytes });
+    this.#waitingBytes += bytes;
     this.#wake?.();
   }
 
@@ -200,31 +268,44 @@ class Feed {
 
   /** The stream is read no further while so much waits. */
   room(): Promise<void> | undefined {
-    if (this.#waiting.length < COMMITS_WAITING_MAX || this.#isEnded) return undefined;
+    if (this.#isEnded || this.#hasRoom) return undefined;
     return new Promise((resolve) => {
       this.#makeRoom = resolve;
     });
   }
 
+  get #hasRoom(): boolean {
+    return this.#waiting.length < COMMITS_WAITING_MAX && this.#waitingBytes < WAITING_BYTES_MAX;
+  }
+
+  /** Who waits for room goes on. */
+  makeRoom(): void {
+    this.#makeRoom?.();
+  }
+
+  /** What waits is still given, and then the error. */
   end(error: unknown): void {
     this.#isEnded = true;
     this.#error = error;
     this.#wake?.();
   }
 
+  /** Nobody wants what waits, nor to know how it ended. */
   abandon(): void {
     this.#isEnded = true;
-    this.#waiting = [];
-    this.#makeRoom?.();
+    this.#isAbandoned = true;
+    this.#waiting.length = 0;
+    this.makeRoom();
+    this.#wake?.();
   }
 
   async *commits(): AsyncGenerator<Commit, void, undefined> {
-    for (;;) {
-      if (this.#waiting.length > 0) {
-        const commits = this.#waiting;
-        this.#waiting = [];
-        this.#makeRoom?.();
-        yield* commits;
+    while (!this.#isAbandoned) {
+      const next = this.#waiting.shift();
+      if (next) {
+        this.#waitingBytes -= next.bytes;
+        if (this.#hasRoom) this.makeRoom();
+        yield next.commit;
       } else if (this.#isEnded) {
         throw this.#error;
       } else {

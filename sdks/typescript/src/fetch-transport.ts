@@ -45,6 +45,7 @@ export class FetchTransport implements Transport {
 class FetchedResponse implements TransportResponse {
   readonly #response: Response;
   readonly #signal: AbortSignal;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
 
   constructor(response: Response, signal: AbortSignal) {
     this.#response = response;
@@ -67,6 +68,7 @@ class FetchedResponse implements TransportResponse {
   async *chunks(): AsyncIterable<Uint8Array> {
     const reader = this.#response.body?.getReader();
     if (!reader) return;
+    this.#reader = reader;
     let isRead = false;
     try {
       for (;;) {
@@ -109,7 +111,8 @@ class FetchedResponse implements TransportResponse {
   }
 
   discard(): void {
-    this.#response.body?.cancel().catch(() => {});
+    // A body that is being read is its reader's.
+    (this.#reader ?? this.#response.body)?.cancel().catch(() => {});
   }
 }
 

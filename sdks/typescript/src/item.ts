@@ -1,5 +1,6 @@
 /** Items as they are given out: frozen, so they may be kept and compared. */
-import { frozen, type Json, type JsonObject } from './json.js';
+import { notUnderstood } from './errors.js';
+import { frozen, isJsonObject, type JsonObject } from './json.js';
 
 /** What a sparse mirror knows of an item. */
 export interface Entry {
@@ -25,8 +26,10 @@ export function entryOf(key: string, revision: number): Entry {
   return Object.freeze({ key, revision });
 }
 
-/** An answer of the server as an item. */
+/** An answer of the server as an item. @throws StargusError `protocolError` */
 export function itemOfAnswer(json: unknown): Item {
-  const { key, revision, attributes } = json as { key: string; revision: number; attributes?: Record<string, Json> };
-  return itemOf(key, revision, attributes ?? {});
+  const { key, revision, attributes = {} } = isJsonObject(json) ? json : {};
+  if (typeof key !== 'string' || typeof revision !== 'number' || !isJsonObject(attributes))
+    throw notUnderstood('The item');
+  return itemOf(key, revision, attributes);
 }

@@ -9,6 +9,11 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** As it is sent, and one's own: what the caller does with theirs afterwards, or we with ours, isn't seen in the other. */
+export function asSent(value: unknown): Json {
+  return JSON.parse(JSON.stringify(value));
+}
+
 /** Whatever the order of members. */
 export function isSame(one: unknown, other: unknown): boolean {
   if (one === other) return true;

@@ -10,7 +10,8 @@ export type { Api } from './generated-api.js';
 export type { Held, LockOptions, LockScope } from './held-lock.js';
 export type { Attributes, Entry, Item } from './item.js';
 export type { Json, JsonObject } from './json.js';
-export type { AttachOptions, Mirror, MirrorEvents } from './mirror.js';
+export type { AttachOptions, Mirror } from './mirror.js';
+export type { MirrorEvents } from './mirror-listeners.js';
 export type { OnDenied } from './mirror-writes.js';
 export type { Notifier, NotifierDefinition } from './notifier.js';
 export type { KeyFile } from './platform.js';
@@ -21,6 +22,7 @@ export type {
   BatchOptions,
   BatchResult,
   CallOptions,
+  IncrementOptions,
   ItemWriteOptions,
   OpResult,
   WriteOptions,

@@ -4,13 +4,20 @@
  *
  * When the lease runs out is reckoned from when the last renewal that was answered was sent.
  */
-import { LOCK_NEWS_MAX, LOCK_POLL_MS, LOCK_WAIT_MS } from './bounds.js';
-import { pause } from './clock.js';
-import { isProblem, ProblemError, StargusError } from './errors.js';
+import {
+  LOCK_LATE_MS,
+  LOCK_NEWS_MAX,
+  LOCK_POLL_LEAST_MS,
+  LOCK_POLL_MS,
+  LOCK_RETRY_MS,
+  LOCK_WAIT_MS,
+} from './bounds.js';
+import { pause, timerMs } from './clock.js';
+import { isProblem, notUnderstood, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import { Held, type LockOptions, type LockScope } from './held-lock.js';
 import { poolPath } from './paths.js';
-import type { Pipeline } from './pipeline.js';
+import type { Call, Pipeline } from './pipeline.js';
 import { randomName } from './random-name.js';
 import { readForEver } from './resuming.js';
 import type { StreamEvent } from './sse-parser.js';
@@ -73,7 +80,8 @@ export class Session {
       path: `${poolPath(host.pool)}/sessions`,
       body: { ttlMs: leaseMs },
     });
-    const { session, epoch, ttlMs } = json as { session: string; epoch: number; ttlMs?: number };
+    const { session, epoch, ttlMs } = (json ?? {}) as { session: string; epoch: number; ttlMs?: number };
+    if (typeof session !== 'string' || typeof epoch !== 'number') throw notUnderstood('The session');
     return new Session(host, session, epoch, ttlMs ?? leaseMs, sentAt);
   }
 
@@ -88,24 +96,27 @@ export class Session {
   async lock(scopes: readonly LockScope[], options: LockOptions): Promise<Held> {
     const { pipeline, pool } = this.#host;
     const { mode = 'exclusive', waitMs = LOCK_WAIT_MS, note, signal } = options;
-    const startedAt = pipeline.clock.now();
+    const until = pipeline.clock.now() + waitMs;
+    const ask: Call = {
+      method: 'POST',
+      path: `${poolPath(pool)}/locks`,
+      body: { session: this.#id, mode, scopes, waitMs, requestId: randomName(), ...(note !== undefined && { note }) },
+      headers: this.#header,
+      idempotencyKey: randomName(),
+      // Whether to ask once more is of who asks: the queue is what one waits in.
+      final: ['lockConflict', 'deadlock'],
+    };
     this.#asking++;
     this.#listen();
     let asked: LockAnswer;
     try {
-      const { json } = await pipeline.request({
-        method: 'POST',
-        path: `${poolPath(pool)}/locks`,
-        body: { session: this.#id, mode, scopes, waitMs, requestId: randomName(), ...(note !== undefined && { note }) },
-        headers: this.#header,
-        // Whether to ask once more is of who asks: the queue is what one waits in.
-        final: ['lockConflict', 'deadlock'],
-        signal,
-      });
-      asked = json as LockAnswer;
+      asked = await this.#ask({ ...ask, signal });
     } catch (error) {
       this.#asking--;
       this.#listen();
+      // It may have been granted all the same, to nobody. The same request under the same key asks for no other one.
+      if (!(error instanceof ProblemError) || error.status >= 500)
+        void this.#surely(async () => this.#giveBack((await this.#ask(ask)).lock));
       throw error;
     }
     const { lock } = asked;
@@ -129,18 +140,21 @@ export class Session {
     this.#tracked.set(lock, tracked);
     this.#asking--;
     this.#hearNews(lock);
+    // Who ended meanwhile told those that were there.
+    if (this.isGone) tracked.lost('Its session has ended.');
     try {
-      while (fence === undefined) {
+      while (fence === undefined || this.isGone) {
         pipeline.closing.throwIfAborted();
         signal?.throwIfAborted();
         if (goneWhy !== undefined) throw this.isGone ? lost.signal.reason : conflict(waitMs);
-        await this.#waitForNews(lock, startedAt + waitMs, signal);
+        if (pipeline.clock.now() >= until + LOCK_LATE_MS) throw conflict(waitMs);
+        await this.#waitForNews(lock, until, signal);
       }
     } catch (error) {
       this.#tracked.delete(lock);
       this.#listen();
       // Given up: it must not be in the way of others.
-      if (goneWhy === undefined) await this.#giveBack(lock).catch(() => {});
+      if (goneWhy === undefined) void this.#surely(() => this.#giveBack(lock));
       throw error;
     }
     return new Held(pipeline, pool, { lock, fence }, lost.signal, async () => {
@@ -149,7 +163,9 @@ export class Session {
       if (lost.signal.aborted || this.isGone) return;
       await this.#giveBack(lock).catch((error: unknown) => {
         // It is gone already; or the session's end takes it.
-        if (!isProblem(error, 'notFound', 'sessionFenced', 'forbidden', 'closed')) this.#host.problem(error);
+        if (isProblem(error, 'notFound', 'sessionFenced', 'forbidden', 'closed')) return;
+        this.#host.problem(error);
+        if (isProblem(error) && error.retryable) void this.#surely(() => this.#giveBack(lock));
       });
     });
   }
@@ -195,7 +211,7 @@ export class Session {
         if (this.#host.pipeline.clock.now() < this.#leaseUntil) this.#armLease();
         else this.gone('Its lease ran out: no renewal was answered in time.');
       },
-      Math.max(0, left),
+      timerMs(Math.max(0, left)),
     );
   }
 
@@ -229,6 +245,29 @@ export class Session {
     }
   }
 
+  async #ask(call: Call): Promise<LockAnswer> {
+    const { json } = await this.#host.pipeline.request(call);
+    const answer = (json ?? {}) as LockAnswer;
+    if (typeof answer.lock !== 'string') throw notUnderstood('The lock');
+    return answer;
+  }
+
+  /** Until it is done or refused, or the session is over, with which all its locks go: what nobody uses must not be in the way for as long as the client lives. */
+  async #surely(work: () => Promise<void>): Promise<void> {
+    try {
+      while (!this.isGone) {
+        try {
+          return await work();
+        } catch (error) {
+          if (!isProblem(error) || !error.retryable) return;
+        }
+        await pause(LOCK_RETRY_MS, this.#ending.signal);
+      }
+    } catch {
+      // The session has ended.
+    }
+  }
+
   async #giveBack(lock: string): Promise<void> {
     const { pipeline, pool } = this.#host;
     await pipeline.request({
@@ -240,16 +279,20 @@ export class Session {
 
   /** Until something may have changed: by the stream where it is up, by asking where it is down. */
   async #waitForNews(lock: string, until: number, signal: AbortSignal | undefined): Promise<void> {
+    const left = until - this.#host.pipeline.clock.now();
     if (!this.#isListening) {
-      await this.#look(lock, Math.max(0, Math.min(LOCK_POLL_MS, until - this.#host.pipeline.clock.now())), signal);
+      await this.#look(lock, Math.max(LOCK_POLL_LEAST_MS, Math.min(LOCK_POLL_MS, left)), signal);
       return;
     }
     await new Promise<void>((resolve) => {
       const wake = () => {
+        clearTimeout(late);
         signal?.removeEventListener('abort', wake);
         this.#changed = this.#changed.filter((each) => each !== wake);
         resolve();
       };
+      // A stream that is dead says nothing, and isn't known to be.
+      const late = setTimeout(wake, timerMs(Math.max(0, left) + LOCK_LATE_MS));
       this.#changed.push(wake);
       signal?.addEventListener('abort', wake, { once: true });
     });
@@ -266,10 +309,13 @@ export class Session {
         path: `${poolPath(pool)}/locks/${encodeURIComponent(lock)}${waitMs > 0 ? `?waitMs=${Math.ceil(waitMs)}` : ''}`,
         signal,
       });
-      const { state, fence } = json as LockAnswer;
+      const { state, fence } = (json ?? {}) as LockAnswer;
+      // It was given back meanwhile.
+      if (this.#tracked.get(lock) !== tracked) return;
       if (state === 'granted' && fence !== undefined) tracked.granted(fence);
     } catch (error) {
       if (!isProblem(error, 'notFound')) throw error;
+      if (this.#tracked.get(lock) !== tracked) return;
       tracked.lost('It is there no more.');
     }
     this.#wake();
@@ -363,7 +409,8 @@ export class Session {
 
   #lockEvent(data: Record<string, unknown>): void {
     const { lock, type, fence } = data;
-    if (typeof lock !== 'string') return;
+    // Who contends for it, and the like, must not take the place of what became of it.
+    if (typeof lock !== 'string' || (type !== 'granted' && type !== 'broken' && type !== 'lost')) return;
     const tracked = this.#tracked.get(lock);
     if (!tracked) {
       if (this.#asking === 0) return;

@@ -1,5 +1,6 @@
 /** Locks of a client: it has one session for them, made when the first is asked for and ended with the client. */
 import { LEASE_MS } from './bounds.js';
+import { unlessAborted } from './clock.js';
 import { isProblem } from './errors.js';
 import type { Held, LockOptions, LockScope } from './held-lock.js';
 import { type LockHost, Session } from './lock-session.js';
@@ -21,7 +22,8 @@ export class Locks {
     const { closing } = this.#host.pipeline;
     closing.throwIfAborted();
     for (let isAgain = false; ; isAgain = true) {
-      const session = await this.#current(options.leaseMs ?? LEASE_MS);
+      // It is of all who want a lock, so it is begun also where one of them no longer does.
+      const session = await unlessAborted(this.#current(options.leaseMs ?? LEASE_MS), options.signal);
       try {
         return await session.lock(Array.isArray(scope) ? scope : [scope as LockScope], options);
       } catch (error) {

@@ -45,6 +45,14 @@ export class MirrorCache {
     this.#timer ??= setTimeout(() => this.#write(), CACHE_EVERY_MS);
   }
 
+  /** Lets the cache go as it is written, for what the view shows next isn't of it. */
+  leave(): void {
+    clearTimeout(this.#timer);
+    this.#isEnded = true;
+    this.#hasFailed = true;
+    this.#writing = this.#writing.then(() => this.#store.close().catch(() => {}));
+  }
+
   /** Writes what is left, and lets the cache go. */
   async close(): Promise<void> {
     if (this.#isEnded) return this.#writing;

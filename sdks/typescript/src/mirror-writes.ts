@@ -3,9 +3,10 @@
  * when the stream has it or the server refuses it.
  */
 import { PENDING_WRITES_MAX } from './bounds.js';
+import { unlessAborted } from './clock.js';
 import { isProblem, ProblemError } from './errors.js';
 import type { Item } from './item.js';
-import { differences, type JsonObject, withoutNulls } from './json.js';
+import { asSent, differences, type JsonObject, withoutNulls } from './json.js';
 import type { Overlay, Pending, WriteOp } from './overlay.js';
 import { allows, type EffectivePolicy } from './policy-rules.js';
 import { epochOf } from './view.js';
@@ -14,14 +15,13 @@ import type { ItemWriteOptions, Writes, Written } from './writes.js';
 export type OnDenied = 'ignore' | 'error' | 'event';
 
 /** Refusals of what was written, rather than of how. */
-const DENIALS = ['forbidden', 'locked', 'lockLost', 'schemaViolation', 'preconditionFailed'];
+const DENIALS = ['forbidden', 'locked', 'lockLost', 'schemaViolation', 'preconditionFailed', 'conflict'];
 
 export interface WritesOptions {
   readonly host: { readonly writes: Writes; effectivePolicy(): Promise<EffectivePolicy> };
   readonly collection: string;
   readonly onDenied: OnDenied;
-  /** Undefined: nothing is shown before it is applied. */
-  readonly overlay: Overlay | undefined;
+  readonly overlay: Overlay;
   readonly shown: (key: string) => Item | undefined;
   /** What lies over the key has changed. */
   readonly relaid: (key: string, reason?: string) => void;
@@ -34,30 +34,36 @@ export class MirrorWrites {
   readonly #options: WritesOptions;
   /** The last write of each key that isn't answered. */
   readonly #last = new Map<string, Promise<unknown>>();
-  #policy: Promise<EffectivePolicy | undefined> | undefined;
   #known: EffectivePolicy | undefined;
+  /** The rules that are asked for; another thing each time. */
+  #asked: object | undefined;
+  readonly #unruled = new Set<() => void>();
   #count = 0;
-  readonly #queue: (() => void)[] = [];
+  readonly #queue = new Set<() => void>();
 
   constructor(options: WritesOptions) {
     this.#options = options;
   }
 
   /** @returns undefined where it was denied, and that is no error */
-  async write(
-    op: WriteOp,
-    key: string,
-    attributes: JsonObject,
-    options: ItemWriteOptions,
-  ): Promise<Written | undefined> {
-    if (this.#count >= PENDING_WRITES_MAX) await new Promise<void>((resolve) => this.#queue.push(resolve));
-    this.#count++;
+  async write(op: WriteOp, key: string, given: JsonObject, options: ItemWriteOptions): Promise<Written | undefined> {
+    const { signal } = options;
+    // It is shown frozen, and sent later.
+    const attributes = asSent(given) as JsonObject;
+    signal?.throwIfAborted();
+    if (this.#count < PENDING_WRITES_MAX) this.#count++;
+    else await inTurn(this.#queue, signal);
     try {
-      if (this.#options.overlay && !this.#known) await this.#askPolicy();
+      if (!this.#known) {
+        this.#askPolicy();
+        await inTurn(this.#unruled, signal);
+      }
       return await this.#laid(op, key, attributes, options);
     } finally {
-      this.#count--;
-      this.#queue.shift()?.();
+      // Its place is that of who waits, or free.
+      const [next] = this.#queue;
+      if (next) next();
+      else this.#count--;
     }
   }
 
@@ -68,25 +74,31 @@ export class MirrorWrites {
     options: ItemWriteOptions,
   ): Promise<Written | undefined> {
     const { overlay, relaid, collection, host } = this.#options;
+    const { signal } = options;
     const pending: Pending = { key, op, attributes, isShown: this.#isAllowed(op, key, attributes) };
-    overlay?.add(pending);
-    if (overlay) relaid(key);
+    overlay.add(pending);
+    relaid(key);
     const before = this.#last.get(key);
     const sending = (before ?? Promise.resolve())
       .catch(() => {})
-      .then(() => host.writes.write(op, collection, key, attributes, options));
+      .then(() => {
+        signal?.throwIfAborted();
+        return host.writes.write(op, collection, key, attributes, options);
+      });
     this.#last.set(key, sending);
+    const answered = () => {
+      if (this.#last.get(key) === sending) this.#last.delete(key);
+    };
+    sending.then(answered, answered);
     try {
-      const written = await sending;
-      overlay?.confirm(pending, written.item, written.revision, written.cursor && epochOf(written.cursor));
-      if (overlay) relaid(key);
+      const written = await unlessAborted(sending, signal);
+      overlay.confirm(pending, written.item, written.revision, written.cursor && epochOf(written.cursor));
+      relaid(key);
       return written;
     } catch (error) {
-      overlay?.remove(pending);
-      if (overlay) relaid(key, error instanceof ProblemError ? 'refused' : undefined);
+      overlay.remove(pending);
+      relaid(key, 'refused');
       return this.#refused(error);
-    } finally {
-      if (this.#last.get(key) === sending) this.#last.delete(key);
     }
   }
 
@@ -105,18 +117,24 @@ export class MirrorWrites {
   }
 
   #forgetPolicy(): void {
-    this.#policy = undefined;
     this.#known = undefined;
+    this.#asked = undefined;
   }
 
-  async #askPolicy(): Promise<void> {
-    this.#policy ??= this.#options.host.effectivePolicy().catch(() => undefined);
-    const asked = this.#policy;
-    const policy = await asked;
-    if (this.#policy !== asked) return;
-    this.#known = policy;
-    // Asked again with the next write.
-    if (!policy) this.#policy = undefined;
+  /** Asks for the rules, unless they are asked for; who waits for them goes on then, be they known or not. */
+  #askPolicy(): void {
+    if (this.#asked) return;
+    const asked = {};
+    this.#asked = asked;
+    const told = (policy?: EffectivePolicy) => {
+      if (this.#asked === asked) {
+        // Where there are none, asked again with the next write.
+        this.#known = policy;
+        this.#asked = undefined;
+      }
+      for (const go of this.#unruled) go();
+    };
+    this.#options.host.effectivePolicy().then(told, () => told());
   }
 
   #isAllowed(op: WriteOp, key: string, attributes: JsonObject): boolean {
@@ -138,4 +156,24 @@ export class MirrorWrites {
       names,
     });
   }
+}
+
+/** Waits to be told to go on; those who wait go on in the order in which they came. @throws the signal's reason */
+function inTurn(waiting: Set<() => void>, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const over = () => {
+      waiting.delete(go);
+      signal?.removeEventListener('abort', stop);
+    };
+    const go = () => {
+      over();
+      resolve();
+    };
+    const stop = () => {
+      over();
+      reject(signal?.reason);
+    };
+    waiting.add(go);
+    signal?.addEventListener('abort', stop, { once: true });
+  });
 }

@@ -1,23 +1,22 @@
 /**
- * The live mirror: a read-only mapping from keys to items that follows a collection. The view (view.ts) says what the server told, the overlay what
- * was written here and isn't answered yet; this file shows both as one, tells what changes, and keeps the stream up.
- *
- * Invariant: `#laid` has what is shown of each key that the overlay has, and of no other; all others are shown as the view has them.
+ * The live mirror: a read-only mapping from keys to items that follows a collection. It keeps the stream up, gives what comes to the view (view.ts), tells how
+ * what is shown changes by that and by its own writes (shown.ts), and keeps the cache up with it.
  */
 import { MEMORY_MAX } from './bounds.js';
 import type { CacheStore } from './cache.js';
 import type { Change } from './change.js';
-import { ChangeQueue } from './change-queue.js';
 import type { Clock } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import type { Attributes, Entry, Item } from './item.js';
-import { differences, type JsonObject } from './json.js';
+import type { JsonObject } from './json.js';
 import { MirrorCache } from './mirror-cache.js';
+import { type MirrorEvents, MirrorListeners } from './mirror-listeners.js';
 import { MirrorWrites, type OnDenied } from './mirror-writes.js';
-import { Overlay, type Selection } from './overlay.js';
+import { Overlay } from './overlay.js';
 import type { EffectivePolicy } from './policy-rules.js';
 import { readForEver } from './resuming.js';
+import { Shown } from './shown.js';
 import { SparseValues } from './sparse-values.js';
 import type { StreamEvent } from './sse-parser.js';
 import { type Applied, type Step, View } from './view.js';
@@ -53,6 +52,8 @@ export interface MirrorHost {
   readonly clock: Clock;
   readonly writes: Writes;
   readonly openStream: OpenStream;
+  /** Who asks now. */
+  subject(): string;
   /** Aborted when the client closes. */
   readonly closing: AbortSignal;
   attachRequest(collection: string, parameters: Record<string, unknown>): StreamRequest;
@@ -65,18 +66,6 @@ export interface MirrorHost {
   effectivePolicy(): Promise<EffectivePolicy>;
   renew(): Promise<void>;
   problem(error: unknown): void;
-}
-
-/** What listeners of a mirror are called with. What they answer counts only where it is a promise that fails: that is told to `onProblem`. */
-export interface MirrorEvents<T extends Entry> {
-  /** An item is different from before. */
-  change: (change: Change<T>) => unknown;
-  /** It is connected and complete, or no longer so. */
-  live: (isLive: boolean) => unknown;
-  /** A write was refused, where `onDenied` is `event`. */
-  denied: (error: ProblemError) => unknown;
-  /** It ended: with the error, or because it was closed. */
-  end: (error: StargusError | undefined) => unknown;
 }
 
 export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
@@ -92,22 +81,16 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   readonly #options: AttachOptions;
   readonly #isSparse: boolean;
   readonly #view: View;
-  readonly #overlay: Overlay;
-  /** What is shown of each key of the overlay; undefined: nothing. */
-  readonly #laid = new Map<string, T | undefined>();
+  readonly #shown: Shown<T>;
   readonly #values: SparseValues;
-  readonly #listeners: { [E in keyof MirrorEvents<T>]: Set<MirrorEvents<T>[E]> } = {
-    change: new Set(),
-    live: new Set(),
-    denied: new Set(),
-    end: new Set(),
-  };
-  readonly #queues = new Set<ChangeQueue<T>>();
+  readonly #listeners: MirrorListeners<T>;
   readonly #ending = new AbortController();
   readonly #running: Promise<void>;
   readonly #writes: MirrorWrites;
   readonly #waiting = new Set<() => void>();
   #cache: MirrorCache | undefined;
+  /** As whom what is shown was asked for. */
+  #subject: string | undefined;
   #wasLive = false;
   #error: StargusError | undefined;
   #settle!: { resolve: () => void; reject: (error: unknown) => void };
@@ -118,22 +101,28 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.collection = collection;
     this.#options = options;
     this.#isSparse = options.values === 'none';
+    this.#listeners = new MirrorListeners((error) => host.problem(error));
     this.#view = new View(collection, { isSparse: this.#isSparse });
-    const selection: Selection = options;
-    this.#overlay = new Overlay(selection);
+    const overlay = new Overlay(options);
+    this.#shown = new Shown(this.#view, overlay, { isSparse: this.#isSparse });
     this.#values = new SparseValues(options.memoryMax ?? MEMORY_MAX, {
-      revisionOf: (key) => this.#view.items.get(key)?.revision,
+      has: (key) => this.has(key),
+      revision: (key) => Math.max(this.#view.revision, this.get(key)?.revision ?? 0),
       ask: (key, minRevision) => host.fetchItem(collection, key, { minRevision, fields: options.fields }),
     });
     this.#writes = new MirrorWrites({
       host,
       collection,
       onDenied: options.onDenied ?? 'error',
-      overlay: this.#isSparse ? undefined : this.#overlay,
+      overlay,
       shown: (key) => this.get(key) as Item | undefined,
-      relaid: (key, reason) => this.#relaid(key, reason),
+      relaid: (key, reason) => {
+        const changes = this.#shown.relaid(key, reason);
+        if (this.#isSparse) this.#values.changed(key, this.get(key)?.revision ?? 0);
+        this.#listeners.tell(changes);
+      },
       at: () => ({ revision: this.#view.revision, epoch: this.#view.epoch }),
-      denied: (error) => this.#call('denied', error),
+      denied: (error) => this.#listeners.call('denied', error),
     });
     this.ready = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
@@ -164,36 +153,28 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   get size(): number {
-    let size = this.#view.items.size;
-    for (const [key, item] of this.#laid) size += (item === undefined ? 0 : 1) - (this.#view.items.has(key) ? 1 : 0);
-    return size;
+    return this.#shown.size;
   }
 
   get(key: string): T | undefined {
-    return this.#laid.size > 0 && this.#laid.has(key)
-      ? this.#laid.get(key)
-      : (this.#view.items.get(key) as T | undefined);
+    return this.#shown.get(key);
   }
 
   has(key: string): boolean {
     return this.get(key) !== undefined;
   }
 
-  *entries(): MapIterator<[string, T]> {
-    if (this.#laid.size === 0) {
-      yield* this.#view.items.entries() as MapIterator<[string, T]>;
-      return;
-    }
-    for (const [key, item] of this.#view.items) if (!this.#laid.has(key)) yield [key, item as T];
-    for (const [key, item] of this.#laid) if (item !== undefined) yield [key, item];
+  /** Of the state that is shown when it is called, whatever comes meanwhile; so are `keys`, `values` and `for … of`. */
+  entries(): MapIterator<[string, T]> {
+    return each(this.#shown.all(), (item) => [item.key, item]);
   }
 
-  *keys(): MapIterator<string> {
-    for (const [key] of this.entries()) yield key;
+  keys(): MapIterator<string> {
+    return each(this.#shown.all(), ({ key }) => key);
   }
 
-  *values(): MapIterator<T> {
-    for (const [, item] of this.entries()) yield item;
+  values(): MapIterator<T> {
+    return each(this.#shown.all(), (item) => item);
   }
 
   [Symbol.iterator](): MapIterator<[string, T]> {
@@ -201,15 +182,12 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   forEach(visit: (item: T, key: string, mirror: ReadonlyMap<string, T>) => void): void {
-    for (const [key, item] of this.entries()) visit(item, key, this);
+    for (const item of this.#shown.all()) visit(item, item.key, this);
   }
 
   /** Hears of something. Listeners are called in the order of commits, one at a time, after the mirror shows it. @returns to hear no more */
   on<E extends keyof MirrorEvents<T>>(event: E, listener: MirrorEvents<T>[E]): () => void {
-    this.#listeners[event].add(listener);
-    return () => {
-      this.#listeners[event].delete(listener);
-    };
+    return this.#listeners.on(event, listener);
   }
 
   /** Hears of changes. @returns to hear no more */
@@ -224,10 +202,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
 
   /** The changes from now on, one by one. It ends with the mirror, and fails with what ended it. */
   changes(): AsyncIterableIterator<Change<T>> {
-    const queue: ChangeQueue<T> = new ChangeQueue(() => this.#queues.delete(queue));
-    if (this.#error) queue.end(this.#error.code === 'closed' ? undefined : this.#error);
-    else this.#queues.add(queue);
-    return queue;
+    const changes = this.#listeners.changes();
+    if (this.#error) this.#listeners.endChanges(reasonOf(this.#error));
+    return changes;
   }
 
   /**
@@ -322,6 +299,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   async #openCache(name: string): Promise<void> {
+    this.#subject = this.#host.subject();
     const store = await this.#host.openCache(name, this.collection, this.#parameters());
     this.#cache = new MirrorCache(store, this.#view, (error) => this.#host.problem(error));
     await this.#cache.load(this.#isSparse);
@@ -335,7 +313,16 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
   }
 
   #request(): StreamRequest {
-    return this.#host.attachRequest(this.collection, { ...this.#parameters(), since: this.#view.cursor });
+    const subject = this.#host.subject();
+    if (this.#subject !== undefined && this.#subject !== subject) {
+      // Another one may see other items, and a cursor tells nothing of that; the cache is of who was here before.
+      this.#cache?.leave();
+      this.#cache = undefined;
+      this.#writes.policyChanged();
+      this.#view.beginAnew();
+    } else if (this.#view.since === undefined) this.#view.expectSnapshot();
+    this.#subject = subject;
+    return this.#host.attachRequest(this.collection, { ...this.#parameters(), since: this.#view.since });
   }
 
   #read(event: StreamEvent): Applied {
@@ -346,9 +333,9 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
       throw new ProblemError(applied.problem, typeof status === 'number' ? status : 500);
     }
     const { steps } = applied;
-    if (steps) this.#show(steps, applied);
+    if (steps) this.#follow(steps, applied);
     if (steps || this.#view.cursor !== before) {
-      if (!applied.isReplaced && !steps?.length) this.#relayPassed();
+      if (!applied.isReplaced && !steps?.length) this.#listeners.tell(this.#shown.relaid());
       this.#cache?.changed(
         (steps ?? []).map(({ key }) => key),
         applied.isReplaced === true,
@@ -364,7 +351,7 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     if (isLive === this.#wasLive) return;
     this.#wasLive = isLive;
     if (isLive) this.#settle.resolve();
-    this.#call('live', isLive);
+    this.#listeners.call('live', isLive);
   }
 
   #disconnected(): void {
@@ -372,105 +359,13 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.#liveness();
   }
 
-  /** Tells what the view's steps change in what is shown. */
-  #show(steps: readonly Step[], { isReplaced = false, isFirst = false }: Applied): void {
-    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
-    const isHeard = this.#listeners.change.size > 0 || this.#queues.size > 0;
-    const changes: Change<T>[] = [];
-    for (const step of steps) {
-      if (this.#isSparse) this.#values.changed(step.key, step.after?.revision);
-      if (step.reason === 'denied') this.#writes.policyChanged();
-      if (this.#laid.has(step.key)) {
-        const change = this.#relay(step.key, step.reason);
-        if (change) changes.push(change);
-      } else if (isHeard) {
-        const change = this.#changeOf(step, isReplaced);
-        if (change) changes.push(change);
-      }
+  #follow(steps: readonly Step[], applied: Applied): void {
+    if (applied.isReplaced) this.#values.reset();
+    for (const { key, reason } of steps) {
+      if (this.#isSparse) this.#values.changed(key, this.#view.revision);
+      if (reason === 'denied') this.#writes.policyChanged();
     }
-    for (const key of isReplaced || isFirst ? [...new Set([...passed, ...this.#laid.keys()])] : passed) {
-      const change = this.#relay(key, undefined);
-      if (change) changes.push(change);
-    }
-    this.#tell(changes);
-  }
-
-  #relayPassed(): void {
-    const changes = this.#overlay
-      .passed(this.#view.revision, this.#view.epoch)
-      .map((key) => this.#relay(key, undefined))
-      .filter((change) => change !== undefined);
-    this.#tell(changes);
-  }
-
-  #changeOf({ key, before, after, changed, removed, reason }: Step, isReplaced: boolean): Change<T> | undefined {
-    let names: { changed: readonly string[]; removed: readonly string[] };
-    if (changed && removed) names = { changed, removed };
-    else if (this.#isSparse) {
-      if (isReplaced && before?.revision === after?.revision) return undefined;
-      names = { changed: [], removed: [] };
-    } else {
-      names = differences(attributesOf(before), attributesOf(after));
-      if (isReplaced && before && after && names.changed.length === 0) return undefined;
-    }
-    return this.#change(key, before as T | undefined, after as T | undefined, names, reason);
-  }
-
-  #change(
-    key: string,
-    previous: T | undefined,
-    item: T | undefined,
-    { changed, removed }: { changed: readonly string[]; removed: readonly string[] },
-    reason: string | undefined,
-  ): Change<T> {
-    return Object.freeze({
-      op: item ? (previous ? 'change' : 'add') : 'delete',
-      key,
-      changed,
-      removed,
-      ...(item && { item }),
-      ...(previous && { previous }),
-      ...(reason !== undefined && { reason }),
-      revision: this.#view.revision,
-    });
-  }
-
-  /** A write began, was answered or refused. */
-  #relaid(key: string, reason?: string): void {
-    if (!this.#laid.has(key)) this.#laid.set(key, this.#view.items.get(key) as T | undefined);
-    const passed = this.#overlay.passed(this.#view.revision, this.#view.epoch);
-    const changes = [...new Set([key, ...passed])].map((each) => this.#relay(each, each === key ? reason : undefined));
-    this.#tell(changes.filter((change) => change !== undefined));
-  }
-
-  /** Shows a key anew, of which something lies or lay over the view. */
-  #relay(key: string, reason: string | undefined): Change<T> | undefined {
-    const previous = this.#laid.get(key);
-    const base = this.#view.items.get(key);
-    const item = this.#overlay.over(key, base) as T | undefined;
-    if (this.#overlay.has(key)) this.#laid.set(key, item);
-    else this.#laid.delete(key);
-    if (previous === item) return undefined;
-    const names = differences(attributesOf(previous), attributesOf(item));
-    if (names.changed.length === 0 && previous && item) return undefined;
-    return this.#change(key, previous, item, names, reason);
-  }
-
-  #tell(changes: readonly Change<T>[]): void {
-    if (changes.length === 0) return;
-    for (const queue of this.#queues) queue.push(changes);
-    if (this.#listeners.change.size > 0) for (const change of changes) this.#call('change', change);
-  }
-
-  #call<E extends keyof MirrorEvents<T>>(event: E, about: Parameters<MirrorEvents<T>[E]>[0]): void {
-    for (const listener of this.#listeners[event]) {
-      try {
-        const result: unknown = (listener as (about: unknown) => unknown)(about);
-        if (result instanceof Promise) result.catch((error) => this.#host.problem(error));
-      } catch (error) {
-        this.#host.problem(error);
-      }
-    }
+    this.#listeners.tell(this.#shown.follow(steps, applied, this.#listeners.areChangesHeard));
   }
 
   #wake(): void {
@@ -485,18 +380,22 @@ export class Mirror<T extends Entry = Item> implements ReadonlyMap<string, T> {
     this.#view.disconnected();
     // Writes that come now are refused.
     this.#ending.abort(error);
-    const isClosed = error.code === 'closed';
     this.#error = error;
     this.#liveness();
     this.#settle.reject(error);
     this.#wake();
-    for (const queue of this.#queues) queue.end(isClosed ? undefined : error);
-    this.#queues.clear();
+    this.#listeners.endChanges(reasonOf(error));
     await this.#cache?.close();
-    this.#call('end', isClosed ? undefined : error);
+    this.#listeners.call('end', reasonOf(error));
   }
 }
 
-function attributesOf(entry: Entry | undefined): JsonObject | undefined {
-  return entry && ((entry as Partial<Item>).attributes as JsonObject | undefined);
+function* each<T, R>(items: readonly T[], told: (item: T) => R): Generator<R, undefined, unknown> {
+  for (const item of items) yield told(item);
+  return undefined;
+}
+
+/** Of an end; undefined where it was closed. */
+function reasonOf(end: StargusError): StargusError | undefined {
+  return end.code === 'closed' ? undefined : end;
 }

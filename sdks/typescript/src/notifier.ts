@@ -43,5 +43,5 @@ export async function putNotifier(
     idempotencyKey,
     signal,
   });
-  return json as Notifier;
+  return (json ?? {}) as Notifier;
 }

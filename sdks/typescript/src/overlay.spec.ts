@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { itemOf } from './item.js';
+import { entryOf, type Item, itemOf } from './item.js';
 import { Overlay, type Pending, type Selection, type WriteOp } from './overlay.js';
 
 const base = itemOf('k', 3, { n: 1, at: { x: 1, y: 2 } });
@@ -22,7 +22,7 @@ test.each<[string, Pending[], object | undefined]>([
     { n: 1, at: { x: 1, y: 2 }, b: 1 },
   ],
 ])('%s', (_, writes, attributes) => {
-  expect(overlay({}, ...writes).over('k', base)?.attributes).toEqual(attributes);
+  expect((overlay({}, ...writes).over('k', base) as Item | undefined)?.attributes).toEqual(attributes);
 });
 
 describe('what a selection would not show', () => {
@@ -38,7 +38,9 @@ describe('what a selection would not show', () => {
     ['some attributes', { fields: ['m'] }, { m: 3 }],
     ['a part of an attribute: as it was', { fields: ['/at/x'] }, base.attributes],
   ])('%s', (_, selection, attributes) => {
-    expect(overlay(selection, write('set', { n: 2, m: 3 })).over('k', base)?.attributes).toEqual(attributes);
+    expect((overlay(selection, write('set', { n: 2, m: 3 })).over('k', base) as Item | undefined)?.attributes).toEqual(
+      attributes,
+    );
   });
 });
 
@@ -57,7 +59,7 @@ describe('what the server answered', () => {
     const [first, second] = [write('set', { n: 2 }), write('merge', { m: 3 })] as const;
     const made = overlay({}, first, second);
     made.confirm(first, itemOf('k', 7, { n: 2 }), 7, 'e');
-    expect(made.over('k', base)?.attributes).toEqual({ n: 2, m: 3 });
+    expect((made.over('k', base) as Item | undefined)?.attributes).toEqual({ n: 2, m: 3 });
   });
 
   test('is nothing against what the stream told later', () => {
@@ -65,7 +67,7 @@ describe('what the server answered', () => {
     const made = overlay({}, pending);
     made.confirm(pending, undefined, 7, 'e');
     expect(made.over('k', base)).toBeUndefined();
-    expect(made.over('k', itemOf('k', 8, { n: 9 }))?.attributes).toEqual({ n: 9 });
+    expect(made.over('k', itemOf('k', 8, { n: 9 }))).toMatchObject({ attributes: { n: 9 } });
   });
 
   test('goes when the pool was made anew', () => {
@@ -80,7 +82,7 @@ describe('what the server answered', () => {
     const made = overlay({}, first, second);
     made.confirm(second, itemOf('k', 8, { n: 3 }), 8, 'e');
     made.confirm(first, itemOf('k', 7, { n: 2 }), 7, 'e');
-    expect(made.over('k', base)?.attributes).toEqual({ n: 3 });
+    expect((made.over('k', base) as Item | undefined)?.attributes).toEqual({ n: 3 });
   });
 });
 
@@ -88,7 +90,31 @@ test('what was refused is lifted off', () => {
   const [first, second] = [write('set', { n: 2 }), write('merge', { m: 3 })] as const;
   const made = overlay({}, first, second);
   made.remove(first);
-  expect(made.over('k', base)?.attributes).toEqual({ n: 1, at: { x: 1, y: 2 }, m: 3 });
+  expect((made.over('k', base) as Item | undefined)?.attributes).toEqual({ n: 1, at: { x: 1, y: 2 }, m: 3 });
   made.remove(second);
   expect(made.has('k')).toBe(false);
+});
+
+describe('without values', () => {
+  const entry = entryOf('k', 3);
+  test.each<[string, Selection, Pending[], object | undefined, object | undefined]>([
+    ['a write makes one', {}, [write('merge', { n: 2 })], undefined, { key: 'k', revision: 0 }],
+    ['a write leaves what is there', {}, [write('set', { n: 2 })], entry, entry],
+    ['a delete takes it away', {}, [write('delete')], entry, undefined],
+    ['one that a filter wouldn’t show', { where: { n: 1 } }, [write('set', { n: 2 })], entry, undefined],
+    ['one that a filter shows', { where: { n: 1 } }, [write('set', { n: 1 })], undefined, { key: 'k', revision: 0 }],
+    ['a merge under a filter is nobody’s to judge', { where: { n: 1 } }, [write('merge', { n: 2 })], entry, entry],
+  ])('%s', (_, selection, writes, before, after) => {
+    const made = overlay({ ...selection, values: 'none' }, ...writes);
+    expect(made.over('k', before as typeof entry | undefined)).toEqual(after);
+  });
+
+  test('what the server answered has its revision', () => {
+    const pending = write('set', { n: 2 });
+    const made = overlay({ values: 'none' }, pending);
+    made.confirm(pending, itemOf('k', 7, { n: 2 }), 7, 'e');
+    expect(made.over('k', entry)).toEqual({ key: 'k', revision: 7 });
+    made.passed(7, 'e');
+    expect(made.over('k', entry)).toBe(entry);
+  });
 });

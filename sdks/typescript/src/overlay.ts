@@ -3,7 +3,7 @@
  * what an item is with them; who shows it and sends them is the mirror.
  */
 import { matches } from './filter-match.js';
-import { type Entry, type Item, itemOf } from './item.js';
+import { type Entry, entryOf, type Item, itemOf } from './item.js';
 import { compareBytes, type Json, type JsonObject, merged, put, withoutNulls } from './json.js';
 import type { Where } from './where.js';
 
@@ -32,6 +32,8 @@ export interface Selection {
   readonly start?: string | undefined;
   readonly end?: string | undefined;
   readonly fields?: readonly string[] | undefined;
+  /** `none`: only whether there is an item is shown. */
+  readonly values?: 'full' | 'none' | undefined;
 }
 
 export class Overlay {
@@ -90,7 +92,8 @@ export class Overlay {
   }
 
   /** The item with all that lies over it. */
-  over(key: string, base: Entry | undefined): Item | undefined {
+  over(key: string, base: Entry | undefined): Entry | undefined {
+    if (this.#selection.values === 'none') return this.#entryOver(key, base);
     const confirmed = this.#confirmed.get(key);
     const known = base as Item | undefined;
     // What the stream told later counts more.
@@ -99,6 +102,30 @@ export class Overlay {
     for (const { op, attributes, isShown } of this.#pending.get(key) ?? [])
       if (isShown) item = this.#shown(key, written(key, op, attributes, item), item);
     return item;
+  }
+
+  /** Without values: of what a merge makes nobody knows here whether a filter would show it. */
+  #entryOver(key: string, base: Entry | undefined): Entry | undefined {
+    const confirmed = this.#confirmed.get(key);
+    let entry = base;
+    if (confirmed && confirmed.revision > (base?.revision ?? -1))
+      entry = confirmed.item
+        ? this.#isShown(key, confirmed.item, base) && entryOf(key, confirmed.item.revision)
+        : undefined;
+    for (const { op, attributes, isShown } of this.#pending.get(key) ?? []) {
+      if (!isShown) continue;
+      if (op === 'delete') entry = undefined;
+      else {
+        const item = op === 'set' || !this.#selection.where ? itemOf(key, 0, withoutNulls(attributes)) : undefined;
+        if (item && !this.#isShown(key, item, entry)) entry = undefined;
+        else if (item) entry ??= entryOf(key, 0);
+      }
+    }
+    return entry;
+  }
+
+  #isShown(key: string, item: Item, otherwise: Entry | undefined): true | undefined {
+    return (this.#isSelected(key, item) ?? otherwise !== undefined) || undefined;
   }
 
   /** As the view would show it; `otherwise` where that can't be judged. */

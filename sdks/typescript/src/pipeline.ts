@@ -3,8 +3,9 @@
  * refusals as errors. Nothing else speaks to the transport.
  */
 import { ANSWER_BYTES_MAX } from './bounds.js';
-import { type Clock, pause } from './clock.js';
+import { type Clock, pause, timerMs, unlessAborted } from './clock.js';
 import { closedError, ProblemError, StargusError } from './errors.js';
+import { isJsonObject } from './json.js';
 import { randomName } from './random-name.js';
 import { isJson, notStargus, refusalOf } from './refusal.js';
 import { waitBeforeRepetition } from './repetition.js';
@@ -153,7 +154,7 @@ export class Pipeline {
         return await this.#attempt(call, path, headers, raw, mayRepeat, read);
       } catch (fault) {
         if (fault instanceof Unauthenticated) {
-          if (!isRenewed && (await this.authorizer.refused(fault.sent))) {
+          if (!isRenewed && (await unlessAborted(this.authorizer.refused(fault.sent), call.signal))) {
             isRenewed = true;
             continue;
           }
@@ -188,7 +189,10 @@ export class Pipeline {
   ): Promise<T> {
     this.#checkOpen(call);
     const who = call.isAnonymous ? NOBODY : this.authorizer;
-    const sent: Readonly<Record<string, string>> = await who.headersFor(call.method, path);
+    const sent: Readonly<Record<string, string>> = await unlessAborted(
+      Promise.resolve(who.headersFor(call.method, path)),
+      call.signal,
+    );
     this.#checkOpen(call);
     const controller = new AbortController();
     const { signal } = call;
@@ -198,7 +202,7 @@ export class Pipeline {
     const group = call.isFarewell ? this.#farewells : this.#inFlight;
     group.add(controller);
     const timeoutMs = call.timeoutMs ?? this.#options.requestTimeoutMs;
-    const timer = setTimeout(() => controller.abort(timeout(this.url, timeoutMs)), timeoutMs);
+    const timer = setTimeout(() => controller.abort(timeout(this.url, timeoutMs)), timerMs(timeoutMs));
     let isOver = true;
     const over = () => {
       signal?.removeEventListener('abort', aborted);
@@ -224,7 +228,8 @@ export class Pipeline {
       if (result === (response as unknown)) {
         // The body is read elsewhere; until then it can be aborted.
         isOver = false;
-        return observed(response, over) as T;
+        controller.signal.addEventListener('abort', over, { once: true });
+        return observed(response, this.url, over) as T;
       }
       return result;
     } catch (error) {
@@ -279,15 +284,20 @@ async function readAnswer(response: TransportResponse): Promise<Answer> {
     throw notStargus(status, response.header('content-type'));
   }
   const text = await response.text(ANSWER_BYTES_MAX);
+  let json: unknown;
   try {
-    return { status, json: JSON.parse(text), header };
+    json = JSON.parse(text);
   } catch (error) {
     throw new StargusError('protocolError', 'The answer is no JSON, though it says so.', { cause: error });
   }
+  // All that the API answers is an object.
+  if (!isJsonObject(json)) throw notStargus(status, response.header('content-type'));
+  return { status, json, header };
 }
 
-/** The same response; `ended` is called once when its body was read, or isn't wanted. */
-function observed(response: TransportResponse, ended: () => void): TransportResponse {
+/** The same response, whose faults are errors of ours; `ended` is called when its body was read, or isn't wanted. */
+function observed(response: TransportResponse, url: string, ended: () => void): TransportResponse {
+  const told = (error: unknown) => (error instanceof ConnectionFault ? unreachable(url, error) : error);
   return {
     status: response.status,
     header: (name) => response.header(name),
@@ -295,11 +305,17 @@ function observed(response: TransportResponse, ended: () => void): TransportResp
     async *chunks() {
       try {
         yield* response.chunks();
+      } catch (error) {
+        throw told(error);
       } finally {
         ended();
       }
     },
-    text: (bytesMax) => response.text(bytesMax).finally(ended),
+    text: (bytesMax) =>
+      response
+        .text(bytesMax)
+        .catch((error: unknown) => Promise.reject(told(error)))
+        .finally(ended),
     discard: () => {
       ended();
       response.discard();

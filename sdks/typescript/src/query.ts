@@ -1,5 +1,6 @@
 /** Queries: the items that match, one after the other; pages are fetched as they are needed. */
 import { PAGE_ITEMS } from './bounds.js';
+import { notUnderstood } from './errors.js';
 import { type Item, itemOfAnswer } from './item.js';
 import { collectionPath } from './paths.js';
 import type { Pipeline } from './pipeline.js';
@@ -96,5 +97,7 @@ async function ask(
     body,
     signal,
   });
-  return json as Page;
+  const page = (json ?? {}) as Page;
+  if (!Array.isArray(page.items)) throw notUnderstood('The page');
+  return page;
 }

@@ -3,7 +3,7 @@
  * who reads it.
  */
 import { LIVE_LONG_ENOUGH_MS } from './bounds.js';
-import { type Clock, pause } from './clock.js';
+import { type Clock, pause, unlessAborted } from './clock.js';
 import { ProblemError, StargusError } from './errors.js';
 import type { OpenStream, StreamRequest } from './event-stream.js';
 import { waitBeforeStream } from './repetition.js';
@@ -56,7 +56,7 @@ export async function readForEver(reader: Reader, { open, clock, signal, renew }
           if (liveAt === undefined && reader.isLive()) liveAt = clock.now();
           if (!bye) continue;
           retryMs = bye.retryMs;
-          if (bye.reason === 'expired') await renew();
+          if (bye.reason === 'expired') await unlessAborted(renew(), signal);
           break reading;
         }
         await reader.settled?.();

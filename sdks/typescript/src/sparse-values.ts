@@ -3,16 +3,30 @@ import type { Item } from './item.js';
 import { Lru } from './lru.js';
 
 export interface SparseSource {
-  /** Of the item, as the mirror knows it; undefined: there is none. */
-  revisionOf(key: string): number | undefined;
+  /** Whether there is such an item, as the mirror knows. */
+  has(key: string): boolean;
+  /** The state that the mirror shows of the item. */
+  revision(key: string): number;
   /** Asks the server, for a state that has this revision. */
   ask(key: string, minRevision: number): Promise<Item | undefined>;
 }
 
+/** What the server answered, and of which state at least: an item's own revision may be far older. */
+interface Answer {
+  readonly item: Item | undefined;
+  readonly asOf: number;
+}
+
+interface Question {
+  readonly answer: Promise<Answer>;
+  /** The last commit that altered the item, or what is shown of it, since it was asked for. */
+  changedAt: number;
+}
+
 export class SparseValues {
   readonly #source: SparseSource;
-  readonly #kept: Lru<Item>;
-  readonly #asked = new Map<string, Promise<Item | undefined>>();
+  readonly #kept: Lru<Answer>;
+  readonly #asked = new Map<string, Question>();
 
   constructor(bytesMax: number, source: SparseSource) {
     this.#kept = new Lru(bytesMax);
@@ -23,36 +37,49 @@ export class SparseValues {
     return { items: this.#kept.size, bytes: this.#kept.bytes };
   }
 
-  /** The mirror knows another revision; undefined: the item is gone. */
-  changed(key: string, revision: number | undefined): void {
+  /** The mirror has come to know that this commit altered the item, or what is shown of it. */
+  changed(key: string, commit: number): void {
     const kept = this.#kept.peek(key);
-    if (kept && (revision === undefined || kept.revision < revision)) this.#kept.delete(key);
+    if (kept && (kept.asOf < commit || !this.#source.has(key))) this.#kept.delete(key);
+    const asked = this.#asked.get(key);
+    if (asked) asked.changedAt = Math.max(asked.changedAt, commit);
+  }
+
+  /** The mirror shows another state, perhaps of another life of the pool, whose revisions say nothing about those before. */
+  reset(): void {
+    this.#kept.clear();
+    for (const asked of this.#asked.values()) asked.changedAt = Number.POSITIVE_INFINITY;
   }
 
   /** Never older than the mirror knows. */
   async fetch(key: string): Promise<Item | undefined> {
     for (;;) {
-      const wanted = this.#source.revisionOf(key);
-      if (wanted === undefined) return undefined;
+      if (!this.#source.has(key)) return undefined;
       const kept = this.#kept.get(key);
-      if (kept && kept.revision >= wanted) return kept;
-      let asked = this.#asked.get(key);
-      if (!asked) {
-        asked = this.#ask(key, wanted).finally(() => this.#asked.delete(key));
-        this.#asked.set(key, asked);
-      }
-      const item = await asked;
+      if (kept) return kept.item;
+      const asked = this.#asked.get(key) ?? this.#ask(key);
+      const { item, asOf } = await asked.answer;
+      if (!this.#source.has(key)) return undefined;
       // It may have been asked for before the latest change was known.
-      const now = this.#source.revisionOf(key);
-      if (now === undefined) return undefined;
-      if (!item || item.revision >= now) return item;
+      if (asOf >= asked.changedAt) return item;
     }
   }
 
-  async #ask(key: string, minRevision: number): Promise<Item | undefined> {
-    const item = await this.#source.ask(key, minRevision);
-    if (item && this.#source.revisionOf(key) !== undefined)
-      this.#kept.set(key, item, new TextEncoder().encode(JSON.stringify(item.attributes)).length);
-    return item;
+  #ask(key: string): Question {
+    const minRevision = this.#source.revision(key);
+    const asked: Question = {
+      answer: this.#source
+        .ask(key, minRevision)
+        .then((item) => {
+          const answer = { item, asOf: Math.max(minRevision, item?.revision ?? 0) };
+          if (item && answer.asOf >= asked.changedAt && this.#source.has(key))
+            this.#kept.set(key, answer, new TextEncoder().encode(JSON.stringify(item.attributes)).length);
+          return answer;
+        })
+        .finally(() => this.#asked.delete(key)),
+      changedAt: 0,
+    };
+    this.#asked.set(key, asked);
+    return asked;
   }
 }

@@ -86,6 +86,22 @@ describe('a view', () => {
     expect(view).toMatchObject({ isLive: true, revision: 2, cursor: 'f-2' });
   });
 
+  test.each([[{}], [{ b: { n: 1 } }]])('begun anew it shows the old state until the new one is whole: %j', (items) => {
+    const view = viewWith(live(0), changes(1, [add('a', { n: 1 })]));
+    for (let attempt = 0; attempt < 2; attempt++) {
+      // The first one is cut off.
+      view.disconnected();
+      view.beginAnew();
+      expect(view.cursor).toBeUndefined();
+      expect(shown(view)).toEqual({ a: { n: 1 } });
+    }
+    // Of nothing there is no part.
+    if (Object.keys(items).length > 0) view.apply(snapshot(2, items));
+    expect(view.apply(live(2)).steps?.length).toBe(1 + Object.keys(items).length);
+    expect(shown(view)).toEqual(items);
+    expect(view.cursor).toBe('e-2');
+  });
+
   test('lays what is set and removed over what there was', () => {
     const view = viewWith(live(0), changes(1, [add('a', { n: 1, m: 2 })]));
     const { steps } = view.apply(
@@ -128,6 +144,56 @@ describe('a view', () => {
       changes(2, [{ op: 'change', collection: 'c', key: 'a', changed: ['n'], removed: [], attributes: { n: 1 } }]),
     );
     expect(JSON.stringify((view.items.get('a') as Item).attributes)).toBe('{"__proto__":1,"n":1}');
+  });
+
+  test.each([
+    [false, { n: 2 }],
+    [true, undefined],
+  ])('takes the revision of an item where it is another than the commit’s (sparse: %s)', (isSparse, attributes) => {
+    const view = new View('c', { isSparse });
+    view.apply(live(0));
+    view.apply(changes(1, [add('a', { n: 1 })]));
+    const joined = changes(9, [{ ...add('a', { n: 2 }), op: 'change', revision: 7 }, add('b', { n: 3 })]);
+    const { steps } = view.apply(joined);
+    expect(steps?.map(({ before, after }) => [before?.revision, after?.revision])).toEqual([
+      [1, 7],
+      [undefined, 9],
+    ]);
+    expect((view.items.get('a') as Item).attributes).toEqual(attributes);
+    expect([...view.items.values()].map(({ revision }) => revision)).toEqual([7, 9]);
+    // That of the state is the commit's all the same.
+    expect(view).toMatchObject({ revision: 9, cursor: 'e-9' });
+    view.apply(joined);
+    expect(view.items.get('a')?.revision).toBe(7);
+  });
+
+  test('takes it too where the state is still coming in', () => {
+    const view = viewWith(live(0), on('reset', { view: 'c' }), snapshot(4, { a: { n: 1 } }));
+    view.apply(changes(6, [{ ...add('b', { n: 1 }), reason: 'entered', revision: 2 }]));
+    view.apply(live(6));
+    expect([...view.items.values()].map(({ key, revision }) => [key, revision])).toEqual([
+      ['a', 4],
+      ['b', 2],
+    ]);
+  });
+
+  test.each([
+    ['a revision of an item that is none', { ...add('b', {}), revision: 0 }],
+    ['one that is no whole number', { ...add('b', {}), revision: 1.5 }],
+    ['one that is a text', { ...add('b', {}), revision: '1' }],
+    ['one that is null', { ...add('b', {}), revision: null }],
+    ['one beyond the commit’s', { ...add('b', {}), revision: 3 }],
+    ['a change of nothing', { op: 'add', collection: 'c' }],
+    ['names that are none', { ...add('b', {}), op: 'change', removed: 1 }],
+    ['attributes that are none', { ...add('b', {}), attributes: [] }],
+    ['what is no change', null],
+  ])('refuses %s, and shows nothing of that commit', (_, wrong) => {
+    const view = viewWith(live(0), changes(1, [add('a', { n: 1 })]));
+    expect(() => view.apply(changes(2, [add('c', {}), wrong as object]))).toThrow(
+      expect.objectContaining({ code: 'protocolError' }),
+    );
+    expect(shown(view)).toEqual({ a: { n: 1 } });
+    expect(view).toMatchObject({ revision: 1, cursor: 'e-1' });
   });
 
   test.each([

@@ -8,7 +8,7 @@
 import { COMMIT_BYTES_MAX } from './bounds.js';
 import { StargusError } from './errors.js';
 import { type Entry, entryOf, type Item, itemOf } from './item.js';
-import { copied, type Json, type JsonObject, put } from './json.js';
+import { copied, isJsonObject, type Json, type JsonObject, put } from './json.js';
 import type { StreamEvent } from './sse-parser.js';
 
 /** An item as it was and is on the server's side. Undefined: not there. */
@@ -44,6 +44,8 @@ interface WireChange {
   readonly removed?: readonly string[];
   readonly attributes?: JsonObject;
   readonly reason?: string;
+  /** Of the item, where it isn't the commit's: commits that are told as one, or a policy that shows more of what nobody wrote. */
+  readonly revision?: number;
 }
 
 interface WireItem {
@@ -68,6 +70,8 @@ export class View {
   isComplete = false;
   readonly #collection: string;
   readonly #isSparse: boolean;
+  /** The state that was begun by a reset isn't complete, and no cursor leads to it. */
+  #isReset = false;
   #incoming: { items: Map<string, Entry>; revision: number } | undefined;
   #held: { changes: WireChange[]; bytes: number } | undefined;
 
@@ -82,6 +86,22 @@ export class View {
     this.cursor = cursor;
     this.revision = revisionOf(cursor);
     this.isComplete = true;
+  }
+
+  /** The next connection tells the whole state, which takes the place of what is shown when it is complete. */
+  beginAnew(): void {
+    this.cursor = undefined;
+    this.expectSnapshot();
+  }
+
+  /** The same, where what is shown is still of its cursor. */
+  expectSnapshot(): void {
+    if (this.isComplete) this.#incoming = { items: new Map(), revision: 0 };
+  }
+
+  /** From where the next connection goes on; undefined: from a snapshot. */
+  get since(): string | undefined {
+    return this.#isReset ? undefined : this.cursor;
   }
 
   /** A connection begins or has ended: what was half told is told again. */
@@ -116,6 +136,7 @@ export class View {
         const { view } = parsed(event) as { view?: unknown };
         if (this.#isOther(view)) return NOTHING;
         this.disconnected();
+        this.#isReset = true;
         this.#incoming = { items: new Map(), revision: 0 };
         return NOTHING;
       }
@@ -164,6 +185,7 @@ export class View {
       if (isFirst || revision >= this.revision) this.#moveTo(revision, id);
       return { steps: [], isFirst };
     }
+    this.#isReset = false;
     const before = this.items;
     this.items = incoming.items;
     this.revision = revision;
@@ -175,6 +197,8 @@ export class View {
     const { revision, changes, more } = data as unknown as { revision: number; changes: WireChange[]; more?: boolean };
     if (!Array.isArray(changes) || typeof revision !== 'number') throw notUnderstood('changes');
     if (revision <= this.revision && !this.#incoming) return NOTHING;
+    // Before any is applied: of a commit all is shown or nothing.
+    if (!changes.every((change) => isWellFormed(change, revision))) throw notUnderstood('changes');
     let all = changes;
     if (this.#held || more === true) {
       this.#held ??= { changes: [], bytes: 0 };
@@ -209,10 +233,10 @@ export class View {
     if (id !== '') this.cursor = id;
   }
 
-  #applyTo(items: Map<string, Entry>, change: WireChange, revision: number): Step | undefined {
+  #applyTo(items: Map<string, Entry>, change: WireChange, commit: number): Step | undefined {
     if (change.collection !== undefined && change.collection !== this.#collection) return undefined;
     if (this.#isOther(change.view)) return undefined;
-    const { key, op } = change;
+    const { key, op, revision = commit } = change;
     const before = items.get(key);
     const told = {
       ...(change.changed && { changed: change.changed }),
@@ -241,6 +265,18 @@ export class View {
   #entry(key: string, revision: number, attributes: JsonObject | undefined): Entry {
     return this.#isSparse ? entryOf(key, revision) : itemOf(key, revision, attributes ?? {});
   }
+}
+
+function isWellFormed(change: unknown, commit: number): boolean {
+  if (!isJsonObject(change) || typeof change.key !== 'string') return false;
+  const { changed, removed, attributes, revision } = change;
+  const areNames = (names: unknown) => names === undefined || Array.isArray(names);
+  return (
+    areNames(changed) &&
+    areNames(removed) &&
+    (attributes === undefined || isJsonObject(attributes)) &&
+    (revision === undefined || (Number.isInteger(revision) && Number(revision) >= 1 && Number(revision) <= commit))
+  );
 }
 
 /** The attributes that changed are told; the others stay. */

@@ -2,6 +2,9 @@
 import { fromBase64 } from './base64url.js';
 import { WEBHOOK_TOLERANCE_MS } from './bounds.js';
 import { StargusError } from './errors.js';
+import { isJsonObject } from './json.js';
+
+const ED25519_BYTES = 32;
 
 /** A CloudEvent. */
 export interface WebhookEvent {
@@ -29,9 +32,9 @@ export type WebhookHeaders = Headers | Readonly<Record<string, string | readonly
 /**
  * Checks that the event was signed by the secret, not long ago, and answers it.
  *
- * @param secret `whsec_…`, as the notifier's making told it
+ * @param secret `whsec_…`, as the notifier's making told it; or `whpk_…`, the public half of the key by which it signs
  * @param body the bytes as they came; a text only if it was decoded as UTF-8 and not altered
- * @throws StargusError `signatureInvalid`, which says what is wrong
+ * @throws StargusError `signatureInvalid`, which says what is wrong; `protocolError` where what was signed is no event
  */
 export async function verifyWebhook(
   secret: string,
@@ -39,8 +42,10 @@ export async function verifyWebhook(
   body: Uint8Array | string,
   { now = Date.now(), toleranceMs = WEBHOOK_TOLERANCE_MS }: VerifyOptions = {},
 ): Promise<WebhookEvent> {
-  const keyBytes = fromBase64(secret.replace(/^whsec_/, ''));
-  if (!keyBytes || keyBytes.length === 0) throw invalid('The secret isn’t one: it is whsec_ and base64.');
+  const isPublic = secret.startsWith('whpk_');
+  const keyBytes = fromBase64(secret.replace(/^wh(?:sec|pk)_/, ''));
+  if (!keyBytes || keyBytes.length === 0 || (isPublic && keyBytes.length !== ED25519_BYTES))
+    throw invalid('The secret isn’t one: it is whsec_ or whpk_, and base64.');
   const id = headerOf(headers, 'webhook-id');
   const timestamp = headerOf(headers, 'webhook-timestamp');
   const signatures = headerOf(headers, 'webhook-signature');
@@ -57,19 +62,24 @@ export async function verifyWebhook(
   const signed = new Uint8Array(head.length + bytes.length);
   signed.set(head);
   signed.set(bytes, head.length);
-  const key = await crypto.subtle.importKey('raw', keyBytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['verify']);
+  const algorithm = isPublic ? { name: 'Ed25519' } : { name: 'HMAC', hash: 'SHA-256' };
+  const key = await crypto.subtle.importKey('raw', keyBytes, algorithm, false, ['verify']);
+  const kind = isPublic ? 'v1a,' : 'v1,';
   let isSigned = false;
   for (const signature of signatures.split(' ')) {
-    const given = signature.startsWith('v1,') ? fromBase64(signature.slice(3)) : undefined;
+    const given = signature.startsWith(kind) ? fromBase64(signature.slice(kind.length)) : undefined;
     // In constant time, and all of them.
-    if (given && (await crypto.subtle.verify('HMAC', key, given, signed))) isSigned = true;
+    if (given && (await crypto.subtle.verify(algorithm.name, key, given, signed))) isSigned = true;
   }
   if (!isSigned) throw invalid('No signature is by this secret, or the event was altered.');
+  let event: unknown;
   try {
-    return JSON.parse(new TextDecoder().decode(bytes)) as WebhookEvent;
+    event = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new StargusError('signatureInvalid', 'What was signed is no JSON.', { cause });
+    throw new StargusError('protocolError', 'What was signed is no JSON.', { cause });
   }
+  if (!isJsonObject(event)) throw new StargusError('protocolError', 'What was signed is no event.');
+  return { ...event, id: typeof event.id === 'string' ? event.id : id } as WebhookEvent;
 }
 
 function headerOf(headers: WebhookHeaders, name: string): string | undefined {

@@ -1,6 +1,7 @@
 /** Writes of items: as a client, or under a lock, whose proof goes with each. JSON is built and read here, without the generated models, for these are the hot calls. */
 
 import type { BatchOp, Condition } from './batch.js';
+import { notUnderstood } from './errors.js';
 import type { Attributes, Item } from './item.js';
 import { itemOfAnswer } from './item.js';
 import { collectionPath, itemPath, poolPath } from './paths.js';
@@ -19,6 +20,13 @@ export interface WriteOptions extends CallOptions {
 export interface ItemWriteOptions extends WriteOptions {
   /** Only if the item has this revision; 0: only if there is none. Otherwise `preconditionFailed`. */
   readonly ifRevision?: number;
+}
+
+export interface IncrementOptions extends WriteOptions {
+  /** The new value must be no less, or it is a `conflict`. */
+  readonly min?: number;
+  /** The new value must be no more, or it is a `conflict`. */
+  readonly max?: number;
 }
 
 export interface BatchOptions extends WriteOptions {
@@ -93,11 +101,18 @@ export class Writes {
     key: string,
     attribute: string,
     by = 1,
-    options: WriteOptions = {},
+    options: IncrementOptions = {},
   ): Promise<number> {
     const path = `${itemPath(this.#pool, collection, key)}/increment`;
-    const { json } = await this.#send('POST', path, options, { attribute, by });
-    return (json as { value: number }).value;
+    const { json } = await this.#send('POST', path, options, {
+      attribute,
+      by,
+      min: options.min,
+      max: options.max,
+    });
+    const { value } = (json ?? {}) as { value?: unknown };
+    if (typeof value !== 'number') throw notUnderstood('The value');
+    return value;
   }
 
   /** All or nothing, in one commit. */
@@ -106,7 +121,9 @@ export class Writes {
       ops,
       ...(options.conditions && { if: options.conditions }),
     });
-    return json as BatchResult;
+    const result = (json ?? {}) as BatchResult;
+    if (typeof result.revision !== 'number' || !Array.isArray(result.results)) throw notUnderstood('The result');
+    return result;
   }
 
   /** `set`, `merge` or `delete`, with all that the answer says. */
@@ -133,7 +150,8 @@ export class Writes {
       op === 'delete' ? undefined : { attributes },
       condition,
     );
-    const answer = json as { revision: number; existed?: boolean };
+    const answer = (json ?? {}) as { revision: number; existed?: boolean };
+    if (typeof answer.revision !== 'number') throw notUnderstood('The revision');
     return {
       item: op === 'delete' ? undefined : itemOfAnswer(json),
       revision: answer.revision,

@@ -10,7 +10,7 @@ import { newPool, openServer, type Server, startServer } from './server.js';
 
 describe('in Chromium', { timeout: 60_000 }, () => {
   let site: CuttingProxy;
-  let server: Pick<Server, 'url' | 'stop'>;
+  let server: Server;
   let browser: Chromium;
   let page: Page;
   let pool: string;
@@ -196,6 +196,31 @@ describe('in Chromium', { timeout: 60_000 }, () => {
     await ask(page, { do: 'ready', mirror: 'n', timeoutMs: 10_000 });
     expect(await ask(page, { do: 'state', mirror: 'n' })).toMatchObject({ items: { hall: { n: 1 } } });
     expect(attached()).toEqual([expect.not.stringContaining('since=')]);
+  });
+
+  test('a cache of a later format is made anew', async () => {
+    await page.evaluate(
+      (name) =>
+        new Promise<void>((resolve, reject) => {
+          const opening = indexedDB.open(`stargus-cache:${name}`, 7);
+          opening.onerror = () => reject(opening.error);
+          opening.onupgradeneeded = () => opening.result.createObjectStore('something');
+          opening.onsuccess = () => {
+            opening.result.close();
+            resolve();
+          };
+        }),
+      pool,
+    );
+    await ask(page, { do: 'connect', client: 'c', url: site.url, pool });
+    await ask(page, { do: 'write', on: 'c', op: 'set', collection: 'rooms', key: 'hall', attributes: { n: 1 } });
+    for (const mirror of ['m', 'n']) {
+      site.forget();
+      await ask(page, { do: 'attach', client: 'c', mirror, collection: 'rooms', cache: pool });
+      await ask(page, { do: 'ready', mirror, timeoutMs: 10_000 });
+      await ask(page, { do: 'close', mirror });
+    }
+    expect(attached()).toEqual([expect.stringContaining('since=')]);
   });
 
   test('one tab at a time has a cache, and the next one when it is closed', async () => {

@@ -1,5 +1,6 @@
 /** Servers that announce themselves are found on this machine, by multicast on its loopback interface. */
 import { expect, test } from 'vitest';
+import { serverOf } from '../src/node/discover.js';
 import { discover } from '../src/node/node.js';
 import { startServer } from './server.js';
 
@@ -14,4 +15,13 @@ test('a server that announces itself is found, and nothing is left open', { time
   } finally {
     await server.stop();
   }
+});
+
+test('of what strangers announce only a server by HTTP is taken, and no text that commands a terminal', () => {
+  const announced = (txt: object, name = 'hall') => serverOf({ name, port: 1, addresses: ['192.0.2.1'], txt });
+  expect(announced({ v: '1', auth: 'other' })).toMatchObject({ url: 'http://192.0.2.1:1', auth: 'other' });
+  expect(announced({ v: '1', url: 'https://a.example/x' })).toMatchObject({ url: 'https://a.example/x' });
+  for (const txt of [{ url: 'file:///etc' }, { url: 'javascript:0' }, { pools: 'a\u001b[2J' }, { version: '\u0085' }])
+    expect(announced({ v: '1', ...txt })).toBeUndefined();
+  expect(announced({ v: '1' }, 'a\nb')).toBeUndefined();
 });

@@ -11,7 +11,7 @@ const PACKAGE = path.resolve(import.meta.dirname, '..');
 const run = promisify(execFile);
 const read = (file: string) => readFileSync(path.join(PACKAGE, file), 'utf8');
 
-let server: Pick<Server, 'url' | 'stop'>;
+let server: Server;
 beforeAll(async () => {
   server = await openServer();
 }, 60_000);

@@ -62,7 +62,27 @@ async function loadSha256(): Promise<Sha256> {
   return (text) => hasher.init().update(text).digest('binary');
 }
 
-function open(name: string): Promise<IDBDatabase> {
+/** What is of another format, or damaged beyond opening, is thrown away: it is a copy. */
+async function open(name: string): Promise<IDBDatabase> {
+  try {
+    const database = await openAsItIs(name);
+    if (['about', 'item'].every((store) => database.objectStoreNames.contains(store))) return database;
+    database.close();
+  } catch {
+    // Made anew below, unless that fails as well.
+  }
+  const removing = indexedDB.deleteDatabase(name);
+  await Promise.race([
+    settled(removing),
+    new Promise((_, reject) => {
+      removing.onblocked = () =>
+        reject(new StargusError('cacheInUse', `Another program of this page has the database ${name} open.`));
+    }),
+  ]);
+  return openAsItIs(name);
+}
+
+function openAsItIs(name: string): Promise<IDBDatabase> {
   const request = indexedDB.open(name, FORMAT_VERSION);
   request.onupgradeneeded = () => {
     const database = request.result;

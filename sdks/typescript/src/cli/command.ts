@@ -20,8 +20,10 @@ export interface Given {
   readonly pool: string;
   /** Connects and logs in, once. */
   client(): Promise<Client>;
-  /** Aborted by Ctrl-C and SIGTERM. */
+  /** Aborted by Ctrl-C and SIGTERM, with an Interruption as its reason. */
   readonly signal: AbortSignal;
+  /** While this is done, Ctrl-C a second time doesn't end the program either. */
+  unhurried<T>(work: () => Promise<T>): Promise<T>;
 }
 
 export interface CommandSpec {
@@ -33,6 +35,8 @@ export interface CommandSpec {
   /** Lines that can be typed as they stand. */
   readonly examples?: readonly string[];
   readonly options?: readonly OptionSpec[];
+  /** It ends by itself when it is interrupted, and says how; any other command is left as it is. */
+  readonly endsItself?: boolean;
   /** Answers the exit code; nothing is 0. */
   run(given: Given): Promise<number | undefined>;
 }

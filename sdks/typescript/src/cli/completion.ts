@@ -24,37 +24,44 @@ function bash(commands: readonly CommandSpec[], global: readonly OptionSpec[]): 
       rest: commands.filter(({ name }) => name.startsWith(`${first} `)).map(({ name }) => name.slice(first.length + 1)),
     }))
     .filter(({ rest }) => rest.length > 0);
-  const choices = commands.flatMap(({ options = [] }) =>
-    options
-      .filter(({ choices: list }) => list)
-      .map(
-        (option) =>
-          `    ${nameOf(option)}) COMPREPLY=($(compgen -W '${option.choices?.join(' ')}' -- "$current")); return ;;`,
-      ),
-  );
+  const all = [...commands.flatMap(({ options = [] }) => options), ...global];
+  const withValue = new Set(all.filter(({ flags }) => flags.includes('<')).map(nameOf));
+  const choices = all
+    .filter(({ choices: list }) => list)
+    .map(
+      (option) =>
+        `    ${nameOf(option)}) COMPREPLY=($(compgen -W '${option.choices?.join(' ')}' -- "$current")); return ;;`,
+    );
   return `# bash completion for stargus: source <(stargus completion bash)
 _stargus() {
-  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} command='' words='' word
+  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} command='' words='' word isValue=''
+  local -a said=()
   case "$previous" in
 ${[...new Set(choices)].join('\n')}
     --cache|--key) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    [[ $word == -* ]] || command="\${command:+$command }$word"
+    if [[ -n $isValue ]]; then isValue=''; continue; fi
+    case "$word" in
+      ${[...withValue].join('|')}) isValue=1 ;;
+      -*) ;;
+      *) said+=("$word") ;;
+    esac
   done
+  command=\${said[0]-}
   case "$command" in
-${groups.map(({ first, rest }) => `    ${first}) COMPREPLY=($(compgen -W '${rest.join(' ')}' -- "$current")); return ;;`).join('\n')}
+${groups
+  .map(
+    ({ first, rest }) =>
+      `    ${first}) if (( \${#said[@]} == 1 )); then COMPREPLY=($(compgen -W '${rest.join(' ')}' -- "$current")); return; fi; command+=" \${said[1]}" ;;`,
+  )
+  .join('\n')}
   esac
   case "$command" in
     '') words='${firsts.join(' ')} ${global.map(nameOf).join(' ')}' ;;
-  esac
-  [[ -n $words ]] || case "$(_stargus_command $command)" in
 ${cases.join('\n')}
   esac
   if [[ $current == -* || -z $command ]]; then COMPREPLY=($(compgen -W "$words" -- "$current")); else COMPREPLY=($(compgen -f -- "$current")); fi
-}
-_stargus_command() {
-  case "$1" in ${groups.map(({ first }) => first).join('|') || "''"}) echo "$1 $2" ;; *) echo "$1" ;; esac
 }
 complete -F _stargus stargus
 `;
@@ -101,6 +108,7 @@ _stargus() {
 ${cases.join('\n')}
   esac
 }
-compdef _stargus stargus 2>/dev/null || _stargus "$@"
+# Where zsh has taken this file for the function itself, it is asked to complete at this very moment.
+if [[ \${funcstack[1]} == _stargus ]]; then _stargus "$@"; else compdef _stargus stargus; fi
 `;
 }

@@ -9,10 +9,15 @@ import type { KeyFile } from '../platform.js';
 import { connect } from '../stargus.node.js';
 import { type Credential, credentialFor } from './credentials.js';
 
-/** A lock that the command runs in (`stargus lock`), proven with each write. */
+/** Of a lock that the command runs in (`stargus lock`). */
+export function proofOfLock(): string | undefined {
+  return process.env.STARGUS_LOCK || undefined;
+}
+
+/** Proves it with each write. */
 function proving(): typeof fetch | undefined {
-  const proof = process.env.STARGUS_LOCK;
-  if (!proof) return undefined;
+  const proof = proofOfLock();
+  if (proof === undefined) return undefined;
   return (input, init = {}) => {
     const headers = new Headers(init.headers);
     if (init.method !== undefined && init.method !== 'GET' && !headers.has('stargus-lock'))
@@ -21,10 +26,10 @@ function proving(): typeof fetch | undefined {
   };
 }
 
-export async function open(url: string, pool: string): Promise<Client> {
+export async function open(url: string, pool: string, signal: AbortSignal): Promise<Client> {
   const { STARGUS_API_KEY: apiKey, STARGUS_TOKEN: token } = process.env;
   const proven = proving();
-  const client = await connect(url, pool, proven && { fetch: proven });
+  const client = await connect(url, pool, { signal, ...(proven && { fetch: proven }) });
   try {
     if (token) await client.authenticate({ token });
     else if (apiKey) await client.authenticate({ apiKey });

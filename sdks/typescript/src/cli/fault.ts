@@ -1,5 +1,5 @@
 /** How the command line ends: its exit codes, and what it says when something went wrong. */
-import { StargusError } from '../errors.js';
+import { ProblemError, StargusError } from '../errors.js';
 
 export const EXIT = {
   done: 0,
@@ -13,7 +13,18 @@ export const EXIT = {
   unreachable: 4,
   /** The lock was lost while its command ran. */
   lockLost: 5,
+  /** A fault of this program. */
+  fault: 70,
+  /** By Ctrl-C or SIGTERM. */
+  interrupted: 130,
 } as const;
+
+/** Why a command is to end: by Ctrl-C, or because somebody told this program to. */
+export class Interruption extends Error {
+  constructor(readonly by: NodeJS.Signals) {
+    super(`Interrupted by ${by}.`);
+  }
+}
 
 /** Something that the person who typed the command can act on. */
 export class Fault extends Error {
@@ -36,7 +47,7 @@ const UNREACHABLE = new Set([
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof Fault) return error.exitCode;
-  if (!(error instanceof StargusError)) return EXIT.no;
+  if (!(error instanceof StargusError)) return EXIT.fault;
   if (error.code === 'lockLost') return EXIT.lockLost;
   return UNREACHABLE.has(error.code) ? EXIT.unreachable : EXIT.refused;
 }
@@ -45,9 +56,9 @@ export function exitCodeOf(error: unknown): number {
 export function wordsOf(error: unknown): string {
   if (error instanceof Fault) return error.message;
   if (!(error instanceof StargusError)) return error instanceof Error ? (error.stack ?? error.message) : String(error);
-  const places = 'errors' in error && Array.isArray(error.errors) ? error.errors : [];
+  const places = error instanceof ProblemError ? error.errors : [];
   const lines = places
-    .filter(({ detail }: { detail?: string }) => detail !== undefined && !error.message.includes(detail))
-    .map(({ pointer = '', detail }: { pointer?: string; detail?: string }) => `  ${pointer} ${detail}`);
+    .filter((place) => typeof place?.detail === 'string' && !error.message.includes(place.detail))
+    .map(({ pointer = '', detail }) => `  ${pointer} ${detail}`);
   return [`${error.code}: ${error.message}`, ...lines].join('\n');
 }

@@ -1,5 +1,6 @@
 /** What commands read: files, and the standard input. */
 import { readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { Fault } from './fault.js';
 
@@ -9,6 +10,17 @@ export function contentOf(file: string): string {
   } catch (error) {
     throw new Fault(`${file} can’t be read: ${(error as Error).message}`);
   }
+}
+
+/** Of a text that comes in pieces. node:readline would also end a line at U+2028, which JSON may have in it. */
+export async function* linesOf(source: Readable): AsyncGenerator<string> {
+  let rest = '';
+  for await (const piece of source.setEncoding('utf8')) {
+    const parts = (rest + String(piece)).split('\n');
+    rest = parts.pop() ?? '';
+    yield* parts;
+  }
+  if (rest !== '') yield rest;
 }
 
 /** To its end. */

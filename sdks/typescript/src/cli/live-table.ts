@@ -37,16 +37,19 @@ export class LiveTable {
     this.#isOpen = true;
     process.stdout.write(OTHER_SCREEN);
     process.stdout.on('resize', this.draw);
+    // However the program ends.
+    process.on('exit', this.close);
     this.draw();
   }
 
-  close(): void {
+  readonly close = (): void => {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     clearTimeout(this.#timer);
     process.stdout.off('resize', this.draw);
+    process.off('exit', this.close);
     process.stdout.write(FORMER_SCREEN);
-  }
+  };
 
   /** This item is different now. */
   changed(key: string): void {

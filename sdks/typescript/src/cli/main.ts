@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import type { Client } from '../client.js';
+import { pause, unlessAborted } from '../clock.js';
 import type { CommandSpec, Given, OptionSpec } from './command.js';
 import { login, logout, policyCheck } from './commands/access.js';
 import { batch } from './commands/batch.js';
@@ -17,8 +18,12 @@ import { exported, imported } from './commands/transfer.js';
 import { attach, changes } from './commands/watch.js';
 import { completionFor, SHELLS } from './completion.js';
 import { open } from './connecting.js';
-import { EXIT, exitCodeOf, Fault, wordsOf } from './fault.js';
+import { EXIT, exitCodeOf, Fault, Interruption, wordsOf } from './fault.js';
 import { Output } from './output.js';
+import { shownLines } from './table.js';
+
+/** How long a command that is interrupted takes leave of the server. */
+const LEAVE_MS = 2_000;
 
 const GLOBAL: readonly OptionSpec[] = [
   { flags: '--url <url>', about: 'where the server is (STARGUS_URL; http://127.0.0.1:8080)' },
@@ -60,7 +65,7 @@ const COMMANDS: readonly CommandSpec[] = [
 
 const EXIT_CODES = `
 Exit codes: 0 done · 1 the answer is no: no such item, not allowed · 2 typed wrong · 3 refused by the server · 4 nobody answered, or
-no Stargus · 5 the lock was lost`;
+no Stargus · 5 the lock was lost · 70 a fault of this program · 130 interrupted`;
 
 async function main(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.done;
@@ -80,7 +85,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    process.stderr.write(`${wordsOf(error)}\n`);
+    process.stderr.write(`${shownLines(wordsOf(error))}\n`);
     return exitCodeOf(error);
   }
 }
@@ -118,38 +123,62 @@ async function run(spec: CommandSpec, words: Given['words'], options: Given['opt
   const pool = (options.pool as string | undefined) ?? process.env.STARGUS_POOL ?? 'demo';
   const stop = new AbortController();
   let client: Promise<Client> | undefined;
-  const interrupt = () => {
+  let isHurried = true;
+  const interrupt = (by: NodeJS.Signals) => {
     // The second time nobody waits.
-    if (stop.signal.aborted) process.exit(130);
-    stop.abort();
+    if (stop.signal.aborted && isHurried) process.exit(EXIT.interrupted);
+    stop.abort(new Interruption(by));
   };
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   try {
-    const given = {
+    const given: Given = {
       ...{ options, words, url, pool, output: new Output(options.json === true), signal: stop.signal },
-      client: () => (client ??= open(url, pool)),
+      client: () => {
+        client ??= open(url, pool, stop.signal);
+        return unlessAborted(client, stop.signal);
+      },
+      unhurried: async (work) => {
+        isHurried = false;
+        return work().finally(() => {
+          isHurried = true;
+        });
+      },
     };
-    return (await spec.run(given)) ?? EXIT.done;
+    const work = spec.run(given);
+    return (await (spec.endsItself ? work : unlessAborted(work, stop.signal))) ?? EXIT.done;
   } catch (error) {
-    if (stop.signal.aborted) return 130;
+    if (stop.signal.aborted) return EXIT.interrupted;
     throw error;
   } finally {
-    await client?.then((opened) => opened.close()).catch(() => {});
+    const leaving = client?.then((opened) => opened.close()).catch(() => {});
+    const left = new AbortController();
+    const late = pause(LEAVE_MS, left.signal).catch(() => {});
+    await (stop.signal.aborted ? Promise.race([leaving, late]) : leaving);
+    left.abort();
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
 }
 
 function addressOf(text: string): string {
   const url = URL.parse(text.includes('://') ? text : `http://${text}`);
+  // A password isn't said again, whatever else is wrong.
+  if (url && (url.username !== '' || url.password !== ''))
+    throw new Fault('The address of a server has no user name in it. Log in by `stargus login`.');
   if (!url || !/^https?:$/.test(url.protocol))
     throw new Fault(`${text} is no address of a server: write http://127.0.0.1:8080.`);
-  return url.href.replace(/\/$/, '');
+  return url.href.replace(/\/+$/, '');
 }
 
 // What reads the output may have had enough of it: `stargus query … | head`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.done);
-  throw error;
+  process.stderr.write(`The output can’t be written: ${error.message}\n`);
+  process.exit(EXIT.usage);
+});
+process.stderr.on('error', () => {
+  // There is nobody to tell.
 });
 
 process.exitCode = await main(process.argv.slice(2));
+// What was left may wait for the standard input, or for a server, for a long time.
+if (process.exitCode === EXIT.interrupted) process.exit();

@@ -1,6 +1,6 @@
 /** What a command prints: for people, with colours on a terminal only, or with `--json` a line of JSON for each thing, for programs. */
 import { styleText } from 'node:util';
-import { cellOf, columnsOf, type Row, shown, tableOf } from './table.js';
+import { cellOf, columnsOf, type Row, shown, shownLines, tableOf } from './table.js';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -27,7 +27,7 @@ export class Output {
   }
 
   json(value: unknown): void {
-    this.line(JSON.stringify(value));
+    this.line(safeJson(JSON.stringify(value)));
   }
 
   /** One thing: `people` makes its lines unless JSON is wanted. */
@@ -52,6 +52,18 @@ export class Output {
 
   /** Beside the result: for people, and on the standard error, so that it isn't in the way of what reads the result. */
   note(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${shownLines(text)}\n`);
   }
+}
+
+/** Other JSON of the same value, in which nothing is left that a terminal would obey: JSON itself escapes only some of it. */
+export function safeJson(text: string): string {
+  return text.replaceAll(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
+}
+
+function escaped(text: string): string {
+  return text
+    .split('')
+    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .join('');
 }

@@ -20,7 +20,10 @@ export function columnsOf(rows: readonly Row[]): string[] {
 /** The lines of the table, the first one its head. Columns for which there is no room are left out, and `…` stands at the end of the head. */
 export function tableOf(rows: readonly Row[], columns: readonly string[], width: number): string[] {
   const head = ['key', ...columns];
-  const cells = rows.map(({ key, attributes }) => [shown(key), ...columns.map((name) => cellOf(attributes[name]))]);
+  const cells = rows.map(({ key, attributes }) => [
+    shown(key),
+    ...columns.map((name) => cellOf(attributeOf(attributes, name))),
+  ]);
   const widths = head.map((name, index) =>
     Math.min(COLUMN_MAX, Math.max(lengthOf(shown(name)), ...cells.map((row) => lengthOf(row[index] ?? '')))),
   );
@@ -43,6 +46,11 @@ export function tableOf(rows: readonly Row[], columns: readonly string[], width:
   return [`${line(head.map(shown))}${isCut ? ' …' : ''}`, ...cells.map(line)];
 }
 
+/** Of an attribute, which may be called as something that every object has. */
+export function attributeOf(attributes: Row['attributes'], name: string): unknown {
+  return Object.hasOwn(attributes, name) ? attributes[name] : undefined;
+}
+
 /** A value in one line: a text as it is, anything else as JSON; nothing where it is missing. */
 export function cellOf(value: unknown): string {
   if (value === undefined) return '';
@@ -56,6 +64,11 @@ export function shown(text: string): string {
     if (one === '\t') return '\\t';
     return `\\u{${(one.codePointAt(0) as number).toString(16)}}`;
   });
+}
+
+/** The same of several lines. */
+export function shownLines(text: string): string {
+  return text.split('\n').map(shown).join('\n');
 }
 
 function fitted(text: string, width: number): string {

@@ -78,7 +78,8 @@ function byUse(a: string, b: string): number {
   return Number(isIPv6(a)) - Number(isIPv6(b)) || (a < b ? -1 : 1);
 }
 
-function serverOf(service: Service): FoundServer | undefined {
+/** What an announcement says, if it is one that can be given on. */
+export function serverOf(service: Pick<Service, 'name' | 'port' | 'addresses' | 'txt'>): FoundServer | undefined {
   const txt = service.txt as Record<string, unknown> | undefined;
   const told = (name: string) => {
     const value = txt?.[name];
@@ -89,7 +90,7 @@ function serverOf(service: Service): FoundServer | undefined {
   const host = service.addresses?.toSorted(byUse)[0];
   const scheme = told('https') === '1' ? 'https' : 'http';
   const url = told('url') || (host && `${scheme}://${isIPv6(host) ? `[${host}]` : host}:${service.port}`);
-  if (!url || !URL.canParse(url)) return undefined;
+  if (!url || !/^https?:\/\//i.test(url) || !URL.canParse(url)) return undefined;
   const pools: string[] = [];
   for (let n = 1; told(n === 1 ? 'pools' : `pools${n}`) !== '' && pools.length < FOUND_MAX; n++)
     pools.push(
@@ -97,11 +98,15 @@ function serverOf(service: Service): FoundServer | undefined {
         .split(',')
         .filter(Boolean),
     );
-  return {
+  const server = {
     name: service.name.slice(0, TEXT_MAX),
     url,
     auth: told('auth'),
     pools,
     version: told('version'),
   };
+  // It may be shown on a terminal.
+  return [server.name, url, server.auth, server.version, ...pools].some((text) => /\p{Cc}/u.test(text))
+    ? undefined
+    : server;
 }

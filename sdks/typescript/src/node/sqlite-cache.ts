@@ -3,7 +3,7 @@
  * (docs/CLIENTS.md#the-cache). It is locked for as long as it is open; what isn't a cache of Stargus is never touched.
  */
 import { hash } from 'node:crypto';
-import { closeSync, existsSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fchmodSync, openSync, readSync, rmSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { CACHE_ROWS_AT_ONCE } from '../bounds.js';
@@ -37,30 +37,41 @@ export async function openSqliteCache(file: string, view: readonly string[]): Pr
   for (let isAgain = false; ; isAgain = true) {
     let database: DatabaseSync | undefined;
     try {
-      // Its owner's only, from the first moment on.
-      closeSync(openSync(file, 'a', 0o600));
+      ownersOnly(file);
       database = new Database(file);
       lock(database);
       const isNew = !isCurrent(database);
       if (isNew) make(database);
       return new SqliteCache(database, view, () => {
-        remove(file);
-        closeSync(openSync(file, 'a', 0o600));
-        const anew = new Database(file);
-        lock(anew);
-        make(anew);
-        return anew;
+        let anew: DatabaseSync | undefined;
+        try {
+          remove(file);
+          ownersOnly(file);
+          anew = new Database(file);
+          lock(anew);
+          make(anew);
+          return anew;
+        } catch (error) {
+          close(anew);
+          throw failed(file, error);
+        }
       });
     } catch (error) {
       close(database);
-      if (codeOf(error) === BUSY)
-        throw new StargusError('cacheInUse', `Another process or mirror has the cache ${file}. Give each its own.`, {
-          cause: error,
-        });
       // Damaged beyond opening: it is a copy, and is made anew.
-      if (isAgain || codeOf(error) === undefined) throw failed(file, error);
+      if (isAgain || codeOf(error) === undefined || codeOf(error) === BUSY) throw failed(file, error);
       remove(file);
     }
+  }
+}
+
+/** Makes the file unless it is there. From the first moment on nobody else may read it, whoever made it. */
+function ownersOnly(file: string): void {
+  const opened = openSync(file, 'a', 0o600);
+  try {
+    fchmodSync(opened, 0o600);
+  } finally {
+    closeSync(opened);
   }
 }
 
@@ -239,6 +250,10 @@ function codeOf(error: unknown): number | undefined {
 
 function failed(what: string, error: unknown): StargusError {
   if (error instanceof StargusError) return error;
+  if (codeOf(error) === BUSY)
+    return new StargusError('cacheInUse', `Another process or mirror has the cache ${what}. Give each its own.`, {
+      cause: error,
+    });
   const why = error instanceof Error ? error.message : String(error);
   return new StargusError('cacheFailed', `${what} can't be opened or written: ${why}`, { cause: error });
 }

@@ -8,6 +8,7 @@ import { type Credential, keepCredential, keyPathOf } from '../credentials.js';
 import { EXIT, Fault } from '../fault.js';
 import { placeOrCollection } from '../place.js';
 import { secret } from '../secret.js';
+import { shown } from '../table.js';
 
 export const login: CommandSpec = {
   name: 'login',
@@ -35,7 +36,7 @@ taken from the first line of the standard input`,
     const file = keepCredential(given.url, credential);
     given.output.give(
       { subject, url: given.url },
-      () => `You are ${subject} at ${given.url}. (Kept in ${file}; \`stargus logout\` forgets it.)`,
+      () => `You are ${shown(subject)} at ${given.url}. (Kept in ${file}; \`stargus logout\` forgets it.)`,
     );
     return EXIT.done;
   },
@@ -104,7 +105,7 @@ export const policyCheck: CommandSpec = {
     const { allow, because, rule } = result;
     given.output.give(
       { allow, because, rule },
-      () => `${allow ? given.output.style('green', 'yes') : given.output.style('red', 'no')}: ${because ?? ''}`,
+      () => `${allow ? given.output.style('green', 'yes') : given.output.style('red', 'no')}: ${shown(because ?? '')}`,
     );
     return allow ? EXIT.done : EXIT.no;
   },

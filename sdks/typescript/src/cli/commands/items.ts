@@ -21,7 +21,7 @@ export const get: CommandSpec = {
       given.output.item(item);
       return EXIT.done;
     }
-    const missing = names.filter((name) => !(name in item.attributes));
+    const missing = names.filter((name) => !Object.hasOwn(item.attributes, name));
     if (given.output.isJson)
       given.output.json(
         Object.fromEntries(
@@ -112,7 +112,7 @@ async function unset(given: Given, { collection, key }: Place, names: readonly s
   const gone = Object.fromEntries(names.map((name) => [name, null]));
   const ifRevision = revisionOf(given) ?? before.revision;
   given.output.item(await client.merge(collection, key, gone, { ifRevision }));
-  return names.some((name) => name in before.attributes) ? EXIT.done : EXIT.no;
+  return names.some((name) => Object.hasOwn(before.attributes, name)) ? EXIT.done : EXIT.no;
 }
 
 async function deleteMany(given: Given, collection: string, where: JsonObject): Promise<number> {

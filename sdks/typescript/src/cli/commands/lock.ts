@@ -1,7 +1,8 @@
 /** `lock`: runs a command while nobody else may write what it is about. */
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import { type CommandSpec, type Given, textOf, wordOf } from '../command.js';
-import { EXIT, Fault } from '../fault.js';
+import { EXIT, Fault, Interruption } from '../fault.js';
 import { placeOrCollection } from '../place.js';
 
 const WAIT_MS = 30_000;
@@ -28,6 +29,7 @@ STARGUS_LOCK, which \`stargus\` commands in it send by themselves. If the lock i
     { flags: '--prefix <keys>', about: 'of a collection only keys that begin so' },
     { flags: '--attributes <names>', about: 'only these attributes' },
   ],
+  endsItself: true,
   async run(given) {
     const [program, ...args] = (given.words[1] ?? []) as readonly string[];
     if (program === undefined) throw new Fault('Name the command to run after --: stargus lock rooms/hall -- ./deploy');
@@ -43,11 +45,11 @@ STARGUS_LOCK, which \`stargus\` commands in it send by themselves. If the lock i
     const client = await given.client();
     await using held = await client.lock(scope, { mode, waitMs, signal: given.signal });
     const env = { STARGUS_LOCK: `${held.lock};fence=${held.fence}`, STARGUS_URL: given.url, STARGUS_POOL: given.pool };
-    return await run(given, program, args, env, held.signal);
+    return await given.unhurried(() => run(given, program, args, env, held.signal));
   },
 };
 
-/** Ctrl-C reaches the command too, which is waited for; only the loss of the lock ends it by us. */
+/** Ctrl-C reaches the command too, which is waited for, whatever it makes of that; what was told to us alone is handed on, and the loss of the lock ends it by us. */
 function run(
   given: Given,
   program: string,
@@ -63,15 +65,19 @@ function run(
       child.kill('SIGTERM');
       killing = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
     };
-    const handOn = () => child.kill('SIGTERM');
+    const handOn = () => {
+      const { reason } = given.signal;
+      if (!(reason instanceof Interruption) || reason.by !== 'SIGINT') child.kill('SIGTERM');
+    };
     if (lost.aborted) end();
+    if (given.signal.aborted) handOn();
     lost.addEventListener('abort', end, { once: true });
     given.signal.addEventListener('abort', handOn, { once: true });
     child.once('error', (error) => reject(new Fault(`${program} can’t be run: ${error.message}`, 127)));
     child.once('close', (code, signal) => {
       clearTimeout(killing);
       lost.removeEventListener('abort', end);
-      resolve(lost.aborted ? EXIT.lockLost : (code ?? 128 + (signal === 'SIGINT' ? 2 : 15)));
+      resolve(lost.aborted ? EXIT.lockLost : (code ?? 128 + (signal ? constants.signals[signal] : 0)));
     });
   });
 }

@@ -31,7 +31,7 @@ export const query: CommandSpec = {
     const filter = where === undefined ? undefined : objectOf(where, '--where');
     const client = await given.client();
     if (given.options.count) {
-      const count = await client.count(collection, filter);
+      const count = await client.count(collection, filter, { prefix: textOf(given, 'prefix') });
       given.output.give({ count }, () => String(count));
       return EXIT.done;
     }
@@ -52,7 +52,7 @@ export const query: CommandSpec = {
           given.output.table(rows);
           rows = [];
         }
-        if (++count >= limit || given.signal.aborted) break;
+        if (++count >= limit) break;
       }
     if (rows.length > 0) given.output.table(rows);
     if (count === 0 && !given.output.isJson) given.output.note('Nothing matches.');

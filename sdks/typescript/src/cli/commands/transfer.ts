@@ -1,14 +1,17 @@
 /** `export` and `import`: a pool or a part of it as lines of JSON, streamed both ways. */
-import { constants, createReadStream, createWriteStream } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { access, constants, stat } from 'node:fs/promises';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ProblemError, StargusError } from '../../errors.js';
+import { notStargus } from '../../refusal.js';
 import { type CommandSpec, type Given, textOf } from '../command.js';
+import { proofOfLock } from '../connecting.js';
 import { EXIT, Fault } from '../fault.js';
+import { linesOf } from '../input.js';
+import { safeJson } from '../output.js';
 
 const TELL_EVERY_MS = 200;
 /** In a row without a line that became durable. */
@@ -25,17 +28,26 @@ export const exported: CommandSpec = {
   ],
   async run(given) {
     const file = given.words[0] as string | undefined;
-    const query = new URLSearchParams();
-    for (const name of ['collection', 'prefix']) {
-      const value = textOf(given, name);
-      if (value !== undefined) query.set(name, value);
-    }
-    const body = await asked(given, `export?${query}`);
+    const { api } = await given.client();
+    const { raw } = await api.transfer.exportItemsRaw(
+      { pool: given.pool, collection: textOf(given, 'collection'), prefix: textOf(given, 'prefix') },
+      { signal: given.signal },
+    );
     const toFile = file !== undefined && file !== '-';
     const telling = counting(toFile, (lines) => `${lines} items`);
-    const source = Readable.fromWeb(body);
-    if (toFile) await pipeline(source, telling.counter, createWriteStream(file, { mode: 0o600 }));
-    else await pipeline(source, telling.counter, process.stdout, { end: false });
+    const source = Readable.fromWeb((raw.body ?? new Blob().stream()) as ReadableStream);
+    try {
+      if (toFile) await pipeline(source, telling.counter, createWriteStream(file, { mode: 0o600 }));
+      else if (process.stdout.isTTY) {
+        for await (const line of linesOf(source)) given.output.line(safeJson(line));
+      } else await pipeline(source, telling.counter, process.stdout, { end: false });
+    } catch (error) {
+      telling.clear();
+      const { syscall } = error as NodeJS.ErrnoException;
+      if (toFile && syscall !== undefined) throw new Fault(`${file} can’t be written: ${(error as Error).message}`);
+      if (error instanceof StargusError) given.output.note('What was written isn’t all.');
+      throw error;
+    }
     telling.end();
     return EXIT.done;
   },
@@ -50,19 +62,19 @@ export const imported: CommandSpec = {
   async run(given) {
     const file = given.words[0] as string | undefined;
     const fromFile = file !== undefined && file !== '-';
-    if (fromFile) await readable(file);
-    const state = { line: 0, refused: 0, applied: 0, unchanged: 0, fault: '' };
-    // What was interrupted goes on after the last line that is durable; the standard input can't be read twice.
+    const isRepeatable = fromFile && (await canBeReadAgain(file));
+    const state: State = { line: 0, refused: 0, applied: 0, unchanged: 0, fault: '', exitCode: EXIT.unreachable };
+    // What was interrupted goes on after the last line that is durable.
     for (let attempt = 1; ; attempt++) {
       const source = fromFile ? createReadStream(file) : process.stdin;
       const query = state.line > 0 ? `?skip=${state.line}` : '';
       const before = state.line;
       if (await once(given, query, source, state)) break;
       if (state.line > before) attempt = 1;
-      if (!fromFile || attempt >= ATTEMPTS || given.signal.aborted)
+      if (!isRepeatable || attempt >= ATTEMPTS)
         throw new Fault(
           `The import ended early, after line ${state.line}${state.fault}. What is in is in; send the same file again to go on.`,
-          EXIT.refused,
+          state.exitCode,
         );
       await sleep(attempt * 500);
     }
@@ -80,6 +92,7 @@ interface Told {
   readonly done?: boolean;
   readonly applied?: number;
   readonly unchanged?: number;
+  readonly refused?: number;
   readonly collection?: string;
   readonly key?: string;
   readonly problem?: { readonly code?: string; readonly detail?: string };
@@ -91,28 +104,33 @@ interface State {
   refused: number;
   applied: number;
   unchanged: number;
+  /** Why it ended early. */
   fault: string;
+  exitCode: number;
 }
 
 /** Sends it, reads the server's lines while it does, and answers whether all was judged. */
 async function once(given: Given, query: string, source: Readable, state: State): Promise<boolean> {
   const { output } = given;
   const progress = progressLine();
-  const before = { applied: state.applied, unchanged: state.unchanged };
+  // What isn't durable is judged, and counted, once more.
+  const before = { ...state };
   try {
-    const body = await asked(given, `import${query}`, source);
-    for await (const text of createInterface({ input: Readable.fromWeb(body) })) {
+    const body = await sent(given, query, source);
+    for await (const text of linesOf(Readable.fromWeb(body))) {
       if (text.trim() === '') continue;
       const told = JSON.parse(text) as Told;
       if (output.isJson) output.json(told);
       if (told.applied !== undefined) {
         state.applied = before.applied + told.applied;
         state.unchanged = before.unchanged + (told.unchanged ?? 0);
+        state.refused = before.refused + (told.refused ?? 0);
       }
       if (told.done === true) return true;
-      if (told.done === false) state.fault = `: ${told.problem?.detail ?? ''}`;
-      else if (told.problem) {
-        state.refused++;
+      if (told.done === false) {
+        state.fault = `: ${told.problem?.detail ?? ''}`;
+        state.exitCode = EXIT.refused;
+      } else if (told.problem) {
         progress.clear();
         if (!output.isJson) output.note(`line ${told.line}: ${told.problem.code}: ${told.problem.detail ?? ''}`);
       } else if (told.applied !== undefined) progress.tell(`${told.line ?? 0} lines …`);
@@ -121,6 +139,7 @@ async function once(given: Given, query: string, source: Readable, state: State)
   } catch (error) {
     if (given.signal.aborted || (error instanceof StargusError && !error.retryable)) throw error;
     state.fault = `: ${(error as Error).message}`;
+    state.exitCode = EXIT.unreachable;
   } finally {
     progress.clear();
     source.destroy();
@@ -140,6 +159,7 @@ function counting(isTold: boolean, words: (lines: number) => string) {
   });
   return {
     counter,
+    clear: progress.clear,
     end: () => {
       progress.clear();
       if (isTold) process.stderr.write(`${words(lines)}\n`);
@@ -163,24 +183,42 @@ function progressLine(): { tell(text: string): void; clear(): void } {
   };
 }
 
-/** The answer's body, while a body is still sent. @throws ProblemError */
-async function asked(given: Given, call: string, sent?: Readable): Promise<ReadableStream> {
+/** Sends it, and answers the answer's body, which comes while it is still sent. @throws ProblemError; StargusError `unreachable`, `notStargus` */
+async function sent(given: Given, query: string, source: Readable): Promise<ReadableStream> {
   const token = await (await given.client()).token();
-  const response = await fetch(`${given.url}/v1/pools/${encodeURIComponent(given.pool)}/${call}`, {
-    signal: given.signal,
-    headers: {
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...(sent && { 'content-type': 'application/x-ndjson' }),
-    },
-    ...(sent && { method: 'POST', body: Readable.toWeb(sent), duplex: 'half' }),
-  } as RequestInit);
-  if (response.ok && response.body) return response.body as ReadableStream;
-  throw new ProblemError(((await response.json()) ?? {}) as Record<string, unknown>, response.status);
+  const proof = proofOfLock();
+  let response: Response;
+  try {
+    response = await fetch(`${given.url}/v1/pools/${encodeURIComponent(given.pool)}/import${query}`, {
+      method: 'POST',
+      signal: given.signal,
+      headers: {
+        'content-type': 'application/x-ndjson',
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(proof !== undefined && { 'stargus-lock': proof }),
+      },
+      body: Readable.toWeb(source),
+      duplex: 'half',
+    } as RequestInit);
+  } catch (cause) {
+    given.signal.throwIfAborted();
+    const message = `Nobody answers at ${given.url}, or the connection broke.`;
+    throw new StargusError('unreachable', message, { cause, retryable: true });
+  }
+  const type = response.headers.get('content-type') ?? undefined;
+  if (response.ok && response.body && type?.startsWith('application/x-ndjson')) return response.body as ReadableStream;
+  const problem = (await response.json().catch(() => undefined)) as Record<string, unknown> | null | undefined;
+  if (typeof problem?.code === 'string') throw new ProblemError(problem, response.status);
+  throw notStargus(response.status, type);
 }
 
-async function readable(file: string): Promise<void> {
+/** Of a pipe nothing is there a second time. @throws Fault where it can't be read at all */
+async function canBeReadAgain(file: string): Promise<boolean> {
   try {
     await access(file, constants.R_OK);
+    const found = await stat(file);
+    if (found.isDirectory()) throw new Error('it is a folder');
+    return found.isFile();
   } catch (error) {
     throw new Fault(`${file} can’t be read: ${(error as Error).message}`);
   }

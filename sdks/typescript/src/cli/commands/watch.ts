@@ -6,7 +6,7 @@ import { type CommandSpec, type Given, textOf, wordOf } from '../command.js';
 import { EXIT } from '../fault.js';
 import { LiveTable } from '../live-table.js';
 import { collectionOf } from '../place.js';
-import { cellOf, shown } from '../table.js';
+import { attributeOf, cellOf, shown } from '../table.js';
 import { limitOf, listOf } from './query.js';
 
 export const attach: CommandSpec = {
@@ -21,6 +21,7 @@ export const attach: CommandSpec = {
     { flags: '--fields <names>', about: 'only these attributes' },
     { flags: '--cache <file>', about: 'keep what is seen there, and begin with it the next time' },
   ],
+  endsItself: true,
   async run(given) {
     const collection = collectionOf(wordOf(given, 0));
     const where = textOf(given, 'where');
@@ -31,12 +32,19 @@ export const attach: CommandSpec = {
       fields: listOf(textOf(given, 'fields')),
       cache: textOf(given, 'cache'),
     });
-    return given.output.isTerminal ? table(given, mirror, `${given.pool}/${collection}`) : lines(given, mirror);
+    // Also before it is ready, which may be never.
+    given.signal.addEventListener('abort', () => void mirror.close(), { once: true });
+    try {
+      await (given.output.isTerminal ? table(given, mirror, `${given.pool}/${collection}`) : lines(given, mirror));
+    } catch (error) {
+      if (!given.signal.aborted) throw error;
+    }
+    return EXIT.done;
   },
 };
 
 /** Until Ctrl-C, or until the mirror ends. */
-async function table(given: Given, mirror: Mirror, title: string): Promise<number> {
+async function table(given: Given, mirror: Mirror, title: string): Promise<void> {
   const live = new LiveTable(given.output, {
     title,
     rows: () => mirror.values(),
@@ -50,29 +58,26 @@ async function table(given: Given, mirror: Mirror, title: string): Promise<numbe
   try {
     await mirror.ready;
     live.draw();
-    await until(given.signal, mirror, (change) => live.changed(change.key));
+    for await (const { key } of mirror.changes()) live.changed(key);
   } finally {
     clearInterval(looking);
     live.close();
   }
-  return EXIT.done;
 }
 
-async function lines(given: Given, mirror: Mirror): Promise<number> {
-  const { output } = given;
+async function lines({ output }: Given, mirror: Mirror): Promise<void> {
   await mirror.ready;
   for (const { key, revision, attributes } of mirror.values())
     output.give({ op: 'is', key, revision, attributes }, () => `= ${shown(key)}  ${words(attributes)}`);
-  await until(given.signal, mirror, (change) => {
+  for await (const change of mirror.changes()) {
     const { op, key, changed, removed, reason, revision, item } = change;
     output.give({ op, key, changed, removed, reason, revision, attributes: item?.attributes }, () => wordsOf(change));
-  });
-  return EXIT.done;
+  }
 }
 
 function wordsOf({ op, key, changed, item, reason }: Change): string {
   const sign = { add: '+', change: '~', delete: '-', reset: '!' }[op];
-  const values = Object.fromEntries(changed.map((name) => [name, item?.attributes[name] ?? null]));
+  const values = valuesOf(changed, item?.attributes);
   const said = op === 'delete' || op === 'reset' ? '' : words(values);
   return [sign, shown(key), said, reason ? `(${shown(reason)})` : ''].filter(Boolean).join('  ');
 }
@@ -83,13 +88,9 @@ function words(attributes: Readonly<Record<string, unknown>>): string {
     .join('  ');
 }
 
-async function until(signal: AbortSignal, mirror: Mirror, hear: (change: Change) => void): Promise<void> {
-  signal.addEventListener('abort', () => void mirror.close(), { once: true });
-  try {
-    for await (const change of mirror.changes()) hear(change);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
+/** Of what changed; null where it is gone. */
+function valuesOf(names: readonly string[], attributes: Readonly<Record<string, unknown>> = {}) {
+  return Object.fromEntries(names.map((name) => [name, attributeOf(attributes, name) ?? null]));
 }
 
 export const changes: CommandSpec = {
@@ -102,6 +103,7 @@ export const changes: CommandSpec = {
     { flags: '--collection <name>', about: 'only of this collection' },
     { flags: '--limit <number>', about: 'at most so many commits' },
   ],
+  endsItself: true,
   async run(given) {
     const client = await given.client();
     const follow = given.options.follow === true;
@@ -115,19 +117,18 @@ export const changes: CommandSpec = {
           given.output.give(commit, () => [
             given.output.style(
               'bold',
-              `${commit.revision}  ${commit.time}  ${shown(commit.subject ?? '')}  ${commit.cursor}`,
+              shown(`${commit.revision}  ${commit.time}  ${commit.subject ?? ''}  ${commit.cursor}`),
             ),
-            ...commit.changes.map(({ op, collection, key, changed, attributes = {} }) => {
-              const values = Object.fromEntries(
-                (changed ?? []).map((name: string) => [name, attributes[name] ?? null]),
-              );
-              return `  ${op} ${shown(`${collection}/${key}`)}  ${op === 'delete' ? '' : words(values)}`.trimEnd();
+            ...commit.changes.map(({ op, collection, key, changed, attributes }) => {
+              const said = op === 'delete' ? '' : words(valuesOf(changed ?? [], attributes));
+              return `  ${shown(`${op} ${collection}/${key}`)}  ${said}`.trimEnd();
             }),
           ]);
           if (++count >= limit) break;
         }
     } catch (error) {
-      if (!given.signal.aborted) throw error;
+      // Who follows for ever ends no other way.
+      if (!given.signal.aborted || !follow) throw error;
     }
     return EXIT.done;
   },
