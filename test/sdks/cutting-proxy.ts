@@ -27,6 +27,8 @@ export interface Alteration {
   bom?: boolean;
   /** Closes the connection when the text that matches has passed. */
   cutAfter?: string;
+  /** Ends the answer in order when the text that matches has passed. */
+  endAfter?: string;
   /** Passes nothing more when the text that matches has passed, and leaves the connection open. */
   stallAfter?: string;
   /** Passes pieces of so many bytes. */
@@ -229,7 +231,9 @@ function altering(rule: Rule, isStream: boolean): Transform {
       await sleep(20);
       throw new Error('cut');
     }
-    if (stall) state.isStalled = true;
+    if (once('end', rule.endAfter, original)) to.push(null);
+    else if (!stall) return;
+    state.isStalled = true;
   }
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {

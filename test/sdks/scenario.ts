@@ -27,8 +27,8 @@ export interface Scenario {
   readonly name: string;
   /** `own`: a server that this scenario may restart. `required`: one that wants to know who asks. Otherwise one is shared. */
   readonly server?: 'own' | 'required';
-  /** `files`: looks at a cache's file. `exit`: ends the driver by force. `connections`: more than browsers open to one place. Clients without these leave it out. */
-  readonly needs?: readonly ('files' | 'exit' | 'passphrase' | 'keyFile' | 'connections')[];
+  /** `files`: looks at a cache's file. `exit`: ends the driver by force. `connections`: more than browsers open to one place. `sentOnce`: a platform that doesn't send by itself what broke on a connection. Clients without these leave it out. */
+  readonly needs?: readonly ('files' | 'exit' | 'passphrase' | 'keyFile' | 'connections' | 'sentOnce')[];
   readonly steps: readonly Json[];
 }
 
