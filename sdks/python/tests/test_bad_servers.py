@@ -287,3 +287,56 @@ def test_a_refusal_that_passes_is_repeated_and_the_idempotency_key_is_the_same()
         server.shutdown()
         server.server_close()
     assert len(keys) == 3 and len(set(keys)) == 1
+
+
+@both
+def test_a_policy_that_shows_more_of_an_item_is_seen_by_a_sparse_mirror(attach: Any) -> None:
+    gate = threading.Event()
+    asked: list[str] = []
+
+    def stream() -> Iterator[bytes]:
+        told = {"view": "c", "revision": 1, "items": [{"collection": "c", "key": "a", "revision": 1}], "part": 1}
+        yield events(HELLO, f"event: snapshot\ndata: {json.dumps(told)}\n\n", LIVE)
+        gate.wait(5)
+        change = {"op": "change", "collection": "c", "key": "a", "changed": ["more"], "removed": [], "revision": 1}
+        yield f"event: changes\nid: e-2\ndata: {json.dumps({'revision': 2, 'changes': [change]})}\n\n".encode()
+        time.sleep(3)
+
+    def reply(line: str) -> bytes | Iterator[bytes]:
+        if " /v1 " in line:
+            return answer(ABOUT)
+        if "/attach" in line:
+            return stream()
+        asked.append(line)
+        return answer(json.dumps({"key": "a", "revision": 1, "attributes": {"n": 1, **({"more": 2} if gate.is_set() else {})}}).encode())
+
+    async def fetched(mirror: Any) -> None:
+        for _ in range(2):
+            assert await mirror.fetch("a") == {"n": 1}
+        gate.set()
+        await mirror.reached(2, 5)
+        for _ in range(2):
+            assert await mirror.fetch("a") == {"n": 1, "more": 2}
+
+    def work(mirror: Any) -> None:
+        mirror.wait_ready(5)
+        for _ in range(2):
+            assert mirror["a"] == {"n": 1}
+        gate.set()
+        mirror.wait_reached(2, 5)
+        for _ in range(2):
+            assert mirror["a"] == {"n": 1, "more": 2}
+
+    with bad_server(reply) as url:
+        if attach is Both.waiting:
+            with stargus.connect(url, "p") as client, client.attach("c", values="none") as mirror:
+                work(mirror)
+        else:
+            async def run() -> None:
+                async with aio.connect(url, "p") as client, client.attach("c", values="none") as mirror:
+                    await mirror.ready(5)
+                    await fetched(mirror)
+
+            asyncio.run(run())
+    # It was asked for once before, and once after.
+    assert len(asked) == 2

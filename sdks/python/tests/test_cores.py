@@ -179,6 +179,19 @@ def test_what_others_write_meanwhile_is_under_the_pending_write() -> None:
     assert state.shown("k") == {"n": 5, "a": 1}
 
 
+def test_what_was_confirmed_is_told_in_a_later_commit_with_its_own_revision() -> None:
+    state = mirrored({"k": {"n": 1}})
+    write = PendingWrite("k", "merge", {"n": 2})
+    state.begin(write)
+    state.show(write)
+    state.confirmed(write, Item("k", 2, {"n": 2}), 2)
+    joined = {"op": "change", "collection": "c", "key": "k", "changed": ["n"], "attributes": {"n": 2}, "revision": 2}
+    _, changes = state.take("changes", {"revision": 5, "changes": [joined]}, "e-5", 10)
+    assert changes == [] and state.over == {}
+    item = state.shown("k")
+    assert item is not None and item.revision == 2 and item == {"n": 2}
+
+
 def test_a_delete_and_what_a_filter_would_not_show() -> None:
     state = mirrored({"k": {"on": True}}, scope=Scope(where={"on": True}))
     gone = PendingWrite("k", "delete", {})

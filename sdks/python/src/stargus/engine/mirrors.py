@@ -67,6 +67,8 @@ class _Flight:
         self.signal = signal
         self.item: Item | None = None
         self.error: BaseException | None = None
+        #: The item was altered meanwhile, and its revision doesn't say so.
+        self.is_stale = False
 
 
 class MirrorEngine:
@@ -213,12 +215,19 @@ class MirrorEngine:
         return step
 
     def _forget(self, step: Step) -> None:
+        """Values that may be others now. Of an item whose revision isn't the commit's more may be shown than before, at the same revision."""
         if step.is_whole:
             self.fetched.clear()
+            for flight in self._flights.values():
+                flight.is_stale = True
+        commit = self.state.view.revision
         for altered in step.altered:
+            is_older = altered.item is not None and altered.item.revision != commit
             kept = self.fetched.get(altered.key)
-            if kept is not None and (altered.item is None or kept.revision < altered.item.revision):
+            if kept is not None and (altered.item is None or is_older or kept.revision < altered.item.revision):
                 self.fetched.drop(altered.key)
+            if is_older and altered.key in self._flights:
+                self._flights[altered.key].is_stale = True
 
     # Its cache
 
@@ -548,6 +557,7 @@ class MirrorEngine:
             flight: _Flight | None = None
             with self.lock:
                 known = self.state.shown(key)
+                least = self.state.view.revision
                 if known is not None and not self.is_sparse:
                     return known
                 if known is None and (self.is_ready or not self.is_sparse):
@@ -566,15 +576,16 @@ class MirrorEngine:
                 # What is being written through the mirror is a part of what it knows.
                 await turn.wait()
             elif own is not None:
-                item = await self._fly(own, key, known.revision)
-                if self._is_present(key, known, item):
+                # The item may be older than what the mirror knows of it, as where a policy changed.
+                item = await self._fly(own, key, max(known.revision, least))
+                if not own.is_stale and self._is_present(key, known, item):
                     return item
             elif flight is not None:
                 await flight.signal.wait()
                 if isinstance(flight.error, StargusError):
                     raise flight.error
                 # Another error is of who asked, who was cancelled: it says nothing of the value.
-                if flight.error is None and (flight.item is None or flight.item.revision >= known.revision):
+                if flight.error is None and not flight.is_stale and (flight.item is None or flight.item.revision >= known.revision):
                     return flight.item
         raise Conflict(f"The item {key} changes faster than it can be read.")
 
@@ -595,7 +606,7 @@ class MirrorEngine:
                 del self._flights[key]
                 known = self.state.shown(key)
                 item = flight.item
-                if item is not None and known is not None and item.revision >= known.revision:
+                if item is not None and known is not None and not flight.is_stale and item.revision >= known.revision:
                     self.fetched.put(item, len(text_of(item.as_dict())))
             flight.signal.set()
         return flight.item
