@@ -20,11 +20,12 @@ from ..core.rules import Rules
 from ..core.view import Step, View
 from ..errors import Closed, Conflict, ProblemError, StargusError, Timeout, Unreachable, problem_error
 from ..items import Change, Item
-from ..limits import FETCHES_MAX, SPARSE_BYTES_MAX, WRITES_WAITING_MAX
+from ..limits import FETCHES_MAX, SPARSE_BYTES_MAX
 from ..where import Filter, filter_of
 from .cache import CacheFile
 from .ports import NoAnswer, Signal, Stopped, StreamCall
 from .reading import read_stream
+from .turns import Turn, Turns
 
 if TYPE_CHECKING:
     from .clients import ClientEngine
@@ -108,9 +109,7 @@ class MirrorEngine:
         self._is_telling = False
         self._awaited: list[tuple[int, Signal]] = []
         self._cache: CacheFile | None = None
-        self._turns: dict[str, Signal] = {}
-        self._writes = 0
-        self._slots: deque[Signal] = deque()
+        self._turns = Turns(runtime.signal, lambda write: self.state.begin(write))
         self._rules: Rules | None = None
         self._has_rules = False
         self._asking_rules = runtime.mutex()
@@ -273,11 +272,8 @@ class MirrorEngine:
             self.is_ended = True
             listeners = list(self._listeners)
             awaited, self._awaited = self._awaited, []
-            slots = list(self._slots)
-            self._slots.clear()
+            self._turns.end()
         self.ready.set()
-        for slot in slots:
-            slot.set()
         for listener in listeners:
             listener.signal.set()
         for _, signal in awaited:
@@ -419,23 +415,25 @@ class MirrorEngine:
         self, op: str, key: str, attributes: Mapping[str, Any], send: Callable[[], Awaitable[tuple[Item | None, int]]]
     ) -> tuple[Item | None, int] | None:
         """Shows a write and sends it. Answers what `send` does, or None where it was denied and that is told otherwise."""
-        await self._slot()
-        write = PendingWrite(key, op, dict(attributes))
-        done = self._runtime.signal()
         with self.lock:
-            before = self._turns.get(key)
-            self._turns[key] = done
-            self.state.begin(write)
+            if self.is_ended:
+                raise self.failure()
+            turn = self._turns.ask(PendingWrite(key, op, dict(attributes)))
+        write = turn.write
+        is_sent = False
         try:
+            await turn.placed.wait()
+            if not turn.has_place:
+                raise self.failure()
             rules = await self._rules_now()
             with self.lock:
                 if rules is None or self._may(rules, write):
                     self._queue(self.state.show(write))
             self._tell()
-            if before is not None:
-                await before.wait()
+            await turn.is_first.wait()
             if self.is_ended:
                 raise self.failure()
+            is_sent = True
             item, revision = await send()
             with self.lock:
                 self._queue(self.state.confirmed(write, item, revision))
@@ -445,7 +443,7 @@ class MirrorEngine:
                 self._queue(self.state.refused(write))
                 if isinstance(error, ProblemError) and error.status == 403:
                     self._has_rules = False
-            if isinstance(error, ProblemError) and error.code in _DENIALS and self.about.on_denied != "error":
+            if is_sent and isinstance(error, ProblemError) and error.code in _DENIALS and self.about.on_denied != "error":
                 if self.about.on_denied == "event":
                     for callback in list(self._denied_callbacks):
                         self.client.guarded(callback, error)
@@ -453,35 +451,8 @@ class MirrorEngine:
             raise
         finally:
             with self.lock:
-                if self._turns.get(key) is done:
-                    del self._turns[key]
-                self._writes -= 1
-                if self._slots:
-                    self._slots.popleft().set()
-            done.set()
+                self._turns.leave(turn)
             self._tell()
-
-    async def _slot(self) -> None:
-        """Waits while too many wait."""
-        while True:
-            with self.lock:
-                if self.is_ended:
-                    raise self.failure()
-                if self._writes < WRITES_WAITING_MAX:
-                    self._writes += 1
-                    return
-                signal = self._runtime.signal()
-                self._slots.append(signal)
-            try:
-                await signal.wait()
-            except BaseException:
-                with self.lock:
-                    if signal in self._slots:
-                        self._slots.remove(signal)
-                    elif self._slots:
-                        # The place that it was told of is another one's.
-                        self._slots.popleft().set()
-                raise
 
     def _may(self, rules: Rules, write: PendingWrite) -> bool:
         present = self.state.shown(write.key)
@@ -553,7 +524,7 @@ class MirrorEngine:
         """The item with its values, never older than what the mirror knows of; None where it has none of this key."""
         for _ in range(FETCHES_MAX):
             own: _Flight | None = None
-            turn: Signal | None = None
+            turn: Turn | None = None
             flight: _Flight | None = None
             with self.lock:
                 known = self.state.shown(key)
@@ -562,7 +533,7 @@ class MirrorEngine:
                     return known
                 if known is None and (self.is_ready or not self.is_sparse):
                     return None
-                turn = self._turns.get(key)
+                turn = self._turns.last_of(key)
                 if known is not None and turn is None:
                     kept = self.fetched.get(key)
                     if kept is not None and kept.revision >= known.revision:
@@ -574,7 +545,7 @@ class MirrorEngine:
                 await self.wait_ready(self.client.pipeline.request_timeout)
             elif turn is not None:
                 # What is being written through the mirror is a part of what it knows.
-                await turn.wait()
+                await turn.done.wait()
             elif own is not None:
                 # The item may be older than what the mirror knows of it, as where a policy changed.
                 item = await self._fly(own, key, max(known.revision, least))
