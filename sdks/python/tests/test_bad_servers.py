@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import socketserver
 import threading
 import time
@@ -15,6 +16,8 @@ import pytest
 import stargus
 from servers import ABOUT, answer, bad_server, events, until
 from stargus import aio
+from stargus.blocking.runtime import ThreadRuntime, drive
+from stargus.engine.ports import NoAnswer, Request, Stopped
 
 #: Does the same with both clients: what to call, and with what.
 Attempt = Callable[[str], Any]
@@ -83,6 +86,65 @@ def test_an_answer_without_end(attempt: Attempt) -> None:
 
     with bad_server(reply) as url, pytest.raises((stargus.EventTooLarge, stargus.Timeout)):
         attempt(url)
+
+
+def trickling(text: bytes) -> Iterator[bytes]:
+    for at in range(len(text)):
+        yield text[at : at + 1]
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("attempt", [connected, connected_aio])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 200\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n200\r\n", b"HTTP/1.1 200 OK\r\n",
+    ],
+)
+def test_an_answer_that_trickles_is_limited_as_a_whole(attempt: Attempt, head: bytes) -> None:
+    def reply(line: str) -> Iterator[bytes]:
+        yield head
+        yield from trickling(b"x-more: x" + b" " * 200)
+
+    with bad_server(reply) as url:
+        started = time.monotonic()
+        with pytest.raises(stargus.Timeout):
+            attempt(url)
+        assert time.monotonic() - started < 6
+
+
+def test_a_connection_that_is_being_made_is_ended_at_once() -> None:
+    with socket.socket() as full, socket.socket() as silent, socket.socket() as filler:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # With this one waiting to be accepted the system answers no other.
+        filler.connect(full.getsockname())
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(5)
+        for scheme, sock in (("http", full), ("https", full), ("https", silent)):
+            for streams in (True, False):
+                runtime = ThreadRuntime(f"{scheme}://127.0.0.1:{sock.getsockname()[1]}", None)
+                line = runtime.line()
+                came: list[BaseException] = []
+
+                def work(runtime: ThreadRuntime = runtime, line: Any = line, streams: bool = streams) -> None:
+                    try:
+                        drive(line.open(Request("GET", "/"), 20.0) if streams else runtime.send(Request("GET", "/"), 20.0))
+                    except (NoAnswer, Stopped) as error:
+                        came.append(error)
+
+                thread = threading.Thread(target=work)
+                thread.start()
+                time.sleep(0.3)
+                assert thread.is_alive()
+                started = time.monotonic()
+                line.abort() if streams else runtime.interrupt()
+                thread.join(5)
+                assert not thread.is_alive() and time.monotonic() - started < 3
+                assert type(came[0]) is (Stopped if streams else NoAnswer)
+                drive(runtime.close())
+                assert runtime.sockets == 0
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "http://", "http://h/path", "http://user:secret@h", "http://h?x=1"])
@@ -175,6 +237,35 @@ def test_a_smaller_bound(attach: Any) -> None:
 def test_streams_that_make_no_sense(attach: Any, reply: bytes, kind: type[stargus.StargusError]) -> None:
     with bad_server(streams(reply)) as url:
         attach(url, lambda mirror: ended(mirror, kind))
+
+
+@both
+def test_a_page_without_end_in_place_of_a_stream(attach: Any) -> None:
+    def page() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n"
+        yield from trickling(b"<p>" * 70)
+
+    with bad_server(streams(page)) as url:
+        attach(url, lambda mirror: ended(mirror, stargus.NotStargus), request_timeout=1)
+
+
+@both
+def test_a_stream_lives_longer_than_a_request_may_take(attach: Any) -> None:
+    count = 0
+
+    def slowly() -> Iterator[bytes]:
+        nonlocal count
+        count += 1
+        yield events(HELLO, part(1, "a"), LIVE)
+        for _ in range(6):
+            time.sleep(0.25)
+            yield b": beat\n\n"
+        yield b'event: bookmark\nid: e-7\ndata: {"revision":7}\n\n'
+        time.sleep(1)
+
+    with bad_server(streams(slowly)) as url:
+        attach(url, lambda mirror: until(lambda: mirror.revision == 7), request_timeout=0.5)
+    assert count == 1
 
 
 def item(key: str) -> dict[str, Any]:

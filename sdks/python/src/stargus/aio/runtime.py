@@ -111,9 +111,9 @@ class TaskStream:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(f"the stream broke ({error})", was_sent=True) from error
 
-    async def rest(self) -> bytes:
+    async def rest(self, timeout: float) -> bytes:
         try:
-            return await self._line.unless_aborted(_body_of(self.response), None)
+            return await self._line.unless_aborted(_body_of(self.response), timeout)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(f"the answer broke off ({error})", was_sent=True) from error
 

@@ -73,7 +73,7 @@ class _Requests:
             drive(_closed(line))
             raise
         assert isinstance(stream, ThreadStream)
-        return _Answer(stream.response, stream.status, stream.response.headers, None)
+        return _Answer(stream.unread(), stream.status, stream.response.headers, None)
 
 
 async def _closed(line: Line) -> None:

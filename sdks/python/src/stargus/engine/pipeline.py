@@ -144,7 +144,13 @@ class Pipeline:
             if stream.status == 200 and _is_type(stream.headers.get("content-type"), "text/event-stream"):
                 return stream
             try:
-                body = await stream.rest()
+                body = await stream.rest(self.request_timeout)
+            except NoAnswer:
+                # A page without an end is enough to know by.
+                kind = stream.headers.get("content-type")
+                if _is_type(kind, "application/problem+json") or _is_type(kind, "application/json"):
+                    raise
+                body = b""
             finally:
                 await stream.close()
             failure = judge(stream.status, stream.headers, body) or NotStargus(
