@@ -125,7 +125,7 @@ class CacheFile:
             except sqlite3.OperationalError as error:
                 if connection is not None:
                     connection.close()
-                if "locked" in str(error) or "busy" in str(error):
+                if str(error).startswith("database") and "locked" in str(error):
                     raise CacheInUse(f"{self.path} is in use by another process.") from error
                 if attempt == 2 or not _is_damaged(error):
                     raise CacheFailed(f"The cache {self.path} can't be opened: {error}.") from error
@@ -268,5 +268,10 @@ def _is_list(text: str | None, wanted: Sequence[str]) -> bool:
 
 
 def _is_damaged(error: sqlite3.OperationalError) -> bool:
-    """Whether it says that what is in the file isn't right, rather than that it can't be read or written."""
-    return any(sign in str(error) for sign in ("malformed", "no such table", "no such column", "not a database", "disk I/O error", "not decode"))
+    """
+    Whether it says that what is in the file isn't right, rather than that it can't be read or written: a disk that fails for a moment is no reason to
+    throw away what is on it. The text of what can't be decoded is in the message, so only its beginning counts.
+    """
+    return str(error).startswith(
+        ("database disk image is malformed", "no such table", "no such column", "file is not a database", "unsupported file format", "Could not decode")
+    )
