@@ -127,6 +127,38 @@ def test_nothing_is_left_of_an_asyncio_client(url: str, tmp_path: Path) -> None:
     assert not own_threads()
 
 
+def test_nothing_is_left_where_closing_is_cancelled_or_done_twice(url: str, pool: str, tmp_path: Path) -> None:
+    async def turns(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        before = sockets()
+        for wait in range(12):
+            client = await aio.connect(url, pool)
+            mirror = await client.attach("c", cache=tmp_path / "cache").ready(10)
+            await client.lock("c", key=f"{wait}")
+            first = asyncio.ensure_future(mirror.close())
+            await turns(wait)
+            await mirror.close()
+            await first
+            mirror = await client.attach("c", cache=tmp_path / "cache").ready(10)
+            closing = asyncio.ensure_future(client.close())
+            await turns(wait)
+            closing.cancel()
+            await asyncio.wait({closing})
+            if wait == 0:
+                # It hadn't begun.
+                await client.close()
+            for _ in range(200):
+                if asyncio.all_tasks() == {asyncio.current_task()} and not own_threads():
+                    break
+                await asyncio.sleep(0.02)
+            assert asyncio.all_tasks() == {asyncio.current_task()} and not own_threads() and sockets() == before, wait
+
+    asyncio.run(run())
+
+
 def test_a_task_that_is_cancelled_leaves_no_lock(url: str, pool: str) -> None:
     async def run() -> None:
         async with aio.connect(url, pool) as client, aio.connect(url, pool) as other:

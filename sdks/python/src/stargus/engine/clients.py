@@ -156,24 +156,26 @@ class ClientEngine:
         return secret if isinstance(secret, str) else None
 
     async def close(self) -> None:
-        """Ends all that it opened."""
-        if self.is_closed:
-            return
+        """Ends all that it opened, even if who closes it is cancelled meanwhile. Who closes it a second time waits for the same."""
         self.is_closed = True
         locks = self.locks
-        if locks is not None:
-            await locks.end()
-        self.runtime.closing.set()
-        self.runtime.interrupt()
-        for mirror in list(self.mirrors):
-            await mirror.close()
-        for feed in list(self.feeds):
-            await feed.close()
-        with self._jobs_lock:
-            jobs = list(self._jobs)
-        for job in jobs:
-            await job.join()
-        await self.runtime.close()
+        try:
+            if locks is not None:
+                await locks.end()
+        finally:
+            self.runtime.closing.set()
+            self.runtime.interrupt()
+            try:
+                for mirror in list(self.mirrors):
+                    await mirror.close()
+                for feed in list(self.feeds):
+                    await feed.close()
+                with self._jobs_lock:
+                    jobs = list(self._jobs)
+                for job in jobs:
+                    await job.join()
+            finally:
+                await self.runtime.close()
 
 
 def plain_url(url: str) -> str:

@@ -133,9 +133,12 @@ class MirrorEngine:
             error = StargusError(f"The mirror ended by a fault of its own: {failure!r}")
             raise
         finally:
-            await self._line.close()
-            self._end(error or Closed("The mirror was closed."))
-            await self._close_cache()
+            # Each of them, even if this is cancelled meanwhile.
+            try:
+                await self._line.close()
+            finally:
+                self._end(error or Closed("The mirror was closed."))
+                await self._close_cache()
 
     async def _follow(self) -> None:
         if self.about.cache is not None:
@@ -282,9 +285,11 @@ class MirrorEngine:
 
     async def close(self) -> None:
         """Ends it. What it shows stays as it is."""
-        self._stopping.set()
-        self._line.abort()
-        self._job.cancel()
+        if not self._stopping.is_set():
+            # Once: a second time would interrupt how it ends.
+            self._stopping.set()
+            self._line.abort()
+            self._job.cancel()
         await self._job.join()
 
     def failure(self) -> StargusError:
