@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 import stargus
 from servers import OPERATOR_KEY, new_pool, until
 from stargus import aio
+from stargus.aio.runtime import TaskLine, TaskStream
 
 _FOLDER = Path(__file__).parents[1]
 _ENV = {**os.environ, "PYTHONPATH": str(_FOLDER / "src")}
@@ -155,6 +157,74 @@ def test_nothing_is_left_where_closing_is_cancelled_or_done_twice(url: str, pool
                     break
                 await asyncio.sleep(0.02)
             assert asyncio.all_tasks() == {asyncio.current_task()} and not own_threads() and sockets() == before, wait
+
+    asyncio.run(run())
+
+
+def test_a_feed_that_is_left_in_the_middle_leaves_nothing(client: stargus.Client) -> None:
+    client.set("c", "k", {})
+    for _ in range(3):
+        for commit in client.changes("start"):
+            assert commit.revision > 0
+            break
+    runtime = client._engine.runtime
+    assert not runtime.lines and not client._engine.feeds and runtime.sockets == 1  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_is_cancelled_loses_nothing_of_a_stream() -> None:
+    class Content:
+        """What has come of an answer, as aiohttp keeps it."""
+
+        def __init__(self) -> None:
+            self.came = asyncio.Queue[bytes]()
+
+        async def readany(self) -> bytes:
+            return await self.came.get()
+
+    async def run() -> None:
+        for wait in range(8):
+            content = Content()
+            response: Any = SimpleNamespace(status=200, headers={}, content=content, close=lambda: None)
+            runtime: Any = SimpleNamespace(lines=set())
+            line = TaskLine(runtime)
+            stream = TaskStream(response, line)
+            reading = asyncio.ensure_future(stream.read(5))
+            await asyncio.sleep(0.01)
+            content.came.put_nowait(b"one")
+            for _ in range(wait):
+                await asyncio.sleep(0)
+            reading.cancel()
+            read: list[bytes] = []
+            try:
+                read.append(await reading)
+            except asyncio.CancelledError:
+                pass
+            content.came.put_nowait(b"two")
+            while len(read) < 2:
+                read.append(await stream.read(1))
+            assert read == [b"one", b"two"], wait
+            left = asyncio.ensure_future(stream.read(5))
+            await asyncio.sleep(0.01)
+            left.cancel()
+            await asyncio.wait({left})
+            await stream.close()
+            await line.close()
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_an_iterator_that_is_left_in_the_middle_is_forgotten(url: str, pool: str) -> None:
+    async def run() -> None:
+        async with aio.connect(url, pool) as client, client.attach("c") as mirror:
+            await mirror.ready(10)
+            for n in range(3):
+                changes = mirror.changes()
+                await client.set("c", "k", {"n": n})
+                async for _ in changes:
+                    break
+                del changes
+            assert not mirror._engine._listeners
 
     asyncio.run(run())
 

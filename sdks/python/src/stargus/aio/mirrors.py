@@ -39,6 +39,10 @@ class Changes(AsyncIterator[Change]):
         """As `close`, for `contextlib.aclosing`."""
         self.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_listener"):
+            self.close()
+
 
 class Mirror(Mapping[str, Item]):
     """

@@ -104,10 +104,15 @@ class TaskStream:
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._line = line
+        self._reading: asyncio.Future[bytes] | None = None
 
     async def read(self, timeout: float) -> bytes:
+        # Who is cancelled leaves the reading to whoever reads next: what has come just then isn't lost.
+        reading = self._reading = self._reading or asyncio.ensure_future(self.response.content.readany())
+        await self._line.unless_aborted_first(reading, timeout)
+        self._reading = None
         try:
-            return await self._line.unless_aborted(self.response.content.readany(), timeout)
+            return reading.result()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(f"the stream broke ({error})", was_sent=True) from error
 
@@ -119,6 +124,9 @@ class TaskStream:
 
     async def close(self) -> None:
         self.response.close()
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await _cancelled(reading)
 
 
 class TaskLine:
@@ -148,18 +156,20 @@ class TaskLine:
             raise Stopped
         task = asyncio.ensure_future(work)
         try:
-            both: set[asyncio.Future[Any]] = {task, self._aborted}
-            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await self.unless_aborted_first(task, timeout)
         except BaseException:
             await _cancelled(task)
             raise
+        return task.result()
+
+    async def unless_aborted_first(self, task: asyncio.Future[Any], timeout: float | None) -> None:
+        """As `unless_aborted`, of what is being done already; it goes on where this is cancelled."""
+        both: set[asyncio.Future[Any]] = {task, self._aborted}
+        await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if self._aborted.done():
-            await _cancelled(task)
             raise Stopped
         if not task.done():
-            await _cancelled(task)
             raise NoAnswer("nothing came any more", was_sent=True, is_late=True)
-        return task.result()
 
     def abort(self) -> None:
         if not self._aborted.done():
