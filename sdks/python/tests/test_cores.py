@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from stargus.core.json_values import differences, merged, same
 from stargus.core.listening import WaitingChanges
 from stargus.core.lru import FetchedValues
 from stargus.core.mirrored import Mirrored, PendingWrite, Scope
-from stargus.core.repetition import may_be_repeated, retry_after_of, stream_wait, wait_before
+from stargus.core.repetition import may_be_repeated, retry_after_of, seconds_of, stream_wait, wait_before
 from stargus.core.rules import Rules
 from stargus.core.sums import Checksum
 from stargus.core.tokens import ServerTime, token_of
@@ -106,6 +107,14 @@ def test_rules_the_last_one_decides_and_what_is_unknown_is_not_allowed() -> None
     assert not rules.allow("create", "rooms", "k", {"a": 1}, ["a"])
     assert not rules.allow("write", "other", "k", {}, ["light"])
     assert not Rules({}).allow("write", "rooms", "k", {}, ["light"])
+
+
+@pytest.mark.parametrize(
+    "rule", [7, {"action": 7, "subject": "rooms"}, {"action": "write", "subject": "rooms", "fields": 7},
+             {"action": "write", "subject": "rooms", "conditions": {"a": {"$in": 7}}}, {"action": "write", "subject": "rooms", "conditions": [7]}],
+)
+def test_rules_of_another_form_allow_nothing(rule: Any) -> None:
+    assert not Rules({"rules": [rule]}).allow("write", "rooms", "k", {"a": 1}, ["a"])
 
 
 # Values
@@ -220,6 +229,18 @@ def test_retry_after() -> None:
     assert retry_after_of("3", None) == 3.0
     assert retry_after_of("Fri, 01 Jan 2100 00:00:10 GMT", "Fri, 01 Jan 2100 00:00:00 GMT") == 10.0
     assert retry_after_of("soon", None) is None
+    assert retry_after_of("\u00b2", None) is None
+    assert retry_after_of("9" * 5000, None) == 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [(1500, 1.5), (0, 0.0), (-5, 0.0), (None, 0.0), ("5", 0.0), (True, 0.0), (math.nan, 0.0), (math.inf, 86_400.0), (10**400, 86_400.0)]
+)
+def test_times_that_a_server_tells(told: Any, seconds: float) -> None:
+    assert seconds_of(told) == seconds
+    View("c").take("hello", {"heartbeatMs": told}, None, 10)
+    step = View("c").take("bye", {"retryMs": told}, None, 10)
+    assert step.bye is not None and step.bye[1] == seconds
 
 
 def test_which_problems_are_repeated() -> None:
@@ -255,7 +276,7 @@ def test_tokens_live_by_the_monotonic_clock() -> None:
     [
         (200, "text/html", b"<html>", "notStargus"), (302, "text/html", b"", "notStargus"), (502, "text/html", b"", "notStargus"),
         (409, "application/problem+json", b'{"code":"conflict"}', "conflict"), (418, "application/problem+json", b'{"code":"teapot"}', "teapot"),
-        (400, "application/problem+json", b"{", "protocolError"), (400, "application/json", b"[]", "notStargus"),
+        (400, "application/problem+json", b"{", "protocolError"), (400, "application/problem+json", b"[" * 100_000, "protocolError"), (400, "application/json", b"[]", "notStargus"),
     ],
 )
 def test_answers_are_judged(status: int, kind: str, body: bytes, code: str) -> None:

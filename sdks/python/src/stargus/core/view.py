@@ -16,6 +16,7 @@ from ..errors import EventTooLarge, ProtocolError
 from ..items import Item
 from ..limits import COMMIT_BYTES_MAX
 from .json_values import differences, same
+from .repetition import seconds_of
 
 T = TypeVar("T")
 
@@ -111,16 +112,14 @@ class View:
                 return self._bookmark(data, event_id)
             if name == "hello":
                 self.epoch = data.get("epoch")
-                beat = data.get("heartbeatMs")
-                self.heartbeat = beat / 1000 if isinstance(beat, (int, float)) and beat > 0 else None
+                self.heartbeat = seconds_of(data.get("heartbeatMs")) or None
             elif name == "reset" and self._is_ours(data):
                 self.cursor = None
                 self.is_live = False
                 self._incoming = None
                 self._drop_held()
             elif name == "bye":
-                retry = data.get("retryMs")
-                return Step(bye=(str(data.get("reason")), retry / 1000 if isinstance(retry, (int, float)) and retry > 0 else 0.0))
+                return Step(bye=(str(data.get("reason")), seconds_of(data.get("retryMs"))))
             elif name == "problem" and self._is_ours(data):
                 return Step(problem=data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.canonical import quoted
-from ..core.repetition import may_be_repeated, stream_wait
+from ..core.repetition import may_be_repeated, seconds_of, stream_wait
 from ..errors import (
     Closed,
     Deadlock,
@@ -178,8 +178,7 @@ class LockSession:
         sent_at = client.runtime.now()
         told = await client.pipeline.call("POST", f"/v1/pools/{quoted(client.pool)}/sessions", {"ttlMs": round(lease * 1000)})
         try:
-            life = told.get("ttlMs")
-            return LockSession(client, str(told["session"]), int(told["epoch"]), life / 1000 if life else lease, sent_at)
+            return LockSession(client, str(told["session"]), int(told["epoch"]), seconds_of(told.get("ttlMs")) or lease, sent_at)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError("The server told a session that makes no sense.") from error
 
@@ -509,8 +508,7 @@ class LockSession:
             def take(name: str, data: Mapping[str, Any], event_id: str | None, size: int) -> bool:
                 nonlocal not_before, was_live
                 if name == "bye":
-                    retry = data.get("retryMs")
-                    not_before = retry / 1000 if isinstance(retry, (int, float)) and retry > 0 else 0.0
+                    not_before = seconds_of(data.get("retryMs"))
                     if data.get("reason") == "deleted":
                         self.over("The session of the lock has ended.")
                     return True

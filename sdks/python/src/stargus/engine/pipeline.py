@@ -174,7 +174,7 @@ def parsed(response: Response) -> Any:
         return None
     try:
         return json.loads(response.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError("The server's answer is no JSON.") from error
 
 
@@ -193,7 +193,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> StargusError 
         return _no_stargus(status, kind)
     try:
         problem = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ProtocolError(f"The server refused with {status}, and what it says is no JSON.")
     if not isinstance(problem, dict) or not isinstance(problem.get("code"), str):
         return _no_stargus(status, kind)
