@@ -322,6 +322,34 @@ def test_the_block_of_a_lost_lock_that_waits(client: stargus.Client) -> None:
                 held.check()
 
 
+def test_a_lease_runs_out_while_its_renewal_waits_for_a_token(client: stargus.Client) -> None:
+    gate = threading.Event()
+
+    class Hanging:
+        async def headers(self, method: str, path: str) -> dict[str, str]:
+            gate.wait(20)
+            return {}
+
+        async def refused(self, sent: Any, date: Any) -> bool:
+            return False
+
+    held = client.lock("c", key="k", lease=3)
+    client._engine.pipeline.credentials = Hanging()
+    try:
+        assert held.lost.wait(6)
+        with pytest.raises(stargus.LockLost):
+            held.check()
+    finally:
+        gate.set()
+        client._engine.pipeline.credentials = None
+
+
+def test_a_lock_outlives_its_lease(client: stargus.Client) -> None:
+    with client.lock("c", key="k", lease=3) as held:
+        assert not held.lost.wait(4.5)
+        held.set("c", "k", {})
+
+
 def test_many_threads_under_one_lock(client: stargus.Client) -> None:
     client.set("c", "k", {"n": 0})
 

@@ -155,6 +155,7 @@ class LockSession:
         self._lease = lease
         self._lease_until = sent_at + lease
         self._renew_at = sent_at + lease / 3
+        self._is_renewing = False
         self._base = f"/v1/pools/{quoted(client.pool)}"
         self._guard = threading.Lock()
         self._tracked: dict[str, _Tracked] = {}
@@ -371,7 +372,7 @@ class LockSession:
         runtime = self.client.runtime
         while True:
             now = runtime.now()
-            wake_at = self._renew_at
+            wake_at = self._lease_until if self._is_renewing else min(self._renew_at, self._lease_until)
             with self._guard:
                 if self._users == 0 and self._line is not None:
                     wake_at = min(wake_at, self._idle_since + LOCK_STREAM_LINGER)
@@ -380,8 +381,14 @@ class LockSession:
             if self._stopping.is_set():
                 return
             self._close_idle()
-            if runtime.now() >= self._renew_at and not await self._renew():
+            now = runtime.now()
+            if now >= self._lease_until:
+                self.over("The lease ran out: no renewal was answered in time.")
                 return
+            if now >= self._renew_at and not self._is_renewing:
+                # Beside, for it may wait for a new token for longer than the lease lasts.
+                self._is_renewing = True
+                self.client.spawn(self._renew, "renew")
 
     def _close_idle(self) -> None:
         line: Line | None = None
@@ -392,31 +399,26 @@ class LockSession:
         if line is not None:
             line.abort()
 
-    async def _renew(self) -> bool:
+    async def _renew(self) -> None:
         runtime = self.client.runtime
-        sent_at = runtime.now()
-        left = self._lease_until - sent_at
-        if left <= 0:
-            self.over("The lease ran out: no renewal was answered in time.")
-            return False
         pipeline = self.client.pipeline
+        sent_at = runtime.now()
+        left = max(0.1, self._lease_until - sent_at)
         try:
             # Not for longer than the lease: whatever would be answered then comes too late.
             await pipeline.call(
                 "POST", f"{self._base}/sessions/{quoted(self._id)}/renew", None, self._headers(), timeout=min(left, pipeline.request_timeout), retry_for=0
             )
+            self._lease_until = sent_at + self._lease
+            self._renew_at = sent_at + self._lease / 3
         except _SESSION_OVER as error:
             self.over(f"The session of the lock has ended: {error.detail}")
-            return False
-        except Closed:
-            return False
         except StargusError:
             # Soon again, as long as there is time.
-            self._renew_at = min(runtime.now() + self._lease / 20, self._lease_until)
-            return True
-        self._lease_until = sent_at + self._lease
-        self._renew_at = sent_at + self._lease / 3
-        return True
+            self._renew_at = runtime.now() + self._lease / 20
+        finally:
+            self._is_renewing = False
+            self._nudge.set()
 
     # Its end
 
