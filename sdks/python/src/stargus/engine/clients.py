@@ -76,7 +76,7 @@ class ClientEngine:
         """Who one is from now on."""
         self._subject = subject
         for mirror in list(self.mirrors):
-            mirror.forget_rules()
+            mirror.writes.forget_rules()
 
     async def effective_rules(self) -> Any:
         """The rules that hold for the caller."""
