@@ -116,10 +116,6 @@ def verify(command: Command) -> dict[str, Any]:
     return {"id": stargus.verify_webhook(command["secret"], command["headers"], command["body"].encode()).id}
 
 
-def discover(command: Command) -> dict[str, Any]:
-    return {"urls": [server.url for server in stargus.discover(command["timeoutMs"] / 1000)]}
-
-
 def found(things: dict[str, Any], name: str, what: str) -> Any:
     if name not in things:
         raise Unknown(f"There is no {what} {name}.")
