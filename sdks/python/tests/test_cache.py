@@ -165,6 +165,9 @@ def test_a_full_disk(url: str, pool: str, tmp_path: Path, monkeypatch: pytest.Mo
             client.set("rooms", "last", {})
             until(lambda: "last" in mirror)
             assert mirror.error is None
+            # And nothing is kept for it any more.
+            cache = mirror._engine._cache
+            assert cache is not None and cache._all is None and not cache._some
     assert [type(problem) for problem in problems] == [stargus.CacheFailed]
     monkeypatch.undo()
     with stargus.connect(url, pool) as client, client.attach("rooms", cache=file) as mirror:
