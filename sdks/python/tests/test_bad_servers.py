@@ -147,6 +147,22 @@ def test_a_connection_that_is_being_made_is_ended_at_once() -> None:
                 assert runtime.sockets == 0
 
 
+@pytest.mark.parametrize("account", ["https://[::1", "https://me:secret@h/id/me", "https://h:99999/id/me", "https:///id/me", "mailto:me", "http://h/id/me"])
+def test_what_is_no_account(account: str) -> None:
+    with bad_server(lambda line: answer(ABOUT)) as url, stargus.connect(url, "p") as client:
+        with pytest.raises(stargus.LoginFailed) as told:
+            client.authenticate(account=account, passphrase="pass phrase")
+        assert "secret" not in str(told.value) and "pass phrase" not in str(told.value)
+
+
+@pytest.mark.parametrize("told", [b"[]", b"{}", b'"me"'])
+def test_a_server_that_does_not_say_who_one_is(told: bytes, tmp_path: Any) -> None:
+    with bad_server(lambda line: answer(ABOUT if " /v1 " in line else told)) as url, stargus.connect(url, "p") as client:
+        with pytest.raises(stargus.ProtocolError):
+            client.authenticate(api_key="key")
+        assert client._engine.pipeline.credentials is None
+
+
 @pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "http://", "http://h/path", "http://user:secret@h", "http://h?x=1"])
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(ValueError) as told:

@@ -11,6 +11,7 @@ from ..core.canonical import quoted
 from ..errors import Closed, IncompatibleServer, NotStargus, ProblemError
 from .calls import Calls
 from .feeds import FeedEngine
+from .logins import told_subject
 from .mirrors import Attachment, MirrorEngine
 from .pipeline import Pipeline
 from .ports import Job, Line, Runtime, Stream, StreamCalls
@@ -69,7 +70,7 @@ class ClientEngine:
         if self.pipeline.credentials is None:
             return "anonymous"
         if self._subject is None:
-            self._subject = str((await self.pipeline.call("GET", "/v1/auth/me"))["subject"])
+            self._subject = await told_subject(self.pipeline)
         return self._subject
 
     def became(self, subject: str) -> None:
