@@ -43,7 +43,7 @@ async function main(): Promise<void> {
     for (const warning of [...unknown, ...warnings]) console.warn(`warning: ${warning}`);
     if (command === '--version') return console.log(await version());
     if (command === 'migrate') return await migrate(config.STARGUS_DATABASE_URL, direction);
-    if (command !== undefined) fail(`There is no command ${command}; \`stargus --help\` lists them.`);
+    if (command !== undefined) fail(`There is no command ${command}; \`stargus-server --help\` lists them.`);
     await run(config);
   } catch (error) {
     if (error instanceof ConfigError) fail(`The configuration is not right:\n${error.message}`, EXIT_CONFIG);
@@ -119,7 +119,8 @@ Next: accounts for others (npm run -s stargus -- identity --help), and what they
 
 async function migrate(url: string, direction: string | undefined): Promise<void> {
   const { migrateTables } = await import('./store/data-source.js');
-  if (direction !== undefined && direction !== 'up' && direction !== 'down') fail('Usage: stargus migrate [up|down]');
+  if (direction !== undefined && direction !== 'up' && direction !== 'down')
+    fail('Usage: stargus-server migrate [up|down]');
   for (const name of await migrateTables(url, direction ?? 'up')) console.log(`ran ${name}`);
   console.log('The tables are as this version wants them.');
 }

@@ -50,8 +50,7 @@ func (c *Client) Authenticate(ctx context.Context, credentials Credentials, opti
 	if err != nil {
 		return "", err
 	}
-	former := c.pipeline.login.Swap(l)
-	answer, err := c.call(ctx, http.MethodGet, c.base+"/v1/auth/me", nil, nil)
+	answer, err := c.call(withMode(ctx, callMode{retryFor: -1, as: &identity{l}}), http.MethodGet, c.base+"/v1/auth/me", nil, nil)
 	var me struct {
 		Subject string `json:"subject"`
 	}
@@ -59,12 +58,12 @@ func (c *Client) Authenticate(ctx context.Context, credentials Credentials, opti
 		err = answer.into(&me)
 	}
 	if err != nil {
-		c.pipeline.login.CompareAndSwap(l, former)
 		return "", failedLogin(err)
 	}
 	c.mu.Lock()
 	session := c.session
 	c.subject, c.session = me.Subject, nil
+	c.pipeline.login.Store(l)
 	c.mu.Unlock()
 	if session != nil {
 		// It belongs to who began it.
@@ -98,7 +97,8 @@ type accountKey struct {
 	read    func(context.Context, *Client, *loginOptions) (account string, jwk []byte, err error)
 }
 
-// KeyFile is a file with an account's private key, {account, jwk}, as "stargus identity create" writes it.
+// KeyFile is a file with an account's private key, {account, jwk}, as the server's command line writes it: "stargus-server identity
+// create", or "npm run -s stargus -- identity create" in the server's folder.
 func KeyFile(path string) Credentials {
 	return &accountKey{read: func(context.Context, *Client, *loginOptions) (string, []byte, error) {
 		text, err := os.ReadFile(path)

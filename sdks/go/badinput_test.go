@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,6 +42,23 @@ func TestConnectRefusesWhatIsNoStargus(t *testing.T) {
 		if stargus.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
 		}
+		server.Close()
+	}
+}
+
+func TestStreamInPlaceOfAnAnswerIsNotWaitedFor(t *testing.T) {
+	noLeaks(t)
+	for _, kind := range []string{"text/event-stream", "application/x-ndjson"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}))
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_, err := stargus.Connect(ctx, server.URL, "p", stargus.WithRequestTimeout(100*time.Millisecond), stargus.WithRetryFor(0))
+		wantCode(t, err, stargus.CodeNotStargus)
+		cancel()
+		server.CloseClientConnections()
 		server.Close()
 	}
 }
@@ -286,4 +305,144 @@ func TestIteratorThatIsTooSlow(t *testing.T) {
 		}
 	}
 	eventually(t, "all callbacks", func() bool { return called.Load() == 11_995 })
+}
+
+func TestWriteThatIsGivenUpIsNotOvertaken(t *testing.T) {
+	noLeaks(t)
+	first := make(chan struct{})
+	var order []string
+	var mu sync.Mutex
+	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/attach") {
+			streams(hello+event("live", "e-0", `{"view":"c","revision":0}`))(w, r)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), "first") {
+			<-first
+		}
+		mu.Lock()
+		order = append(order, string(body))
+		mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"key":"k","revision":1,"attributes":{}}`)
+	})
+	client := connect(t, url, "p")
+	mirror := attach(t, client, "c")
+	var writing sync.WaitGroup
+	write := func(ctx context.Context, name string) {
+		writing.Add(1)
+		go func() {
+			defer writing.Done()
+			mirror.Set(ctx, "k", m{"n": name})
+		}()
+		eventually(t, name, func() bool { item, _ := mirror.Get("k"); return item.Attributes["n"] == name })
+	}
+	write(soon(t), "first")
+	givenUp, giveUp := context.WithCancel(context.Background())
+	write(givenUp, "second")
+	write(soon(t), "third")
+	giveUp()
+	time.Sleep(200 * time.Millisecond)
+	mu.Lock()
+	early := len(order)
+	mu.Unlock()
+	close(first)
+	writing.Wait()
+	if early != 0 || len(order) != 2 || !strings.Contains(order[0], "first") || !strings.Contains(order[1], "third") {
+		t.Fatal(early, order)
+	}
+	client.Close()
+}
+
+func TestMirrorOfSomebodyElseBeginsAnew(t *testing.T) {
+	noLeaks(t)
+	type opened struct{ who, cursor string }
+	opens := make(chan opened, 10)
+	url := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		who := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if strings.HasSuffix(r.URL.Path, "/auth/me") {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"subject":%q}`, who)
+			return
+		}
+		opens <- opened{who, r.Header.Get("Last-Event-ID")}
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, hello)
+		if r.Header.Get("Last-Event-ID") == "" {
+			fmt.Fprint(w, event("snapshot", "", fmt.Sprintf(`{"view":"c","revision":3,"part":1,"items":[{"key":%q,"revision":1,"attributes":{}}]}`, who)))
+		}
+		fmt.Fprint(w, event("live", "e-3", `{"view":"c","revision":3}`))
+		w.(http.Flusher).Flush()
+		time.Sleep(1100 * time.Millisecond)
+	})
+	client := connect(t, url, "p")
+	must[string](t)(client.Authenticate(soon(t), stargus.APIKey("ann")))
+	mirror := attach(t, client, "c")
+	must[string](t)(client.Authenticate(soon(t), stargus.APIKey("bob")))
+	for _, want := range []opened{{"ann", ""}, {"bob", ""}, {"bob", "e-3"}} {
+		if is := <-opens; is != want {
+			t.Fatal(is, want)
+		}
+	}
+	if !mirror.Has("bob") || mirror.Has("ann") {
+		t.Fatal(mirror.Snapshot())
+	}
+	client.Close()
+}
+
+func TestWhoHasLeftHearsNothingMore(t *testing.T) {
+	noLeaks(t)
+	next := make(chan struct{})
+	at := fake(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, hello, event("snapshot", "", `{"view":"c","revision":3,"part":1,"items":[]}`), event("live", "e-3", `{"view":"c","revision":3}`))
+		w.(http.Flusher).Flush()
+		<-next
+		streams(event("changes", "e-4", `{"revision":4,"changes":[{"op":"add","key":"a","attributes":{}},{"op":"add","key":"b","attributes":{}}]}`))(w, r)
+	})
+	mirror := attach(t, connect(t, at, "p"), "c")
+	changes := mirror.Changes(context.Background())
+	heard, first, removed := make(chan string, 9), make(chan struct{}), make(chan struct{})
+	remove := mirror.OnChange(func(change stargus.Change) {
+		heard <- change.Key
+		close(first)
+		<-removed
+	})
+	done := make(chan struct{})
+	mirror.OnChange(func(change stargus.Change) {
+		if change.Key == "b" {
+			close(done)
+		}
+	})
+	close(next)
+	<-first
+	remove()
+	close(removed)
+	<-done
+	if len(heard) != 1 {
+		t.Fatal("a callback was called after it had been removed")
+	}
+	for change, err := range changes {
+		if err != nil || change.Key != "a" {
+			t.Fatal(change, err)
+		}
+		break
+	}
+	ended := make(chan int)
+	go func() {
+		n := 0
+		for range changes {
+			n++
+		}
+		ended <- n
+	}()
+	select {
+	case n := <-ended:
+		if n != 0 {
+			t.Fatal("it was iterated twice: ", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a second iteration waits for ever")
+	}
 }

@@ -23,7 +23,7 @@ func Merge(collection, key string, patch any) Op {
 }
 
 // Create is Put that is refused where there is such an item. An empty key has the server choose one.
-func Create(collection, key string, attributes any) Op {
+func Create(collection string, attributes any, key string) Op {
 	op := Op{"op": "create", "collection": collection, "attributes": objectOf(attributes)}
 	if key != "" {
 		op["key"] = key

@@ -35,6 +35,8 @@ const (
 	silenceFactor = 2.5
 	// defaultHeartbeat is what a server has, until its hello tells.
 	defaultHeartbeat = 15 * time.Second
+	// heartbeatMsMax is an hour: a longer one is no measure of whether a connection lives.
+	heartbeatMsMax = 3_600_000
 
 	// defaultLockWait and defaultLease are what a lock has when nothing else is said.
 	defaultLockWait = 30 * time.Second

@@ -49,6 +49,8 @@ type cacheWriter struct {
 	mirror *Mirror
 	file   OpenCache
 	about  string
+	// next is about of another subject, whose state is to come whole.
+	next string
 	// sums are the digests of the rows that are stored, and total is all of them by XOR.
 	sums  map[string][sha256.Size]byte
 	total [sha256.Size]byte
@@ -71,13 +73,8 @@ func (m *Mirror) openCache(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	about, err := encode([]string{m.client.base, m.client.pool, m.client.Subject(), m.collection, m.query})
-	if err != nil {
-		file.Close()
-		return err
-	}
 	w := &cacheWriter{
-		mirror: m, file: file, about: string(about), sums: map[string][sha256.Size]byte{},
+		mirror: m, file: file, about: m.about(m.subject), sums: map[string][sha256.Size]byte{},
 		dirty: map[string]struct{}{}, wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	if !w.load() {
@@ -96,6 +93,19 @@ func (m *Mirror) openCache(ctx context.Context) error {
 		return closedError("client")
 	}
 	return nil
+}
+
+// about says what is cached, as text.
+func (m *Mirror) about(subject string) string {
+	text, _ := encode([]string{m.client.base, m.client.pool, subject, m.collection, m.query})
+	return string(text)
+}
+
+// belongsTo says whose the state is that comes next. The mirror's lock is held.
+func (w *cacheWriter) belongsTo(subject string) {
+	if w != nil {
+		w.next = w.mirror.about(subject)
+	}
 }
 
 // load reads the cache into the mirror's view. False: it isn't of this view, or isn't whole.
@@ -165,6 +175,9 @@ func (w *cacheWriter) note(next *step) {
 		return
 	}
 	if next.items != nil {
+		if w.next != "" {
+			w.about, w.next = w.next, ""
+		}
 		w.isAll = true
 		clear(w.dirty)
 	} else if !w.isAll {
@@ -210,7 +223,7 @@ func (w *cacheWriter) flush() {
 		m.mu.Unlock()
 		return
 	}
-	cursor, isAll := m.view.cursor, w.isAll
+	cursor, isAll, about := m.view.cursor, w.isAll, w.about
 	changed := make(map[string]*Item, len(w.dirty))
 	if isAll {
 		for key, item := range m.view.items {
@@ -253,7 +266,7 @@ func (w *cacheWriter) flush() {
 				count--
 			}
 		}
-		commit.About = map[string]string{"view": w.about, "cursor": cursor, "checksum": w.checksum(cursor, count)}
+		commit.About = map[string]string{"view": about, "cursor": cursor, "checksum": w.checksum(cursor, count)}
 		if err = w.file.Commit(commit); err != nil {
 			w.total = former
 		}

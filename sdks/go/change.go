@@ -41,4 +41,25 @@ type CommitChange struct {
 	// Previous are the former values of what changed, with values full.
 	Previous map[string]any `json:"previous,omitempty"`
 	Reason   string         `json:"reason,omitempty"`
+	// Revision is that of the item where it isn't the commit's own, nil otherwise: where several commits were joined into one, or a
+	// change of policy lets an item in that was there before.
+	Revision *int64 `json:"revision,omitempty"`
+}
+
+// itemRevision is the revision that the item has after the change.
+func (c *CommitChange) itemRevision(commit int64) int64 {
+	if c.Revision != nil {
+		return *c.Revision
+	}
+	return commit
+}
+
+// checkRevisions refuses what no item of the commit can have.
+func checkRevisions(changes []CommitChange, commit int64) error {
+	for i := range changes {
+		if is := changes[i].Revision; is != nil && (*is < 1 || *is > commit) {
+			return &Error{Code: CodeProtocolError, Detail: "a change of the commit has a revision that its item can't have"}
+		}
+	}
+	return nil
 }

@@ -163,6 +163,13 @@ func (c *Client) Subject() string {
 	return c.subject
 }
 
+// credentials are the login that the client has now, nil if none, and whose it is.
+func (c *Client) credentials() (*login, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pipeline.login.Load(), c.subject
+}
+
 // Close ends what the client opened: mirrors, feeds, locks and their session, connections. Calls that are under way fail with
 // ErrClosed. It may be called more than once.
 func (c *Client) Close() error {

@@ -80,20 +80,26 @@ func TestServerClockIsNotOurs(t *testing.T) {
 
 func TestRequestKinds(t *testing.T) {
 	for request, want := range map[string]requestKind{
-		"GET /v1/pools/p":                                  {},
-		"PUT /v1/pools/p/collections/c/items/k":            {takesKey: true},
-		"POST /v1/pools/p/collections/c/items":             {takesKey: true},
-		"POST /v1/pools/p/collections/c/query":             {},
-		"POST /v1/pools/p/policy/check":                    {},
-		"POST /v1/pools/p/sessions/s/renew":                {},
-		"POST /v1/pools/p/import":                          {},
-		"POST /v1/pools/p/batch":                           {takesKey: true},
-		"POST /v1/pools/p/locks":                           {takesKey: true},
-		"POST /v1/pools/p/collections/c/items/k/increment": {takesKey: true},
-		"POST /v1/auth/token":                              {once: true, isPublic: true},
-		"POST /v1/auth/challenges":                         {isPublic: true},
-		"POST /v1/identities/a/envelope/unlock":            {isPublic: true},
-		"GET /v1/auth/me":                                  {},
+		"GET /v1/pools/p":                                     {},
+		"PUT /v1/pools/p/collections/c/items/k":               {takesKey: true},
+		"POST /v1/pools/p/collections/c/items":                {takesKey: true},
+		"POST /v1/pools/p/collections/c/query":                {},
+		"POST /v1/pools/p/policy/check":                       {},
+		"POST /v1/pools/p/sessions/s/renew":                   {},
+		"POST /v1/pools/p/import":                             {once: true},
+		"POST /v1/auth/keys":                                  {once: true},
+		"POST /v1/pins":                                       {once: true},
+		"POST /v1/pools/p/notifiers/n/test":                   {once: true},
+		"POST /v1/pools/p/notifiers/n/rotateSecret":           {once: true},
+		"POST /v1/pools/p/notifiers/n/resume":                 {},
+		"POST /v1/pools/p/notifiers/n/deliveries/d/redeliver": {once: true},
+		"POST /v1/pools/p/batch":                              {takesKey: true},
+		"POST /v1/pools/p/locks":                              {takesKey: true},
+		"POST /v1/pools/p/collections/c/items/k/increment":    {takesKey: true},
+		"POST /v1/auth/token":                                 {once: true, isPublic: true},
+		"POST /v1/auth/challenges":                            {isPublic: true},
+		"POST /v1/identities/a/envelope/unlock":               {isPublic: true},
+		"GET /v1/auth/me":                                     {},
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		if is := kindOf(method, path); is != want {
@@ -208,8 +214,8 @@ func TestKeptValuesAreBounded(t *testing.T) {
 	if kept.peek("large", 1) != nil {
 		t.Fatal("larger than the bound")
 	}
-	kept.retain(map[string]Item{"k0": {Key: "k0", Revision: 1}})
-	if len(kept.byKey) != 1 {
+	kept.dropAll()
+	if len(kept.byKey) != 0 || kept.bytes != 0 || kept.byRecent.Len() != 0 {
 		t.Fatal(kept.byKey)
 	}
 }

@@ -224,6 +224,10 @@ func closedError(what string) *Error {
 
 // isTemporaryStatus says whether a refusal without a problem may come from what stands before a server that is restarting.
 func isTemporaryStatus(status int) bool {
-	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable ||
-		status == http.StatusGatewayTimeout || status == http.StatusTooManyRequests
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }

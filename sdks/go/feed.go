@@ -174,6 +174,9 @@ func (f *feed) catchUp(yield func(Commit, error) bool) error {
 			return err
 		}
 		for _, commit := range page.Commits {
+			if err := checkRevisions(commit.Changes, commit.Revision); err != nil {
+				return err
+			}
 			if !yield(commit, nil) {
 				return errLeft
 			}
@@ -261,6 +264,9 @@ func (f *feed) take(event sse.Event, yield func(Commit, error) bool) error {
 	}
 	if err := json.Unmarshal(event.Data, &told); err != nil {
 		return &Error{Code: CodeProtocolError, Detail: "a commit of the stream isn't the JSON that it should be", cause: err}
+	}
+	if err := checkRevisions(told.Changes, told.Revision); err != nil {
+		return err
 	}
 	if told.More || len(f.parts) > 0 {
 		if f.bytes += len(event.Data); f.bytes > commitBytesMax {

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // Who hears of a mirror's changes: callbacks, in the order of commits and one at a time, and iterators, each at its own speed.
@@ -24,7 +25,11 @@ type listeners struct {
 	tellErr func(error)
 }
 
-type callback struct{ call func(Change) }
+type callback struct {
+	call func(Change)
+	// isGone: it was removed, and hears nothing more of what waits.
+	isGone atomic.Bool
+}
 
 // changeQueue is what waits for one iterator.
 type changeQueue struct {
@@ -92,7 +97,9 @@ func (l *listeners) deliver() {
 				if l.isClosed() {
 					return
 				}
-				l.call(one, change)
+				if !one.isGone.Load() {
+					l.call(one, change)
+				}
 			}
 		}
 	}
@@ -157,11 +164,12 @@ func (l *listeners) end(err error) {
 // goroutine. A callback that is slow holds up the mirror's stream. It answers a function that ends this.
 func (m *Mirror) OnChange(call func(Change)) (remove func()) {
 	l := &m.listeners
-	one := &callback{call}
+	one := &callback{call: call}
 	l.mu.Lock()
 	l.callbacks = append(l.callbacks[:len(l.callbacks):len(l.callbacks)], one)
 	l.mu.Unlock()
 	return func() {
+		one.isGone.Store(true)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		left := make([]*callback, 0, len(l.callbacks))
@@ -176,7 +184,7 @@ func (m *Mirror) OnChange(call func(Change)) (remove func()) {
 
 // Changes gives the changes one by one, from the first one after this call on, whenever the iteration begins. When 10,000 wait
 // they are replaced by one with the Op OpReset. It ends with the error of the mirror where that ends by itself, with that of ctx,
-// and without one where the mirror is closed. It can be iterated once. What waits is kept until the iteration or ctx ends.
+// and without one where the mirror is closed. It can be iterated once; again, it gives nothing. What waits is kept until the iteration or ctx ends.
 func (m *Mirror) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	l := &m.listeners
 	queue := &changeQueue{signal: make(chan struct{}, 1)}
@@ -190,6 +198,7 @@ func (m *Mirror) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	leave := func() {
 		l.mu.Lock()
 		delete(l.queues, queue)
+		queue.ended = true
 		l.mu.Unlock()
 	}
 	stop := context.AfterFunc(ctx, leave)
@@ -222,6 +231,9 @@ func (m *Mirror) Changes(ctx context.Context) iter.Seq2[Change, error] {
 				continue
 			}
 			if ended {
+				if ctx.Err() != nil {
+					err = ofContext(ctx)
+				}
 				if err != nil {
 					yield(Change{}, err)
 				}

@@ -2,11 +2,9 @@ package stargus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -134,7 +132,8 @@ func (h *Held) Err() error {
 	return h.err
 }
 
-// Unlock gives the lock back. It may be called more than once, and after the lock was lost.
+// Unlock gives the lock back. It may be called more than once, and after the lock was lost. An error says that the server couldn't
+// be told in time; it is told again until it has heard, or the session of the locks is over.
 func (h *Held) Unlock() error {
 	h.mu.Lock()
 	if h.released {
@@ -156,6 +155,9 @@ func (h *Held) Unlock() error {
 	err := h.session.release(ctx, h.id)
 	if isSessionOver(err) || errors.Is(err, ErrClosed) {
 		return nil
+	}
+	if isUnheard(err) {
+		h.session.giveBack(h.id)
 	}
 	return err
 }
@@ -233,188 +235,4 @@ func (h *Held) Batch(ctx context.Context, ops []Op, options ...BatchOption) (Bat
 	chosen.proof = h.proof()
 	result, err := h.client.batch(ctx, ops, chosen)
 	return result, h.judged(err)
-}
-
-// lockState is what the server says of a lock.
-type lockState struct {
-	Lock  string `json:"lock"`
-	State string `json:"state"`
-	Fence int64  `json:"fence"`
-}
-
-// lock asks for a lock and waits until it is granted.
-func (s *lockSession) lock(ctx context.Context, scopes []Scope, options lockOptions) (*Held, error) {
-	body, err := encode(map[string]any{
-		"session": s.id, "epoch": s.epoch, "mode": options.mode, "scopes": scopes, "waitMs": options.wait.Milliseconds(), "requestId": newUUID(),
-	})
-	if err == nil && options.note != "" {
-		note, noteErr := encode(options.note)
-		body, err = append(append(append(body[:len(body)-1], `,"note":`...), note...), '}'), noteErr
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.use(1)
-	granted := false
-	defer func() {
-		if !granted {
-			s.use(-1)
-		}
-	}()
-	type asked struct {
-		state lockState
-		err   error
-	}
-	answered := make(chan asked, 1)
-	// The request outlives a caller who gives up: what it is granted then has to be given back.
-	started := s.client.start(func() {
-		mode := callMode{retryFor: -1, noRetryOf: []string{"lockConflict", "deadlock"}}
-		answer, err := s.client.call(withMode(s.client.gone, mode), http.MethodPost, s.client.poolURL+"/locks", nil, body)
-		var state lockState
-		if err == nil {
-			err = answer.into(&state)
-		}
-		answered <- asked{state, err}
-	})
-	if !started {
-		return nil, closedError("client")
-	}
-	var state lockState
-	select {
-	case one := <-answered:
-		if one.err != nil {
-			return nil, one.err
-		}
-		state = one.state
-	case <-ctx.Done():
-		s.client.start(func() {
-			if one := <-answered; one.err == nil {
-				s.giveBack(one.state.Lock)
-			}
-		})
-		return nil, ofContext(ctx)
-	}
-	if state.State != "granted" {
-		if state.Fence, err = s.await(ctx, state.Lock, options.wait); err != nil {
-			if !errors.Is(err, ErrLockConflict) {
-				s.giveBack(state.Lock)
-			}
-			return nil, err
-		}
-	}
-	h := &Held{client: s.client, session: s, id: state.Lock, fence: state.Fence, unlocked: make(chan struct{})}
-	h.ctx, h.cancel = context.WithCancelCause(ctx)
-	if ctx.Err() != nil {
-		s.giveBack(state.Lock)
-		return nil, ofContext(ctx)
-	}
-	granted = true
-	s.keep(h)
-	return h, nil
-}
-
-// giveBack gives back what nobody waits for any more.
-func (s *lockSession) giveBack(id string) {
-	s.client.start(func() {
-		ctx, cancel := goodbye()
-		defer cancel()
-		_ = s.release(ctx, id)
-	})
-}
-
-func (s *lockSession) release(ctx context.Context, id string) error {
-	_, err := s.client.call(ctx, http.MethodDelete, s.client.poolURL+"/locks/"+escape(id), s.header(), nil)
-	return err
-}
-
-// await waits until a lock that waits is granted: by the session's stream, or by asking while there is none.
-func (s *lockSession) await(ctx context.Context, id string, wait time.Duration) (int64, error) {
-	news := s.listen(id)
-	defer s.deaf(id)
-	// The server tells when the time is over; this is for the case that nothing of it arrives.
-	limit := time.NewTimer(wait + s.client.options.requestTimeout)
-	defer limit.Stop()
-	// What happened before anybody listened is asked for once.
-	ask := true
-	for {
-		if ask || !s.hears() {
-			ask = false
-			held := lockPollMax
-			if s.hears() {
-				held = 0
-			}
-			state, err := s.look(ctx, id, held)
-			if s.life.Err() != nil {
-				return 0, s.overWhy()
-			}
-			switch {
-			case err != nil && CodeOf(err) == "notFound":
-				return 0, waitIsOver(nil)
-			case err != nil && isFinal(err):
-				return 0, err
-			case err == nil && state.State == "granted":
-				return state.Fence, nil
-			}
-		}
-		poll, stop := after(time.Second)
-		select {
-		case told := <-news:
-			stop()
-			switch told.Type {
-			case "granted":
-				return told.Fence, nil
-			case "deadlock":
-				return 0, &Problem{Code: "deadlock", Status: http.StatusConflict, Detail: "to wait for this lock would be for ever", Retryable: true}
-			case "lost", "broken":
-				if s.life.Err() != nil {
-					return 0, s.overWhy()
-				}
-				return 0, waitIsOver(nil)
-			}
-			ask = true
-		case <-poll:
-		case <-limit.C:
-			stop()
-			return 0, waitIsOver(nil)
-		case <-s.over:
-			stop()
-			return 0, s.overWhy()
-		case <-ctx.Done():
-			stop()
-			return 0, ofContext(ctx)
-		}
-	}
-}
-
-// look asks how a lock is; with held, the server answers when it no longer waits, or after that time.
-func (s *lockSession) look(ctx context.Context, id string, held time.Duration) (lockState, error) {
-	at := s.client.poolURL + "/locks/" + escape(id)
-	if held > 0 {
-		at += "?waitMs=" + strconv.FormatInt(held.Milliseconds(), 10)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.client.gone, cancel)()
-	var state lockState
-	answer, err := s.client.call(ctx, http.MethodGet, at, nil, nil)
-	if err == nil {
-		err = answer.into(&state)
-	}
-	return state, err
-}
-
-func waitIsOver(cause error) error {
-	return &Error{Code: "lockConflict", Detail: "the lock wasn't granted in the time that was to be waited", cause: cause}
-}
-
-// lockNews is an event of the session's stream.
-type lockNews struct {
-	Lock   string `json:"lock"`
-	Type   string `json:"type"`
-	Fence  int64  `json:"fence"`
-	Reason string `json:"reason"`
-}
-
-func parseLockNews(data []byte) (news lockNews, ok bool) {
-	return news, json.Unmarshal(data, &news) == nil && news.Lock != "" && !strings.ContainsAny(news.Lock, "/?#")
 }

@@ -31,6 +31,10 @@ type lockSession struct {
 	deadline time.Time
 	held     map[string]*Held
 	waiting  map[string]chan lockNews
+	// asking are requests for locks. lostEarly are locks that were lost before what the requests were answered was taken in: the
+	// stream may be faster than the answer.
+	asking    int
+	lostEarly map[string]lockNews
 	// users are locks that are held or asked for; the stream is open while there are any.
 	users     int
 	endStream context.CancelFunc
@@ -124,8 +128,9 @@ func (s *lockSession) renewAlways() {
 			s.isOver(errLeaseOver)
 			return
 		}
-		// Not for longer than the lease: whatever would be answered then comes too late.
-		ctx, cancel := context.WithTimeout(s.life, left)
+		// Not for longer than the lease: whatever would be answered then comes too late. And not for all that is left of it: a
+		// connection that is dead without a word must leave time for another one.
+		ctx, cancel := context.WithTimeout(s.life, min(left, s.lease/3))
 		_, err := s.client.call(withMode(ctx, callMode{retryFor: 0}), http.MethodPost,
 			s.client.poolURL+"/sessions/"+escape(s.id)+"/renew", s.header(), nil)
 		cancel()
@@ -219,9 +224,23 @@ func (s *lockSession) keep(h *Held) {
 	if !isEnded {
 		s.held[h.id] = h
 	}
+	early, isEarly := s.lostEarly[h.id]
 	s.mu.Unlock()
 	if isEnded {
 		h.lose("the session that held the lock is over", why)
+	} else if isEarly {
+		s.loses(h, early)
+	}
+}
+
+// asks counts requests for locks.
+func (s *lockSession) asks(by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking += by; s.asking == 0 {
+		s.lostEarly = nil
+	} else if s.lostEarly == nil {
+		s.lostEarly = map[string]lockNews{}
 	}
 }
 
@@ -317,6 +336,9 @@ func (s *lockSession) setHearing(ctx context.Context, is bool) {
 func (s *lockSession) tell(news lockNews) {
 	s.mu.Lock()
 	h, waiting := s.held[news.Lock], s.waiting[news.Lock]
+	if h == nil && s.asking > 0 && news.isLoss() {
+		s.lostEarly[news.Lock] = news
+	}
 	s.mu.Unlock()
 	if waiting != nil {
 		select {
@@ -327,19 +349,19 @@ func (s *lockSession) tell(news lockNews) {
 	if h == nil {
 		return
 	}
-	switch news.Type {
-	case "granted":
+	switch {
+	case news.Type == "granted":
 		h.mu.Lock()
 		h.fence = max(h.fence, news.Fence)
 		h.mu.Unlock()
-	case "broken", "lost":
-		// A wait for more that took too long leaves what was held: it has a fence.
-		if news.Type == "lost" && news.Fence > 0 {
-			return
-		}
-		s.forget(news.Lock)
-		h.lose("the server says that the lock is "+news.Type, nil)
+	case news.isLoss():
+		s.loses(h, news)
 	}
+}
+
+func (s *lockSession) loses(h *Held, news lockNews) {
+	s.forget(h.id)
+	h.lose("the server says that the lock is "+news.Type, nil)
 }
 
 // lookAtAll asks for each lock how it is, beside the stream.

@@ -49,8 +49,7 @@ type renewal struct {
 }
 
 // authorize puts the credentials on a request, and answers the token that they are of.
-func (p *pipeline) authorize(ctx context.Context, request *http.Request, kind requestKind) (*token, error) {
-	l := p.login.Load()
+func (p *pipeline) authorize(ctx context.Context, request *http.Request, kind requestKind, l *login) (*token, error) {
 	if l == nil || kind.isPublic {
 		return nil, nil
 	}
@@ -59,6 +58,24 @@ func (p *pipeline) authorize(ctx context.Context, request *http.Request, kind re
 		return nil, err
 	}
 	return t, l.put(request, t, strings.TrimPrefix(request.URL.EscapedPath(), p.basePath))
+}
+
+// hear takes the server's time from what it answered to a request that had to be signed: the clock that nobody sets stands still
+// while the machine sleeps, and a signature of then is refused.
+func (l *login) hear(response *http.Response, failure *failure) {
+	if l.bound == nil {
+		return
+	}
+	var header http.Header
+	switch {
+	case response != nil:
+		header = response.Header
+	case failure != nil:
+		header = failure.header
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clock.set(header)
 }
 
 func (l *login) put(request *http.Request, t *token, path string) error {
@@ -178,7 +195,7 @@ func (l *login) renew(ctx context.Context) error {
 			return nil
 		}
 		problem, isProblem := asProblem(err)
-		if ctx.Err() != nil || isProblem && problem.Retryable || wasNotSent(err) {
+		if ctx.Err() != nil || isProblem && problem.Retryable || wasNotSent(err) || isFromBetween(err) {
 			return err
 		}
 		// It was refused, or its answer was lost; to send it again would end the whole login.
@@ -191,6 +208,12 @@ func (l *login) renew(ctx context.Context) error {
 		return &Error{Code: CodeLoginFailed, Detail: "the login is over, and can't begin anew by itself: authenticate again", cause: refusal}
 	}
 	return l.login(ctx, l.signer)
+}
+
+// isFromBetween: what stands before the server said that it can't reach it.
+func isFromBetween(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && own.isTemporary
 }
 
 // login shows that the account is one's own (docs/API.md, Logging in).

@@ -16,19 +16,22 @@ import (
 
 // guard is a server that gives tokens; its clock is a year behind.
 type guard struct {
-	mu         sync.Mutex
-	url        string
-	logins     int
-	refreshes  int
-	good       string
-	claims     map[string]any
-	lifeMs     int
-	refuse     bool
+	mu        sync.Mutex
+	url       string
+	logins    int
+	refreshes int
+	good      string
+	claims    map[string]any
+	lifeMs    int
+	refuse    bool
+	// isBetween: a proxy that can't reach the server answers for it.
+	isBetween  bool
+	scheme     string
 	unlockWays string
 }
 
 func newGuard(t *testing.T) *guard {
-	g := &guard{lifeMs: 600_000}
+	g := &guard{lifeMs: 600_000, scheme: "Bearer"}
 	g.url = fake(t, g.answer)
 	return g
 }
@@ -49,6 +52,11 @@ func (g *guard) answer(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/v1/auth/token":
 		var body struct{ GrantType, Assertion, RefreshToken string }
 		json.NewDecoder(r.Body).Decode(&body)
+		if g.isBetween {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
 		if g.refuse {
 			refuse(401, "unauthenticated")
 			return
@@ -61,10 +69,10 @@ func (g *guard) answer(w http.ResponseWriter, r *http.Request) {
 			json.Unmarshal(claims, &g.claims)
 		}
 		g.good = fmt.Sprintf("token-%d-%d", g.logins, g.refreshes)
-		fmt.Fprintf(w, `{"accessToken":%q,"tokenType":"Bearer","expiresInMs":%d,"refreshToken":"r-%d"}`, g.good, g.lifeMs, g.refreshes)
+		fmt.Fprintf(w, `{"accessToken":%q,"tokenType":%q,"expiresInMs":%d,"refreshToken":"r-%d"}`, g.good, g.scheme, g.lifeMs, g.refreshes)
 	case strings.HasSuffix(r.URL.Path, "/envelope"):
 		fmt.Fprintf(w, `{"account":"a","ways":[%s]}`, g.unlockWays)
-	case r.Header.Get("Authorization") != "Bearer "+g.good:
+	case r.Header.Get("Authorization") != g.scheme+" "+g.good:
 		refuse(401, "unauthenticated")
 	case r.URL.Path == "/v1/auth/me":
 		fmt.Fprint(w, `{"subject":"me"}`)
@@ -124,6 +132,24 @@ func TestOneRenewalForAll(t *testing.T) {
 	g.with(func() { g.refuse = false })
 	if _, err := c.Set(soon(t), "c", "k", nil); err != nil || g.logins != 2 {
 		t.Fatal("where the refresh token is refused it logs in anew: ", err, g.logins)
+	}
+}
+
+func TestProxyThatCantReachTheServerEndsNoLogin(t *testing.T) {
+	noLeaks(t)
+	g := newGuard(t)
+	g.scheme = "DPoP"
+	_, _, file := newAccount(t, g.url)
+	c := connect(t, g.url, "p", stargus.WithRetryFor(0))
+	if _, err := c.Authenticate(soon(t), stargus.KeyFile(file), stargus.OneTimeKey()); err != nil {
+		t.Fatal(err)
+	}
+	g.with(func() { g.good, g.isBetween = "another", true })
+	_, err := c.Set(soon(t), "c", "k", nil)
+	wantCode(t, err, stargus.CodeNotStargus)
+	g.with(func() { g.isBetween = false })
+	if _, err := c.Set(soon(t), "c", "k", nil); err != nil || g.refreshes != 1 || g.logins != 1 {
+		t.Fatal("the login, which can't begin anew, is over: ", err)
 	}
 }
 

@@ -31,6 +31,8 @@ type Mirror struct {
 	mu      sync.RWMutex
 	view    view
 	overlay overlay
+	// subject is whose sight the view is of; only the stream's goroutine knows it.
+	subject string
 	moved   chan struct{}
 	err     error
 	ended   bool
@@ -109,6 +111,7 @@ func (c *Client) Attach(ctx context.Context, collection string, options ...Attac
 		client: c, collection: collection, options: chosen,
 		done: make(chan struct{}), ready: make(chan struct{}), moved: make(chan struct{}),
 	}
+	m.subject = c.Subject()
 	m.view = view{collection: collection, isSparse: chosen.values == ValuesNone, items: map[string]Item{}}
 	if m.view.isSparse {
 		m.kept = newKeptValues(chosen.memoryMax)

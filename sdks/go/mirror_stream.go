@@ -38,11 +38,17 @@ func (m *Mirror) follow() error {
 	var back comeBack
 	for {
 		started := time.Now()
+		login, subject := m.client.credentials()
 		m.mu.Lock()
+		if subject != m.subject {
+			// What somebody else may see isn't gone on with.
+			m.subject, m.view.resume = subject, ""
+			m.cache.belongsTo(subject)
+		}
 		m.view.begin()
 		m.mu.Unlock()
 		wasLive := false
-		end := m.client.readStream(m.life, m.open, func(event sse.Event) error {
+		end := m.client.readStream(withMode(m.life, callMode{as: &identity{login}}), m.open, func(event sse.Event) error {
 			if event.Name == "live" {
 				wasLive = true
 			}
@@ -107,6 +113,12 @@ func (m *Mirror) take(event sse.Event) error {
 	if err != nil || next == nil {
 		return err
 	}
+	if next.isReset {
+		m.mu.Lock()
+		m.view.commit(next)
+		m.mu.Unlock()
+		return nil
+	}
 	// A callback that is slow holds up the stream, not the memory; the server knows what to do with who reads slowly.
 	if err := m.listeners.wait(m.life); err != nil {
 		return err
@@ -141,11 +153,21 @@ func (m *Mirror) forget(next *step) {
 		return
 	}
 	if next.items != nil {
-		m.kept.retain(next.items)
+		m.kept.dropAll()
+		clear(m.kept.toldAt)
 		return
 	}
-	for _, change := range next.changes {
-		m.kept.drop(change.Key)
+	for _, item := range next.puts {
+		m.kept.drop(item.Key)
+		if item.Revision < next.revision {
+			m.kept.toldAt[item.Key] = next.revision
+		} else {
+			delete(m.kept.toldAt, item.Key)
+		}
+	}
+	for _, key := range next.deletes {
+		m.kept.drop(key)
+		delete(m.kept.toldAt, key)
 	}
 }
 

@@ -117,10 +117,10 @@ func (m *Mirror) write(ctx context.Context, method, key string, attributes any, 
 	return item, existed, err
 }
 
-// isDenied: policy, lock, schema or condition refused it.
+// isDenied: what was written is refused, by policy, lock, schema or condition.
 func isDenied(err error) bool {
 	switch CodeOf(err) {
-	case "forbidden", "locked", "lockConflict", "lockLost", "schemaViolation", "dataViolatesSchema", "preconditionFailed", "conflict":
+	case "forbidden", "locked", "lockLost", "schemaViolation", "preconditionFailed", "conflict":
 		_, ok := asProblem(err)
 		return ok
 	}
@@ -259,17 +259,24 @@ func (m *Mirror) send(ctx context.Context, write *pendingWrite, options writeOpt
 		case <-ctx.Done():
 			err = ofContext(ctx)
 			m.settle(write, nil, err)
+			// Those after it wait for those before it all the same.
+			go func() {
+				<-write.before
+				close(write.settled)
+			}()
 			return Item{}, false, err
 		}
 	}
 	if write.method == http.MethodDelete {
 		var revision int64
 		existed, revision, err = m.client.delete(ctx, m.collection, write.key, options)
+		defer close(write.settled)
 		m.settle(write, &confirmedWrite{revision: revision}, err)
 		return Item{}, existed, err
 	}
 	item, err = m.client.writeText(ctx, write.method, m.collection, write.key, write.text, options)
 	given := item
+	defer close(write.settled)
 	m.settle(write, &confirmedWrite{item: &given, revision: item.Revision}, err)
 	return item, true, err
 }
@@ -278,7 +285,6 @@ func (m *Mirror) send(ctx context.Context, write *pendingWrite, options writeOpt
 func (m *Mirror) settle(write *pendingWrite, confirmed *confirmedWrite, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer close(write.settled)
 	pending := m.overlay.keys[write.key]
 	before := m.shownPointer(write.key)
 	pending.writes = slices.DeleteFunc(pending.writes, func(other *pendingWrite) bool { return other == write })
@@ -303,9 +309,11 @@ func (m *Mirror) commitUnderOverlay(next *step) []Change {
 	for key := range m.overlay.keys {
 		before[key] = m.shownPointer(key)
 	}
+	isOtherPool := next.items != nil && epochOf(next.cursor) != epochOf(m.view.cursor)
 	m.view.commit(next)
 	for key, pending := range m.overlay.keys {
-		if pending.confirmed != nil && pending.confirmed.revision <= m.view.revision {
+		// Revisions of a pool that was made anew can't be compared with those of the old one.
+		if pending.confirmed != nil && (isOtherPool || pending.confirmed.revision <= m.view.revision) {
 			pending.confirmed = nil
 		}
 		m.layAgain(key, pending)

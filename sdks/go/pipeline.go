@@ -40,7 +40,12 @@ type callMode struct {
 	noRetryOf []string
 	// retryFor in place of the client's, if not negative.
 	retryFor time.Duration
+	// as says whose credentials to go by, in place of the client's.
+	as *identity
 }
+
+// identity is somebody with a login, or nobody without one.
+type identity struct{ login *login }
 
 func withMode(ctx context.Context, mode callMode) context.Context {
 	return context.WithValue(ctx, callModeKey{}, mode)
@@ -123,7 +128,11 @@ func (p *pipeline) attemptAs(
 		response, failure := p.attempt(request, mode)
 		return nil, response, failure
 	}
-	token, err := p.authorize(ctx, request, kind)
+	l := p.login.Load()
+	if mode.as != nil {
+		l = mode.as.login
+	}
+	token, err := p.authorize(ctx, request, kind, l)
 	if err != nil {
 		problem, isProblem := asProblem(err)
 		return nil, nil, &failure{
@@ -132,6 +141,9 @@ func (p *pipeline) attemptAs(
 		}
 	}
 	response, failure := p.attempt(request, mode)
+	if token != nil {
+		token.login.hear(response, failure)
+	}
 	return token, response, failure
 }
 
@@ -185,6 +197,7 @@ func (p *pipeline) sleep(ctx context.Context, wait time.Duration) error {
 type failure struct {
 	err        error
 	status     int
+	header     http.Header
 	retryAfter time.Duration
 	temporary  bool
 	// wasNotSent: it can't have arrived, so it may be repeated whatever it is.
@@ -210,7 +223,13 @@ func (p *pipeline) attempt(request *http.Request, mode callMode) (*http.Response
 		return nil, unanswered(request.URL, err, cause)
 	}
 	kind := mediaType(response.Header)
-	if response.StatusCode < 300 && (kind == "text/event-stream" || kind == "application/x-ndjson") {
+	if isEndless := kind == "text/event-stream" || kind == "application/x-ndjson"; response.StatusCode < 300 && isEndless {
+		if !strings.Contains(request.Header.Get("Accept"), kind) {
+			// Nobody asked for it, and whoever reads it would wait for its end.
+			response.Body.Close()
+			end()
+			return nil, &failure{status: response.StatusCode, err: notStargus(request.URL, response.Status, kind)}
+		}
 		// It has no bound in time or size. Whoever reads it sees to both.
 		timer.Stop()
 		response.Body = &endingBody{ReadCloser: response.Body, end: end}
@@ -280,7 +299,7 @@ func unanswered(at *url.URL, err, cause error) *failure {
 }
 
 func refused(at *url.URL, response *http.Response, kind string, body []byte) *failure {
-	told := &failure{status: response.StatusCode, retryAfter: retryAfterOf(response.Header)}
+	told := &failure{status: response.StatusCode, header: response.Header, retryAfter: retryAfterOf(response.Header)}
 	if isJSON(kind) {
 		if problem := parseProblem(response.StatusCode, body); problem != nil {
 			told.err, told.temporary = problem, problem.Retryable

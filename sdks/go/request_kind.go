@@ -26,14 +26,17 @@ func kindOf(method, path string) requestKind {
 	case path == "/v1/auth/token", path == "/v1/auth/challenges":
 		// A refresh token is good for once: a repetition whose first answer was lost would end the whole login.
 		return requestKind{once: path == "/v1/auth/token", isPublic: true}
+	case method == http.MethodPost && (path == "/v1/auth/keys" || path == "/v1/pins"):
+		return requestKind{once: true}
 	case strings.HasPrefix(path, "/v1/auth/"), strings.HasPrefix(path, "/v1/identities/"):
 		return requestKind{isPublic: strings.HasSuffix(path, "/envelope/unlock")}
 	}
-	if method == http.MethodPost {
-		for _, end := range [...]string{"/query", "/policy/check", "/policy/explain", "/policy/preview", "/renew", "/import"} {
-			if strings.HasSuffix(path, end) && !strings.Contains(path, "/items/") {
-				return requestKind{}
-			}
+	if method == http.MethodPost && !strings.Contains(path, "/items/") {
+		switch end := path[strings.LastIndexByte(path, '/')+1:]; end {
+		case "query", "check", "explain", "preview", "renew", "resume":
+			return requestKind{}
+		case "import", "redeliver", "rotateSecret", "test":
+			return requestKind{once: true}
 		}
 	}
 	return requestKind{takesKey: true}

@@ -82,7 +82,7 @@ func TestBatchesAndQueries(t *testing.T) {
 	if result.Revision != 1 || len(result.Results) != 29 {
 		t.Fatal(result)
 	}
-	_, err := c.Batch(ctx, []stargus.Op{stargus.Put("n", "x", nil), stargus.Create("n", "k03", nil)})
+	_, err := c.Batch(ctx, []stargus.Op{stargus.Put("n", "x", nil), stargus.Create("n", nil, "k03")})
 	var problem *stargus.Problem
 	if !errors.As(err, &problem) || len(problem.Errors) == 0 || problem.Errors[0].Index == nil || *problem.Errors[0].Index != 1 {
 		t.Fatal(err)

@@ -15,6 +15,9 @@ type keptValues struct {
 	byRecent *list.List
 	// under are readings that are under way, by key: who wants the same value waits for it.
 	under map[string]*fetching
+	// toldAt are the commits that told of items which are older than they: what was read before isn't what may be seen now. The
+	// mirror's lock guards it.
+	toldAt map[string]int64
 }
 
 // fetching is one reading of an item, for all who want it.
@@ -24,6 +27,8 @@ type fetching struct {
 	read  int64
 	found bool
 	err   error
+	// isStale: all state was replaced meanwhile.
+	isStale bool
 }
 
 type keptValue struct {
@@ -34,7 +39,7 @@ type keptValue struct {
 }
 
 func newKeptValues(max int) *keptValues {
-	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New(), under: map[string]*fetching{}}
+	return &keptValues{max: max, byKey: map[string]*list.Element{}, byRecent: list.New(), under: map[string]*fetching{}, toldAt: map[string]int64{}}
 }
 
 // get answers the attributes that are kept for this revision of the item, and counts as a use.
@@ -112,14 +117,16 @@ func (k *keptValues) leave(key string, one *fetching) {
 	close(one.done)
 }
 
-// retain drops what isn't of these items any more.
-func (k *keptValues) retain(items map[string]Item) {
+// dropAll forgets all values: where a state came whole they may be of a pool that is gone, or have more or fewer attributes than may
+// be seen now.
+func (k *keptValues) dropAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for key, element := range k.byKey {
-		if item, ok := items[key]; !ok || item.Revision != element.Value.(*keptValue).revision {
-			k.remove(element)
-		}
+	clear(k.byKey)
+	k.byRecent.Init()
+	k.bytes = 0
+	for _, one := range k.under {
+		one.isStale = true
 	}
 }
 
@@ -205,23 +212,27 @@ func (m *Mirror) Fetch(ctx context.Context, key string) (Item, bool, error) {
 		if one.err != nil || !one.found {
 			return Item{}, false, one.err
 		}
-		if m.keep(key, one.item, one.read) {
+		if m.keep(key, one) {
 			return one.item, true, nil
 		}
 	}
 	return Item{}, false, &Error{Code: "conflict", Detail: "the item changes faster than it can be read"}
 }
 
-// keep keeps what was read in the state of the revision read; false where the mirror knows of a newer one.
-func (m *Mirror) keep(key string, item Item, read int64) bool {
+// keep keeps what was read; false where the mirror knows of a newer state than that which it was read in.
+func (m *Mirror) keep(key string, one *fetching) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	known, is := m.view.items[key]
-	if is && known.Revision > read {
+	switch {
+	case one.isStale,
+		is && max(known.Revision, m.kept.toldAt[key]) > one.read,
+		// It was deleted meanwhile.
+		!is && m.view.isKnown && m.view.revision > one.read:
 		return false
 	}
 	if is {
-		m.kept.put(key, known.Revision, item.Attributes)
+		m.kept.put(key, known.Revision, one.item.Attributes)
 	}
 	return true
 }

@@ -36,7 +36,7 @@ func (c *Client) readStream(
 	open func(ctx context.Context) (*http.Response, error),
 	take func(sse.Event) error,
 ) (end streamEnd) {
-	ctx, cancel := context.WithCancelCause(withMode(ctx, callMode{isStream: true, retryFor: 0}))
+	ctx, cancel := context.WithCancelCause(withMode(ctx, callMode{isStream: true, retryFor: 0, as: modeOf(ctx).as}))
 	defer cancel(nil)
 	response, err := open(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (c *Client) readStream(
 					var hello struct {
 						HeartbeatMs float64 `json:"heartbeatMs"`
 					}
-					if json.Unmarshal(event.Data, &hello) == nil && hello.HeartbeatMs > 0 {
+					if json.Unmarshal(event.Data, &hello) == nil && hello.HeartbeatMs > 0 && hello.HeartbeatMs < heartbeatMsMax {
 						silence = time.Duration(silenceFactor * hello.HeartbeatMs * float64(time.Millisecond))
 					}
 				case "bye":

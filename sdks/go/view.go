@@ -46,8 +46,9 @@ type step struct {
 	deletes  []string
 	revision int64
 	cursor   string
-	becomes  bool
-	changes  []Change
+	// becomes live, or isn't any more: the state is to be replaced.
+	becomes, isReset bool
+	changes          []Change
 }
 
 var errTooManyParts = &Error{Code: CodeEventTooLarge, Detail: "a commit that comes in parts is larger than 64 MiB"}
@@ -94,6 +95,7 @@ func (v *view) prepare(event sse.Event) (*step, error) {
 	case "reset":
 		v.building, v.buildingAt, v.resume = map[string]Item{}, 0, ""
 		v.parts, v.partsBytes = nil, 0
+		return &step{isReset: true}, nil
 	case "live":
 		return v.takeLive(&data, event), nil
 	case "changes":
@@ -157,6 +159,9 @@ func (v *view) takeChanges(data *told, event sse.Event) (*step, error) {
 	if len(v.parts) > 0 && v.partsAt != data.Revision {
 		return nil, &Error{Code: CodeProtocolError, Detail: "a commit ended before all of its parts had come"}
 	}
+	if err := checkRevisions(data.Changes, data.Revision); err != nil {
+		return nil, err
+	}
 	if data.More || len(v.parts) > 0 {
 		if v.partsBytes += len(event.Data); v.partsBytes > commitBytesMax {
 			return nil, errTooManyParts
@@ -218,6 +223,10 @@ func (v *view) applied(items map[string]Item, data *told) *step {
 		} else {
 			next.puts = append(next.puts, *after)
 		}
+		if change.Op == OpChange && before != nil && len(change.Changed) == 0 {
+			// Only its revision is another: commits that came joined led back to what it was.
+			continue
+		}
 		next.changes = append(next.changes, Change{
 			Op: opOf(before, after), Key: change.Key, Changed: change.Changed, Removed: change.Removed,
 			Item: after, Previous: before, Reason: change.Reason, Revision: data.Revision,
@@ -246,7 +255,7 @@ func opOf(before, after *Item) string {
 	return OpChange
 }
 
-// after is the item after a change, nil where there is none; false where the change does nothing.
+// after is the item after a change in the commit of the revision, nil where there is none; false where the change does nothing.
 func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item, bool) {
 	switch change.Op {
 	case OpDelete:
@@ -257,7 +266,7 @@ func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item,
 			return nil, false
 		}
 	}
-	next := &Item{Key: change.Key, Revision: revision}
+	next := &Item{Key: change.Key, Revision: change.itemRevision(revision)}
 	if v.isSparse {
 		return next, true
 	}
@@ -284,6 +293,10 @@ func (v *view) after(before *Item, change *CommitChange, revision int64) (*Item,
 
 // commit does what prepare worked out. Readers must be kept out meanwhile.
 func (v *view) commit(next *step) {
+	if next.isReset {
+		v.isLive = false
+		return
+	}
 	if next.items != nil {
 		v.items, v.building = next.items, nil
 	} else {
@@ -338,6 +351,11 @@ func differences(before, after map[string]Item, revision int64, isSparse bool) [
 	return changes
 }
 
+// epochOf is the part of a cursor that changes when the pool is made anew.
+func epochOf(cursor string) string {
+	return cursor[:max(0, strings.LastIndexByte(cursor, '-'))]
+}
+
 // revisionOf reads the revision of a cursor, <epoch>-<revision>; 0 where it isn't one.
 func revisionOf(cursor string) int64 {
 	at := strings.LastIndexByte(cursor, '-')
@@ -348,7 +366,7 @@ func revisionOf(cursor string) int64 {
 	return revision
 }
 
-// endOfStream is what ends a stream for good, or says that it may come back.
+// isFinal says whether a stream ended for good; else it may come back.
 func isFinal(err error) bool {
 	if err == nil {
 		return false

@@ -80,7 +80,7 @@ func TestResetKeepsTheOldState(t *testing.T) {
 	v := liveView(t)
 	feedView(t, v, "reset", "", true, m{"view": "c", "reason": "compacted"})
 	feedView(t, v, "snapshot", "", false, m{"view": "c", "revision": 9, "part": 1, "items": []m{item("a", 8, m{"x": 7}), item("z", 9, m{})}})
-	if len(v.items) != 2 || v.items["a"].Attributes["x"] != 1.0 || v.resume != "" {
+	if len(v.items) != 2 || v.items["a"].Attributes["x"] != 1.0 || v.resume != "" || v.isLive {
 		t.Fatal("the old state is gone before the new one is there")
 	}
 	next, _ := feedView(t, v, "live", "f-9", true, m{"view": "c", "revision": 9})
@@ -291,6 +291,53 @@ func TestViewAgainstAModel(t *testing.T) {
 				if random.IntN(5) == 0 {
 					check(feedView(t, v, "bookmark", fmt.Sprintf("e-%d", at), true, m{"revision": at}))
 				}
+			}
+		}
+	}
+}
+
+func TestItemsOfJoinedCommitsHaveTheirOwnRevision(t *testing.T) {
+	v := liveView(t)
+	joined := change("change", "a", m{"x": 3})
+	joined["revision"] = 7
+	same := m{"op": "change", "collection": "c", "key": "b", "attributes": m{}, "changed": []string{}, "removed": []string{}, "revision": 6}
+	next, err := feedView(t, v, "changes", "e-9", true, m{"revision": 9, "changes": []m{joined, same}})
+	if err != nil || v.items["a"].Revision != 7 || v.items["b"].Revision != 6 || v.items["b"].Attributes["x"] != 2.0 {
+		t.Fatal(err, v.items)
+	}
+	// Of the one that is as it was nobody is told.
+	if len(next.changes) != 1 || next.changes[0].Key != "a" || next.changes[0].Revision != 9 || next.changes[0].Item.Revision != 7 {
+		t.Fatalf("%+v", next.changes)
+	}
+}
+
+func TestItemsOlderThanTheCommitThatTellsThem(t *testing.T) {
+	for _, isSparse := range []bool{false, true} {
+		v := liveView(t)
+		v.isSparse = isSparse
+		told := []m{change("change", "a", m{"x": 9}), change("add", "z", m{"y": 1}), change("change", "b", m{"x": 3})}
+		told[0]["revision"], told[1]["revision"] = 7, 4
+		next, err := feedView(t, v, "changes", "e-9", true, m{"revision": 9, "changes": told})
+		if err != nil || v.revision != 9 || len(next.changes) != 3 {
+			t.Fatal(err, next)
+		}
+		for i, want := range []struct {
+			key      string
+			revision int64
+		}{{"a", 7}, {"z", 4}, {"b", 9}} {
+			one := next.changes[i]
+			if v.items[want.key].Revision != want.revision || one.Item.Revision != want.revision || one.Revision != 9 {
+				t.Fatal(want, v.items[want.key], one)
+			}
+		}
+	}
+	for _, wrong := range []any{0, -1, 7, 5.5, "5", true} {
+		v := liveView(t)
+		told := change("change", "a", m{"x": 9})
+		told["revision"] = wrong
+		for _, more := range []bool{false, true} {
+			if next, err := feedView(t, v, "changes", "e-6", true, m{"revision": 6, "more": more, "changes": []m{told}}); next != nil || CodeOf(err) != CodeProtocolError {
+				t.Fatal(wrong, next, err)
 			}
 		}
 	}

@@ -12,7 +12,7 @@ export class CommandFault extends Error {
 }
 
 /** How the command line was called, for words that say what to type next. */
-export const PROGRAM = process.env.npm_lifecycle_event === 'stargus' ? 'npm run -s stargus --' : 'stargus';
+export const PROGRAM = process.env.npm_lifecycle_event === 'stargus' ? 'npm run -s stargus --' : 'stargus-server';
 
 export interface Option {
   /** What stands for the value; absent for one that is given or not. */
@@ -62,7 +62,7 @@ function helpOf(words: string, { about, options }: Command): string {
     const head = `--${option}${value ? ` <${value}>` : ''}`;
     return `  ${head.padEnd(24)}${meaning}${required ? ' (needed)' : ''}`;
   });
-  return `Usage: stargus ${words} [options]\n\n${about}\n\n${lines.join('\n')}\n`;
+  return `Usage: stargus-server ${words} [options]\n\n${about}\n\n${lines.join('\n')}\n`;
 }
 
 /** Runs a command, or prints what it is where that is asked for, and answers the exit code. */

@@ -1,4 +1,4 @@
-/** `stargus identity create`: a new key for an account, its envelope, and the files of a static site. */
+/** `stargus-server identity create`: a new key for an account, its envelope, and the files of a static site. */
 import { ACCOUNT, type Account, ALGORITHM, accountOf, FORCE, JSON_OUTPUT, KEY } from './account.js';
 import { type Command, CommandFault, type Given, PROGRAM } from './command.js';
 import { newKey, refuseExisting, writeKeyFile } from './key-file.js';

@@ -1,9 +1,9 @@
-/** `stargus discover`: lists the servers that announce themselves on the local network (`--lan`). */
+/** `stargus-server discover`: lists the servers that announce themselves on the local network (`--lan`). */
 import { parseArgs } from 'node:util';
 import { browse, type Found } from '../lan/browsing.js';
 
 const SECONDS_MAX = 60;
-const HELP = `Usage: stargus discover [--seconds 2] [--json]
+const HELP = `Usage: stargus-server discover [--seconds 2] [--json]
 
 Lists the servers that announce themselves on this machine and its local network: those that were started with --lan.
 
@@ -41,7 +41,7 @@ export async function runDiscover(args: readonly string[]): Promise<number> {
   if (hasMore) process.stderr.write('warning: more servers answered than are listed\n');
   if (values.json) process.stdout.write(`${jsonOf(found)}\n`);
   else if (found.length > 0) process.stdout.write(tableOf(found));
-  else process.stderr.write('No server announces itself on the local network. One does with `stargus --lan`.\n');
+  else process.stderr.write('No server announces itself on the local network. One does with `stargus-server --lan`.\n');
   return found.length > 0 ? 0 : 1;
 }
 

@@ -1,4 +1,4 @@
-/** `stargus identity enroll`: brings an account's public key to the server that hosts it, and its envelope under guard. */
+/** `stargus-server identity enroll`: brings an account's public key to the server that hosts it, and its envelope under guard. */
 import { signProof } from '../engine/access/key-proof.js';
 import type { AccountKey } from '../engine/access/keys.js';
 import { KeyFault, parsePublicKey } from '../engine/access/public-key.js';

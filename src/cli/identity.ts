@@ -1,4 +1,4 @@
-/** `stargus identity …`: makes the keys of an account, brings them to servers, and logs in with them. */
+/** `stargus-server identity …`: makes the keys of an account, brings them to servers, and logs in with them. */
 import { type Command, CommandFault, PROGRAM, runCommand, tellFault } from './command.js';
 import { create } from './create.js';
 import { enroll } from './enroll.js';
@@ -8,7 +8,7 @@ import { unlock } from './unlock.js';
 
 const commands: Readonly<Record<string, Command>> = { create, enroll, unlock, rotate, login };
 
-const HELP = `Usage: stargus identity <command> [options]
+const HELP = `Usage: stargus-server identity <command> [options]
 
 ${Object.entries(commands)
   .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
@@ -20,7 +20,7 @@ An account at a server on this computer, from nothing to a token (STARGUS_AUTH=r
   ${PROGRAM} identity enroll --account http://127.0.0.1:8080/id/alice
   TOKEN=$(${PROGRAM} identity login --account http://127.0.0.1:8080/id/alice)
 
-The address is the one that the server prints, to the letter: localhost is another one. Where \`stargus\` isn’t on the PATH, type
+The address is the one that the server prints, to the letter: localhost is another one. Where \`stargus-server\` isn’t on the PATH, type
 \`npm run -s stargus -- identity …\` in its folder. What the account may do then, the operator says by a policy: docs/POLICY.md.
 
 \`${PROGRAM} identity <command> --help\` lists the options of a command. Secrets are asked for on the terminal, or taken from

@@ -1,4 +1,4 @@
-/** `stargus identity login`: shows at a server that an account is one's own, and prints the access token. */
+/** `stargus-server identity login`: shows at a server that an account is one's own, and prints the access token. */
 import { randomUUID } from 'node:crypto';
 import { sign } from '../engine/access/key-proof.js';
 import { ACCOUNT, accountOf, checkHost, JSON_OUTPUT, KEY, originOf, serverOf } from './account.js';

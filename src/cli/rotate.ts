@@ -1,5 +1,5 @@
 /**
- * `stargus identity rotate`: a new key in place of an account's key, by the word of the old one. The new key is on disk before
+ * `stargus-server identity rotate`: a new key in place of an account's key, by the word of the old one. The new key is on disk before
  * anybody hears of it, and the old one stays there until everything is done, so a command that is stopped is repeated.
  */
 import { existsSync, renameSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** `stargus identity unlock`: opens an account's envelope, so that its key is on this computer too. */
+/** `stargus-server identity unlock`: opens an account's envelope, so that its key is on this computer too. */
 import { documentsOf } from '../engine/access/account-url.js';
 import {
   checkAccount,

@@ -75,6 +75,10 @@ export const change = z
       additionalProperties: true,
       description: 'With `values=full`: the former values of what changed.',
     }),
+    revision: revision.optional().meta({
+      description:
+        'The revision of the item, where that isn’t the commit’s: commits that were missed are told as one, or the policy shows more of an item.',
+    }),
     reason: z
       .string()
       .optional()

@@ -1,6 +1,6 @@
 /**
  * The configuration: environment variables, checked at start. Each has its name, meaning and default in one table, from
- * which `stargus --help` is printed; docs/OPERATING.md is checked against it.
+ * which `stargus-server --help` is printed; docs/OPERATING.md is checked against it.
  */
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
@@ -196,7 +196,7 @@ export const variables = {
     z.union([z.literal('auto'), duration]),
   ),
   STARGUS_LAN: variable(
-    '1: announce the server on the local network by mDNS, as `--lan` does; `stargus discover` lists who does.',
+    '1: announce the server on the local network by mDNS, as `--lan` does; `stargus-server discover` lists who does.',
     '0',
     yesNo,
   ),
@@ -247,7 +247,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   const warnings: string[] = [];
   const unknown = Object.keys(environment)
     .filter((name) => name.startsWith('STARGUS_') && !name.startsWith('STARGUS_TEST_') && !known.has(name))
-    .map((name) => `${name} is not a variable of this version; \`stargus --help\` lists them.`);
+    .map((name) => `${name} is not a variable of this version; \`stargus-server --help\` lists them.`);
   const isClosed = config.STARGUS_AUTH === 'required';
   if (config.STARGUS_PUBLIC_URL === '' && (isClosed || !isLoopback(config.STARGUS_HOST)))
     warnings.push(
@@ -310,15 +310,15 @@ export function helpText(): string {
   );
   return `Stargus: shared, persistent, watchable state over HTTP/JSON and Server-Sent Events.
 
-Usage: stargus [--lan]    start the server; --lan: and announce it on the local network
-       stargus migrate    bring the tables of STARGUS_DATABASE_URL up to date
-       stargus migrate down    take back the newest migration
-       stargus backup --to FILE       write a backup of the database, while servers run
-       stargus restore --from FILE    fill an empty database from one
-       stargus doctor                 look for contradictions in the database
-       stargus discover        list the servers that announce themselves on the local network
-       stargus identity …      make the keys of an account, bring them to servers, log in
-       stargus --help | --version
+Usage: stargus-server [--lan]    start the server; --lan: and announce it on the local network
+       stargus-server migrate    bring the tables of STARGUS_DATABASE_URL up to date
+       stargus-server migrate down    take back the newest migration
+       stargus-server backup --to FILE       write a backup of the database, while servers run
+       stargus-server restore --from FILE    fill an empty database from one
+       stargus-server doctor                 look for contradictions in the database
+       stargus-server discover        list the servers that announce themselves on the local network
+       stargus-server identity …      make the keys of an account, bring them to servers, log in
+       stargus-server --help | --version
 
 Environment variables (and what holds without them):
 ${lines.join('\n')}

@@ -126,6 +126,6 @@ async function checkSchema(session: Session, lookup: string): Promise<void> {
     );
   if (ran.length < migrationNames.length)
     throw new Error(
-      `The tables of the database are older than this version of Stargus (${ran.at(-1)}): use the version that its servers have, or \`stargus migrate\` first.`,
+      `The tables of the database are older than this version of Stargus (${ran.at(-1)}): use the version that its servers have, or \`stargus-server migrate\` first.`,
     );
 }

@@ -1,4 +1,4 @@
-/** `stargus backup`: the whole database as one file, while servers run. */
+/** `stargus-server backup`: the whole database as one file, while servers run. */
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, CommandFault } from '../cli/command.js';

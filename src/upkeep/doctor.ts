@@ -1,4 +1,4 @@
-/** `stargus doctor`: looks whether what the database says in two places is the same in both. */
+/** `stargus-server doctor`: looks whether what the database says in two places is the same in both. */
 import { type Command, CommandFault } from '../cli/command.js';
 import { openForReading } from '../store/reading.js';
 import { examine } from './examine.js';

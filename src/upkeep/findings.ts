@@ -8,7 +8,7 @@ export const KINDS = {
   itemUnreadable: 'Delete the item or write it anew (PUT), or restore a backup.',
   itemRevision: 'Write the item anew (PUT), or restore a backup.',
   logHole:
-    'Watchers would miss commits. With every node stopped: stargus backup and restore, which gives the pool a new epoch; that doesn’t bring the commits back.',
+    'Watchers would miss commits. With every node stopped: stargus-server backup and restore, which gives the pool a new epoch; that doesn’t bring the commits back.',
   logRow:
     'Restore a backup; or with every node stopped raise the pool’s oldest_revision above the row, which forgets the log up to there.',
   itemNotInLog: 'Watchers weren’t told of this state. Write the item anew (PUT).',
@@ -20,7 +20,7 @@ export const KINDS = {
   indexDuplicate: 'Two items have the same values: change one of them.',
   sessionRow: 'Stop every node and set expires_at = 0 for the row of the session: it ends at the next start.',
   sessionItem: 'End the session (DELETE), or with every node stopped delete its row and restore a backup.',
-  lockItem: 'Nobody can release the lock: with every node stopped, stargus backup, restore, and look again.',
+  lockItem: 'Nobody can release the lock: with every node stopped, stargus-server backup, restore, and look again.',
   orphan: 'With every node stopped, delete the rows: nothing uses them.',
 } as const;
 

@@ -1,4 +1,4 @@
-/** `stargus restore`: fills a database that no server uses from a backup. */
+/** `stargus-server restore`: fills a database that no server uses from a backup. */
 import { resolve } from 'node:path';
 import { type Command, CommandFault, type Given } from '../cli/command.js';
 import { OutcomeUnknown } from '../engine/ports.js';

@@ -1,4 +1,4 @@
-/** `stargus backup`, `restore` and `doctor`: commands on the database that the configuration names, past every server. */
+/** `stargus-server backup`, `restore` and `doctor`: commands on the database that the configuration names, past every server. */
 import { runCommand } from '../cli/command.js';
 import { backup } from './backup.js';
 import { doctor } from './doctor.js';

@@ -85,7 +85,7 @@ describe.each(databases)('a change of policy on $name', ({ name: database }) => 
       if (indexes.length > 0)
         await scenario.calls(['PUT P/collections/_dictionary/items/things', { attributes: { indexes } }, asOperator]);
       const ops = [...THINGS].map(([key, attributes]) => ({ op: 'put', collection: 'things', key, attributes }));
-      await scenario.calls(['POST P/batch', { ops }, asOperator]);
+      const made = (await scenario.calls(['POST P/batch', { ops }, asOperator])).body.revision;
       // Who sees nothing at first is let in by a rule of no item.
       const nothing = rule({ where: { owner: 'nobody' } });
       await setPolicy([...before, nothing]);
@@ -100,6 +100,8 @@ describe.each(databases)('a change of policy on $name', ({ name: database }) => 
         const { data } = await stream.waitFor(named('changes'), 15_000);
         const changes = data.changes.map(({ op, key }: { op: string; key: string }) => `${op} ${key}`);
         expect(data.revision).toBe(revision);
+        // The items are of the commit that made them, whenever they come into sight.
+        for (const { op, revision: own } of data.changes) expect(own).toBe(op === 'delete' ? undefined : made);
         expect(changes.sort(), `${name}, indexes ${indexes}`).toEqual([...told(accountOf(name))].sort());
         stream.close();
       }

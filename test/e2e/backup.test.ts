@@ -1,5 +1,5 @@
 /**
- * `stargus backup` and `restore` as an operator types them: what is refused, and that what fails leaves everything as it was. The
+ * `stargus-server backup` and `restore` as an operator types them: what is refused, and that what fails leaves everything as it was. The
  * drill under load is in test/robustness/backup.test.ts.
  */
 import {
@@ -125,8 +125,8 @@ describe('backup', () => {
   it('says what the commands are', async () => {
     const help = (await runProgram(['--help'])).out;
     for (const command of ['backup', 'restore', 'doctor']) {
-      expect(help).toContain(`stargus ${command}`);
-      expect((await runProgram([command, '--help'])).out).toContain(`Usage: stargus ${command} [options]`);
+      expect(help).toContain(`stargus-server ${command}`);
+      expect((await runProgram([command, '--help'])).out).toContain(`Usage: stargus-server ${command} [options]`);
     }
   });
 

@@ -1,4 +1,4 @@
-/** `stargus doctor`: a database is broken in one way at a time, past every server, and each is found; what is sound is let be. */
+/** `stargus-server doctor`: a database is broken in one way at a time, past every server, and each is found; what is sound is let be. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

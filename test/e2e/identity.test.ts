@@ -1,5 +1,5 @@
 /**
- * `stargus identity …` as a person or a script runs it: the built program as a process of its own, against a real server and a
+ * `stargus-server identity …` as a person or a script runs it: the built program as a process of its own, against a real server and a
  * real site. Each `computer` is a folder for the keys of one.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -165,7 +165,7 @@ describe('an account at a server', () => {
     const made = await home.run(`create --account ${account}`, passphrase);
     expect(made).toMatchObject({ code: 0, err: '' });
     expect(made.out).toMatch(/Recovery code, shown this once:\n\n {4}[0-9A-Z-]{29}\n/);
-    expect(made.out).toContain(`stargus identity enroll --account ${account}`);
+    expect(made.out).toContain(`stargus-server identity enroll --account ${account}`);
     expect(made.out).not.toContain(home.onlyKey.d);
     const enrolled = await home.run(`enroll --account ${account}`, operator);
     expect(enrolled.out).toMatch(/has the key .{43}\nThe envelope is under guard/);
@@ -489,7 +489,7 @@ describe('a command', () => {
     for (const name of ['create', 'enroll', 'unlock', 'rotate', 'login']) {
       expect(help.out).toContain(`  ${name}`);
       const own = await new Computer().run(`${name} --help`);
-      expect([own.code, own.out.startsWith(`Usage: stargus identity ${name}`)]).toEqual([0, true]);
+      expect([own.code, own.out.startsWith(`Usage: stargus-server identity ${name}`)]).toEqual([0, true]);
     }
   });
 

@@ -342,7 +342,7 @@ describe('a network of two machines', () => {
   test('has no server at first, and `discover` says so by its exit code', async () => {
     const nothing = await discover(['--seconds', '0.5'], network.on(1));
     expect(nothing).toMatchObject({ code: 1, stdout: '' });
-    expect(nothing.stderr).toContain('stargus --lan');
+    expect(nothing.stderr).toContain('stargus-server --lan');
     expect(await discover(['--seconds', '0.5', '--json'], network.on(1))).toMatchObject({ code: 1, stdout: '[]\n' });
   });
 
@@ -399,7 +399,7 @@ describe('a network of two machines', () => {
   });
 });
 
-describe('`stargus discover`', () => {
+describe('`stargus-server discover`', () => {
   it.each([
     [['--seconds', '0']],
     [['--seconds', '61']],

@@ -106,7 +106,7 @@ describe('the package', () => {
   it('has the program, and nothing that only its makers need', async () => {
     const own = path.join(project, 'node_modules/stargus');
     const { version, bin } = JSON.parse(readFileSync(path.join(own, 'package.json'), 'utf8'));
-    const { stdout } = await run(process.execPath, [path.join(own, bin.stargus), '--version']);
+    const { stdout } = await run(process.execPath, [path.join(own, bin['stargus-server']), '--version']);
     expect(stdout).toBe(`${version}\n`);
     const files = readdirSync(own, { recursive: true }) as string[];
     expect(files.filter((file) => /\.(map|spec\.js|tsbuildinfo)$|^(src|test|scripts|\.cache)\b/.test(file))).toEqual(

@@ -75,13 +75,13 @@ async function alone(
   { drive, database, shared, site }: Pick<Client, 'drive' | 'site'> & { database: DatabaseName; shared: Server },
 ): Promise<void> {
   const proxy = await startCuttingProxy(site);
-  let server = scenario.server === 'own' ? await startServer({ database, env: scenario.env }) : shared;
+  let server = scenario.server === 'own' ? await startServer({ database }) : shared;
   proxy.target(server.url);
   const restart = async (how: 'stop' | 'kill') => {
     if (server === shared) throw new Error('A scenario that restarts a server needs its own.');
     await (how === 'kill' ? server.kill() : server.stop());
     const { databaseUrl, url } = server;
-    server = await startServer({ database, databaseUrl, port: Number(new URL(url).port), env: scenario.env });
+    server = await startServer({ database, databaseUrl, port: Number(new URL(url).port) });
   };
   try {
     await perform(scenario, { drive, proxy, server, restart });

@@ -3,7 +3,8 @@
  * alters and adds, as rules say. It remembers what it was asked.
  *
  * A rule has the requests that it is about (`match`, a regular expression for `METHOD path?query`), how often it applies, and what it does.
- * For each request the first rule that matches and isn't used up counts, and no other.
+ * For each request the first rule that matches and isn't used up counts, and no other. What comes to a path under `/behind` is passed on
+ * without that, as by a proxy that has a server at a path of its own.
  */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -41,10 +42,13 @@ export interface Rule extends Alteration {
   /** Closes the connection before the server is asked, or when it has answered, with nothing said. */
   drop?: 'before' | 'after';
   delayMs?: number;
+  /** Asks the server for this besides: `name=value`. */
+  query?: string;
 }
 
 export interface Heard {
   readonly request: string;
+  readonly atMs: number;
   readonly headers: IncomingHttpHeaders;
 }
 
@@ -83,7 +87,7 @@ export async function startCuttingProxy(site?: Site): Promise<CuttingProxy> {
       return;
     }
     const line = `${asked.method} ${asked.url}`;
-    heard.push({ request: line, headers: asked.headers });
+    heard.push({ request: line, atMs: Date.now(), headers: asked.headers });
     const rule = ruleFor(rules, line);
     pass(asked, answer, target, rule).catch(() => answer.destroy());
   });
@@ -159,7 +163,14 @@ async function pass(asked: IncomingMessage, answer: ServerResponse, target: stri
   // The server sees its own name, for an open one refuses others; and no page of elsewhere, for those that there are are its own.
   const { origin: _origin, ...others } = asked.headers;
   const headers = { ...others, host: `${hostname}:${port}` };
-  const upstream = request({ host: hostname, port, method: asked.method, path: asked.url, headers, agent: false });
+  const upstream = request({
+    host: hostname,
+    port,
+    method: asked.method,
+    path: pathOf(asked, rule),
+    headers,
+    agent: false,
+  });
   answer.once('close', () => upstream.destroy());
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     upstream.once('response', resolve).once('error', reject);
@@ -173,7 +184,7 @@ async function pass(asked: IncomingMessage, answer: ServerResponse, target: stri
   }
   const isStream = response.headers['content-type']?.startsWith('text/event-stream') ?? false;
   const { 'content-length': length, connection, 'keep-alive': keepAlive, ...passed } = response.headers;
-  const isAltered = Object.keys(rule).some((name) => !['match', 'times', 'delayMs'].includes(name));
+  const isAltered = Object.keys(rule).some((name) => !['match', 'times', 'delayMs', 'query'].includes(name));
   answer.writeHead(
     response.statusCode as number,
     isAltered || !length ? passed : { ...passed, 'content-length': length },
@@ -181,6 +192,11 @@ async function pass(asked: IncomingMessage, answer: ServerResponse, target: stri
   answer.flushHeaders();
   if (!isAltered) await pipeline(response, answer);
   else await pipeline(response, altering(rule, isStream), answer);
+}
+
+function pathOf({ url = '' }: IncomingMessage, { query }: Rule): string {
+  const path = url.replace(/^\/behind(?=\/)/, '');
+  return query === undefined ? path : `${path}${path.includes('?') ? '&' : '?'}${query}`;
 }
 
 async function consumed(stream: Readable): Promise<void> {

@@ -2,7 +2,7 @@
  * A scenario of sdks/conformance/scenarios: steps that are done one after the other, by the client's driver, at the server itself, or by the
  * proxy between them, each with what must come of it. What the members of a step mean is told in sdks/conformance/README.md.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac, generateKeyPairSync, randomBytes, sign as signBytes } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -29,7 +29,6 @@ export interface Scenario {
   readonly server?: 'own' | 'required';
   /** `files`: looks at a cache's file. `exit`: ends the driver by force. `connections`: more than browsers open to one place. Clients without these leave it out. */
   readonly needs?: readonly ('files' | 'exit' | 'passphrase' | 'keyFile' | 'connections')[];
-  readonly env?: Record<string, string>;
   readonly steps: readonly Json[];
 }
 
@@ -39,7 +38,7 @@ export interface Stage {
   readonly server: Server;
   restart(how: 'stop' | 'kill'): Promise<void>;
   driver(): Driver;
-  /** Begins another driver where the old one has ended. */
+  /** Begins another driver, which does what follows. */
   again(): void;
 }
 
@@ -89,27 +88,35 @@ async function take(step: Json, stage: Stage, known: Record<string, Json>, begun
     stage.again();
     return;
   }
+  if (step.driver === 'another') return stage.again();
   if (step.file) return atFile(step, stage);
   if (step.pauseMs) return sleep(step.pauseMs);
   throw new Error('There is no such step.');
 }
 
 function commandOf(step: Json, known: Record<string, Json>): Record<string, unknown> {
-  const { begin, expect, fails, save, within, ...command } = step;
+  const { begin, expect, fails, save, ...command } = step;
   // The server and the pool of the scenario, unless it names others.
   return command.do === 'connect' ? { url: known.url, pool: known.pool, ...command } : command;
 }
 
-/** Asks again and again until the answer is as expected. */
+/** Commands that answer what has come since they were asked last. */
+const TAKES = ['heard', 'denied', 'problems'];
+
+/** Asks again and again until the answer, or what the answers are together, is as expected. */
 async function until(step: Json, stage: Stage, known: Record<string, Json>): Promise<void> {
+  const { until: asked, expect, fails, save } = step;
+  const gathered: Record<string, Json[]> = {};
+  const ask = async () => {
+    if (!TAKES.includes(asked.do)) return take({ ...asked, expect, fails, save }, stage, known, new Map());
+    const answer = await stage.driver().ask(commandOf(asked, known));
+    for (const [name, more] of Object.entries((answer.value ?? {}) as Record<string, Json[]>))
+      gathered[name] = [...(gathered[name] ?? []), ...more];
+    return judge(answer.ok ? { ...answer, value: gathered } : answer, step, known);
+  };
   for (const end = Date.now() + (step.withinMs ?? WITHIN_MS); ; await sleep(20)) {
     try {
-      return await take(
-        { ...step.until, expect: step.expect, fails: step.fails, save: step.save },
-        stage,
-        known,
-        new Map(),
-      );
+      return await ask();
     } catch (error) {
       if (Date.now() > end) throw error;
     }
@@ -155,11 +162,12 @@ async function atServer(step: Json, stage: Stage, known: Record<string, Json>): 
 }
 
 async function account(step: Json, stage: Stage, known: Record<string, Json>): Promise<void> {
-  const { account: name, enroll, passphrase, rules } = step;
-  await makeAccount({
+  const { account: name, enroll, passphrase, recovery, rules } = step;
+  known[`${name}Recovery`] = await makeAccount({
     name,
     enroll,
     passphrase,
+    recovery,
     origin: stage.proxy.url,
     server: stage.server.url,
     folder: stage.folder,
@@ -184,14 +192,23 @@ async function revoke(stage: Stage): Promise<void> {
   if (answer.revoked !== true) throw new Error(`Nothing was revoked: ${JSON.stringify(answer)}`);
 }
 
-/** Headers as a notifier sends them, by Standard Webhooks 1.0. */
+/** Headers as a notifier sends them, by Standard Webhooks 1.0: with a shared secret, or with a new key whose public half is saved as `<name>Key`. */
 function sign(
-  { sign: name, secret, id, body, ageS = 0, before, after, capitals }: Json,
+  { sign: name, secret, key, id, body, ageS = 0, before, after, capitals }: Json,
   known: Record<string, Json>,
 ): void {
   const timestamp = String(Math.floor(Date.now() / 1000) - ageS);
-  const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
-  const signature = `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`;
+  const signed = Buffer.from(`${id}.${timestamp}.${body}`);
+  let signature: string;
+  if (key === 'ed25519') {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    const { x = '' } = publicKey.export({ format: 'jwk' });
+    known[`${name}Key`] = `whpk_${Buffer.from(x, 'base64url').toString('base64')}`;
+    signature = `v1a,${signBytes(null, signed, privateKey).toString('base64')}`;
+  } else {
+    const bytes = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
+    signature = `v1,${createHmac('sha256', bytes).update(signed).digest('base64')}`;
+  }
   const headers = {
     'webhook-id': id,
     'webhook-timestamp': timestamp,
@@ -207,7 +224,10 @@ function atProxy(action: Json, proxy: CuttingProxy): void {
   if (action.cut) proxy.cut();
 }
 
-/** What the proxy was asked: how often, and with which headers; `same` names headers that have one value in all of them, `differs` such that have as many as there are requests. */
+/**
+ * What the proxy was asked: how often, and with which headers; `same` names headers that have one value in all of them, `differs` such that
+ * have as many as there are requests; `gapMinMs` is between the last two; the last one `resumes` from a cursor, or from that one.
+ */
 function requests(step: Json, proxy: CuttingProxy): void {
   const found = proxy.heard.filter(({ request }) => new RegExp(step.heard).test(request));
   const said = JSON.stringify(proxy.heard.map(({ request }) => request));
@@ -223,14 +243,15 @@ function requests(step: Json, proxy: CuttingProxy): void {
     const isRight = sign === 'same' ? values.size === 1 && !values.has(undefined) : values.size === found.length;
     if (!isRight) throw new Error(`${header} is ${JSON.stringify([...values])}`);
   }
-  if (step.last) {
-    const fault = difference(step.last, found.at(-1)?.headers, 'headers');
-    if (fault) throw new Error(fault);
+  if (step.gapMinMs !== undefined) {
+    const gapMs = (found.at(-1)?.atMs ?? 0) - (found.at(-2)?.atMs ?? 0);
+    if (gapMs < step.gapMinMs) throw new Error(`The last one came ${gapMs} ms after the one before.`);
   }
   if (step.resumes !== undefined) {
     const { request, headers } = found.at(-1) as Heard;
-    const hasCursor = Boolean(headers['last-event-id']) || /[?&]since=\w/.test(request);
-    if (hasCursor !== step.resumes) throw new Error(`It came ${hasCursor ? 'with' : 'without'} a cursor: ${request}`);
+    const cursor = headers['last-event-id'] || /[?&]since=([\w-]+)/.exec(request)?.[1] || '';
+    if (typeof step.resumes === 'string' ? cursor !== step.resumes : Boolean(cursor) !== step.resumes)
+      throw new Error(`It came with the cursor '${cursor}': ${request}`);
   }
   if (step.without) {
     const bad = found.find(({ request }) => new RegExp(step.without).test(request));
@@ -274,8 +295,7 @@ function filled(value: Json, known: Record<string, Json>): Json {
 
 /**
  * Where what came differs from what was wanted, or undefined. Of an object the members that are wanted must be there, others may; with
- * `$exact` no others may. A list has what is wanted, in that order; with `$some` these are among others, with `$length` it has so many. `$any`
- * is anything that is there, `$none` what isn't.
+ * `$exact` no others may, with `$size` it has so many. A list has what is wanted, in that order; with `$some` these are among others. `$any` is anything that is there, `$none` what isn't.
  */
 function difference(wanted: Json, came: Json, where: string): string | undefined {
   if (wanted === '$any') return came === undefined ? `${where} is missing` : undefined;
@@ -291,7 +311,6 @@ function difference(wanted: Json, came: Json, where: string): string | undefined
       : `${where} is ${JSON.stringify(came)} instead of ${JSON.stringify(wanted)}`;
   if (came === null || typeof came !== 'object')
     return `${where} is ${JSON.stringify(came)} instead of ${JSON.stringify(wanted)}`;
-  if ('$length' in wanted) return came.length === wanted.$length ? undefined : `${where} has ${came.length} entries`;
   if ('$size' in wanted) {
     const size = Object.keys(came).length;
     return size === wanted.$size ? undefined : `${where} has ${size} members`;

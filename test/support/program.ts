@@ -60,7 +60,7 @@ export function runCommand(
   });
 }
 
-/** @throws Error with what `stargus doctor` finds in the database, whoever uses it at the moment */
+/** @throws Error with what `stargus-server doctor` finds in the database, whoever uses it at the moment */
 export async function checkHealth(databaseUrl: string): Promise<void> {
   const { code, out, err } = await runProgram(['doctor'], { STARGUS_DATABASE_URL: databaseUrl });
   if (code !== 0) throw new Error(`The doctor has findings:\n${out}${err}`);

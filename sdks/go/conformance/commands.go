@@ -314,6 +314,10 @@ func callAPI(ctx context.Context, on *client, c *command) (any, error) {
 		}
 		return object{"keys": keys}, nil
 	}
+	if c.Call == "testNotifier" {
+		_, _, err := on.API().NotifiersAPI.TestNotifier(ctx, on.Pool(), c.Notifier).Execute()
+		return object{}, err
+	}
 	return nil, errDriver("the driver knows no call %q", c.Call)
 }
 

@@ -180,6 +180,8 @@ type command struct {
 	Headers map[string]string `json:"headers"`
 	Body    string            `json:"body"`
 	Call    string            `json:"call"`
+
+	Notifier string `json:"notifier"`
 }
 
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

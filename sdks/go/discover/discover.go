@@ -32,6 +32,8 @@ const (
 	service = "_stargus._tcp"
 	// lookFor is how long is listened where the context has no end.
 	lookFor = 2 * time.Second
+	// askEvery: a question that was lost is asked again, and the end of the context is seen no later than when it is over.
+	askEvery = time.Second
 	// serversMax is of what is kept: anybody on the network can announce as many as they like.
 	serversMax = 200
 )
@@ -46,19 +48,44 @@ func Servers(ctx context.Context) ([]Server, error) {
 	if timeout <= 0 {
 		return nil, nil
 	}
+	found := map[string]Server{}
+	for until := time.Now().Add(timeout); ctx.Err() == nil; {
+		left := time.Until(until)
+		if left <= 0 {
+			break
+		}
+		if err := ask(min(left, askEvery), found); err != nil {
+			if len(found) == 0 {
+				return nil, err
+			}
+			break
+		}
+	}
+	servers := make([]Server, 0, len(found))
+	for _, server := range found {
+		servers = append(servers, server)
+	}
+	sort.Slice(servers, func(i, j int) bool {
+		a, b := servers[i], servers[j]
+		return a.Name+"\n"+a.URL < b.Name+"\n"+b.URL
+	})
+	return servers, nil
+}
+
+// ask asks once on all interfaces, and adds who answers within the time.
+func ask(timeout time.Duration, found map[string]Server) error {
 	entries := make(chan *mdns.ServiceEntry, 64)
 	done := make(chan error, 1)
 	asked := 0
 	for _, one := range interfaces() {
 		asked++
 		go func() {
-			done <- mdns.QueryContext(context.WithoutCancel(ctx), &mdns.QueryParam{
+			done <- mdns.Query(&mdns.QueryParam{
 				Service: service, Domain: "local", Timeout: timeout, Interface: one, Entries: entries, DisableIPv6: true,
 				Logger: log.New(io.Discard, "", 0),
 			})
 		}()
 	}
-	found := map[string]Server{}
 	var failed error
 	failures := 0
 	for left := asked; left > 0; {
@@ -75,18 +102,10 @@ func Servers(ctx context.Context) ([]Server, error) {
 			}
 		}
 	}
-	if asked == 0 || failures == asked {
-		return nil, stargus.NewError(stargus.CodeUnreachable, "nothing could be asked on any network interface", failed)
+	if failures == asked {
+		return stargus.NewError(stargus.CodeUnreachable, "nothing could be asked on any network interface", failed)
 	}
-	servers := make([]Server, 0, len(found))
-	for _, server := range found {
-		servers = append(servers, server)
-	}
-	sort.Slice(servers, func(i, j int) bool {
-		a, b := servers[i], servers[j]
-		return a.Name+"\n"+a.URL < b.Name+"\n"+b.URL
-	})
-	return servers, nil
+	return nil
 }
 
 // interfaces through which it makes sense to ask: a server on a loopback address is announced there only.

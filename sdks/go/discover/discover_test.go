@@ -1,11 +1,16 @@
 package discover
 
 import (
+	"context"
+	"errors"
 	"net"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/mdns"
+
+	stargus "github.com/stargus/stargus/sdks/go"
 )
 
 func TestWhatIsAnnounced(t *testing.T) {
@@ -27,5 +32,17 @@ func TestWhatIsAnnounced(t *testing.T) {
 		if _, ok := serverOf(entry(info...)); ok {
 			t.Error(info)
 		}
+	}
+}
+
+func TestNobodyListensForACancelledContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	time.AfterFunc(50*time.Millisecond, cancel)
+	began := time.Now()
+	if _, err := Servers(ctx); err != nil && !errors.Is(err, stargus.ErrUnreachable) {
+		t.Fatal(err)
+	}
+	if time.Since(began) > 30*time.Second {
+		t.Fatal("it listened to the end")
 	}
 }

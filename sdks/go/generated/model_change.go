@@ -33,6 +33,8 @@ type Change struct {
 	Attributes map[string]json.RawMessage `json:"attributes,omitempty"`
 	// With `values=full`: the former values of what changed.
 	Previous map[string]json.RawMessage `json:"previous,omitempty"`
+	// The revision of the item, where that isn’t the commit’s: commits that were missed are told as one, or the policy shows more of an item.
+	Revision *int64 `json:"revision,omitempty"`
 	Reason *string `json:"reason,omitempty"`
 	View *string `json:"view,omitempty"`
 	AdditionalProperties map[string]interface{}
@@ -246,6 +248,38 @@ func (o *Change) SetPrevious(v map[string]json.RawMessage) {
 	o.Previous = v
 }
 
+// GetRevision returns the Revision field value if set, zero value otherwise.
+func (o *Change) GetRevision() int64 {
+	if o == nil || IsNil(o.Revision) {
+		var ret int64
+		return ret
+	}
+	return *o.Revision
+}
+
+// GetRevisionOk returns a tuple with the Revision field value if set, nil otherwise
+// and a boolean to check if the value has been set.
+func (o *Change) GetRevisionOk() (*int64, bool) {
+	if o == nil || IsNil(o.Revision) {
+		return nil, false
+	}
+	return o.Revision, true
+}
+
+// HasRevision returns a boolean if a field has been set.
+func (o *Change) HasRevision() bool {
+	if o != nil && !IsNil(o.Revision) {
+		return true
+	}
+
+	return false
+}
+
+// SetRevision gets a reference to the given int64 and assigns it to the Revision field.
+func (o *Change) SetRevision(v int64) {
+	o.Revision = &v
+}
+
 // GetReason returns the Reason field value if set, zero value otherwise.
 func (o *Change) GetReason() string {
 	if o == nil || IsNil(o.Reason) {
@@ -331,6 +365,9 @@ func (o Change) ToMap() (map[string]interface{}, error) {
 	if !IsNil(o.Previous) {
 		toSerialize["previous"] = o.Previous
 	}
+	if !IsNil(o.Revision) {
+		toSerialize["revision"] = o.Revision
+	}
 	if !IsNil(o.Reason) {
 		toSerialize["reason"] = o.Reason
 	}
@@ -391,6 +428,7 @@ func (o *Change) UnmarshalJSON(data []byte) (err error) {
 		delete(additionalProperties, "removed")
 		delete(additionalProperties, "attributes")
 		delete(additionalProperties, "previous")
+		delete(additionalProperties, "revision")
 		delete(additionalProperties, "reason")
 		delete(additionalProperties, "view")
 		o.AdditionalProperties = additionalProperties

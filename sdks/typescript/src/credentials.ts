@@ -16,7 +16,9 @@ export type Login =
   | { /** Or the operator's key. */ readonly apiKey: string }
   | { /** Any access token that one already has. It isn't renewed. */ readonly token: string }
   | ({
-      /** As `stargus identity create` writes it; in Node also the file's path. */ readonly keyFile: KeyFile | string;
+      /** As `stargus-server identity create` writes it; in Node also the file's path. */ readonly keyFile:
+        | KeyFile
+        | string;
     } & LoginOptions)
   | ({ readonly account: string; readonly passphrase: string } & LoginOptions)
   | ({ readonly account: string; readonly recoveryCode: string } & LoginOptions);

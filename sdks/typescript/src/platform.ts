@@ -2,7 +2,7 @@
 import type { OpenCache } from './cache.js';
 import type { Transport } from './transport.js';
 
-/** `{account, jwk}`, as `stargus identity create` writes it. */
+/** `{account, jwk}`, as `stargus-server identity create` writes it. */
 export interface KeyFile {
   /** The account's URL. */
   readonly account: string;

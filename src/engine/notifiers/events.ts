@@ -80,8 +80,8 @@ export function messageOf(origin: Origin, commit: Commit, seen: readonly Seen[])
   const bodyOf = (members: string) => textOf(origin, { id, kind, time: commit.time }, dataOf(origin, commit, members));
   const rest = JSON.stringify(`${origin.source}/changes?since=${formatCursor(origin.epoch, revision - 1)}&limit=1`);
   const forms = [
-    () => `"changes":[${seen.map(({ view, change }) => view.tellChange(change)).join(',')}]`,
-    () => `"changes":[${seen.map(tellShortly).join(',')}],"truncated":true,"rest":${rest}`,
+    () => `"changes":[${seen.map(({ view, change }) => view.tellChange(change, revision)).join(',')}]`,
+    () => `"changes":[${seen.map((each) => tellShortly(each, revision)).join(',')}],"truncated":true,"rest":${rest}`,
   ];
   for (const form of forms) {
     const body = bodyOf(form());
@@ -91,8 +91,8 @@ export function messageOf(origin: Origin, commit: Commit, seen: readonly Seen[])
   return { id, kind, body, revision, trace };
 }
 
-function tellShortly({ view, change }: Seen): string {
-  return new View({ ...view.request, values: 'none' }, view.name, view.sight).tellChange(change);
+function tellShortly({ view, change }: Seen, revision: number): string {
+  return new View({ ...view.request, values: 'none' }, view.name, view.sight).tellChange(change, revision);
 }
 
 function kindOf(seen: readonly Seen[]): EventKind {

@@ -198,7 +198,7 @@ export class AttachStream extends Stream {
     this.#tellTexts(
       commit,
       notices,
-      told.filter((each) => !isDue(each)).map(({ view, change }) => view.tellChange(change)),
+      told.filter((each) => !isDue(each)).map(({ view, change }) => view.tellChange(change, commit.revision)),
     );
   }
 
@@ -264,7 +264,7 @@ export class AttachStream extends Stream {
 
   #tellCommit(commit: Commit, notices: readonly Notice[], see = (view: View) => view.seeAll(commit)): void {
     const told = this.attachments.flatMap(({ due, views }) => (due === undefined ? views : []));
-    const changes = told.flatMap((view) => see(view).map((change) => view.tellChange(change)));
+    const changes = told.flatMap((view) => see(view).map((change) => view.tellChange(change, commit.revision)));
     this.#tellTexts(commit, notices, changes);
   }
 

@@ -1,8 +1,8 @@
 /**
  * Several commits as one: for a watcher of a collection that couldn't keep up and is told the state it missed, not the way
  * there. Each item's first state before and last state after make its change. One that came back to where it was makes a
- * change without names, in which only a filter by revision finds anything; one that came and went makes none. Pure; each
- * commit is added once, at the cost of its own changes.
+ * change without names, which tells its revision; one that came and went makes none. Pure; each commit is added once, at the
+ * cost of its own changes.
  */
 import { type Change, type Commit, changeBetween, type ItemState, stateBefore } from '../state/model.js';
 

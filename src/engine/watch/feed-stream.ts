@@ -72,7 +72,7 @@ export class FeedStream extends Stream {
   }
 
   #tellChanges(commit: Commit, seen: readonly Change[]): void {
-    const changes = seen.map((change) => this.#view.tellChange(change));
+    const changes = seen.map((change) => this.#view.tellChange(change, commit.revision));
     if (changes.length > 0) this.sink.write(changesFrames(commit, changes, this.nextId(commit.revision)));
   }
 

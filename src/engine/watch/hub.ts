@@ -207,7 +207,7 @@ export class Hub implements Follower {
     const cursor = formatCursor(this.replica.epoch, commit.revision);
     const tellings = new Map<Group, Telling>();
     for (const [{ view, groups }, changes] of this.#seen(commit)) {
-      const texts = changes.map((change) => view.tellChange(change));
+      const texts = changes.map((change) => view.tellChange(change, commit.revision));
       const telling = new Telling(commit, cursor, texts);
       for (const group of groups) tellings.set(group, tellings.get(group)?.and(telling) ?? telling);
     }

@@ -14,7 +14,8 @@ const between = (before: Attributes | undefined, after: Attributes | undefined) 
   changeBetween(ref, state(before, 1), state(after, 2)) as Change;
 const viewOf = (filter: Json | undefined, request: Partial<ViewRequest> = {}) =>
   new View({ values: 'changed', ...request, where: filter === undefined ? undefined : parseFilter(filter, '') });
-const told = (view: View, change: Change | undefined) => change && JSON.parse(view.tellChange(change));
+const told = (view: View, change: Change | undefined) =>
+  change && JSON.parse(view.tellChange(change, change.after?.revision ?? 0));
 
 describe('through a filter', () => {
   const open = { status: 'open' };
@@ -116,6 +117,33 @@ describe('through a filter', () => {
     expect(told(viewOf(undefined), expired)).toMatchObject({ op: 'delete', reason: 'expired' });
     expect(viewOf(open).see(expired)).toBe(expired);
     expect(viewOf({ status: 'shut' }).see(expired)).toBeUndefined();
+  });
+
+  it('the revision of an item is told where it isn’t the commit’s', () => {
+    const change = between({ x: 1 }, { x: 2 });
+    const view = viewOf(undefined);
+    expect(JSON.parse(view.tellChange(change, 2))).not.toHaveProperty('revision');
+    expect(JSON.parse(view.tellChange(change, 7))).toMatchObject({ op: 'change', revision: 2 });
+    expect(JSON.parse(view.tellChange(between({ x: 1 }, undefined), 7))).not.toHaveProperty('revision');
+  });
+
+  it('of joined commits that lead back, the revision is told to who sees the whole item', () => {
+    const joined = new Coalesced();
+    const toggled = [between({ x: 1 }, { x: 2 }), changeBetween(ref, state({ x: 2 }, 2), state({ x: 1 }, 3)) as Change];
+    for (const [i, change] of toggled.entries())
+      joined.add({ revision: i + 2, time: 0, subject: '', changes: [change] }, () => true);
+    joined.add({ revision: 4, time: 0, subject: '', changes: [] }, () => true);
+    const commit = joined.commit as Commit;
+    const [seen] = viewOf(undefined).seeAll(commit);
+    expect(JSON.parse(viewOf(undefined).tellChange(seen as Change, commit.revision))).toEqual({
+      op: 'change',
+      ...ref,
+      changed: [],
+      removed: [],
+      attributes: {},
+      revision: 3,
+    });
+    expect(viewOf(undefined, { fields: ['x'] }).seeAll(commit)).toEqual([]);
   });
 
   it('without values the reason is told all the same', () => {

@@ -123,10 +123,10 @@ export class View {
     return searchFilter(this.sight.lens(collection), this.request.where);
   }
 
-  /** Whether the change touches an attribute that the view shows; coming and going always do. */
+  /** Whether the change touches an attribute that the view shows, or where it shows all just the revision; coming and going always do. */
   showsOf({ op, changed }: Change): boolean {
     const fields = this.#fields;
-    return op !== 'change' || (fields ? changed.some((name) => fields.has(name)) : changed.length > 0);
+    return op !== 'change' || !fields || changed.some((name) => fields.has(name));
   }
 
   /** An item of a snapshot as JSON text. */
@@ -140,9 +140,9 @@ export class View {
     return this.request.fields ? JSON.stringify(pickMembers(state.attributes, this.request.fields)) : state.json;
   }
 
-  /** A change, as the view sees it, as JSON text. */
-  tellChange(change: Change): string {
-    const tail = change.reason ? `,"reason":"${change.reason}"${this.#tail}` : this.#tail;
+  /** A change of the commit of a revision, as the view sees it, as JSON text. */
+  tellChange(change: Change, revision: number): string {
+    const tail = this.#tailOf(change, revision);
     const changed = this.#shown(change.changed);
     const head =
       `{"op":"${change.op}","collection":${JSON.stringify(change.collection)},"key":${JSON.stringify(change.key)}` +
@@ -155,6 +155,13 @@ export class View {
       case 'changed':
         return `${head},"attributes":${this.#changedText(change, changed)}${tail}`;
     }
+  }
+
+  #tailOf({ after, reason }: Change, revision: number): string {
+    const cause = reason ? `,"reason":"${reason}"` : '';
+    // Joined commits, and a policy that shows more, tell of items that an earlier commit made what they are.
+    const own = after && after.revision !== revision ? `,"revision":${after.revision}` : '';
+    return `${own}${cause}${this.#tail}`;
   }
 
   #changedText({ op, after }: Change, changed: readonly string[]): string {

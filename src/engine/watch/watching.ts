@@ -357,7 +357,7 @@ export class Watching {
         const concerned = seen instanceof Promise ? await seen : seen;
         if (!concerned) throw cursorExpired(replica, 'policy');
         if (concerned.length > 0) {
-          const changes = concerned.map((change) => looking.view.tellChange(change));
+          const changes = concerned.map((change) => looking.view.tellChange(change, commit.revision));
           for (const text of changes) bytes += text.length;
           told.push({ commit, changes });
         }

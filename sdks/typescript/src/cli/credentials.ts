@@ -46,7 +46,7 @@ export function keepCredential(url: string, credential: Credential | undefined):
   return file;
 }
 
-/** Where the key of an account is kept, as `stargus identity` of the server's own command line has it. */
+/** Where the key of an account is kept, as `stargus-server identity` has it. */
 export function keyPathOf(account: string): string {
   const name = account.replace(/^https?:\/\//, '').replaceAll(/[^A-Za-z0-9._-]/g, '_');
   return path.join(path.dirname(fileOf()), `${name}.key.json`);

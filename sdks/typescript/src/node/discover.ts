@@ -1,13 +1,12 @@
 /**
- * Looks for servers that announce themselves on the local network (DNS-SD), by bonjour-service, which is loaded when it is wanted and need not be
- * installed otherwise. All that is heard was written by strangers: it is kept within bounds, and who announces what is not proven.
+ * Looks for servers that announce themselves on the local network (DNS-SD), by bonjour-service, which is loaded when it is wanted. All that
+ * is heard was written by strangers: it is kept within bounds, and who announces what is not proven.
  */
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Service, ServiceConfig } from 'bonjour-service';
 import { DISCOVER_MS } from '../bounds.js';
-import { StargusError } from '../errors.js';
 
 /** A server, as it says of itself. */
 export interface FoundServer {
@@ -33,15 +32,11 @@ const ASK_EVERY_MS = 500;
 /**
  * Lists the servers that were started with `--lan` on this machine and its local network. Give no secret to a server because of its name.
  *
- * @throws StargusError `unreachable` when bonjour-service isn't installed; the signal's reason
+ * @throws the signal's reason
  */
 export async function discover({ timeoutMs = DISCOVER_MS, signal }: DiscoverOptions = {}): Promise<FoundServer[]> {
   signal?.throwIfAborted();
-  const { Bonjour } = await import('bonjour-service').catch((cause: unknown) => {
-    throw new StargusError('unreachable', 'To look for servers, install bonjour-service beside this library.', {
-      cause,
-    });
-  });
+  const { Bonjour } = await import('bonjour-service');
   const found = new Map<string, FoundServer>();
   const searches = places().map((place) => {
     // Bound to every address: to one of the interface's, nothing comes that is sent to the group.

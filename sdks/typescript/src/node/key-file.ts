@@ -1,4 +1,4 @@
-/** Key files, as `stargus identity create` writes them: `{account, jwk}`. */
+/** Key files, as `stargus-server identity create` writes them: `{account, jwk}`. */
 import { readFile } from 'node:fs/promises';
 import { StargusError } from '../errors.js';
 import type { KeyFile } from '../platform.js';

@@ -212,7 +212,10 @@ def _read_key_file(given: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[s
     except OSError as error:
         raise LoginFailed(f"The key file can't be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise LoginFailed("That is no key file: it must be JSON with account and jwk, as `stargus identity create` writes it.") from error
+        raise LoginFailed(
+            "That is no key file: it must be JSON with account and jwk, as the server's command line writes it: "
+            "`stargus-server identity create`, or `npm run -s stargus -- identity create` in the server's folder."
+        ) from error
 
 
 async def _unlock(pipeline: Pipeline, account: str, passphrase: str | None, recovery_code: str | None) -> Mapping[str, Any]:

@@ -22,7 +22,11 @@ taken from the first line of the standard input`,
   options: [
     { flags: '--account <url>', about: 'an account; its passphrase is asked for, or taken from STARGUS_PASSPHRASE' },
     { flags: '--recovery', about: 'with --account: by the recovery code' },
-    { flags: '--key <file>', about: 'a key file, as `stargus identity create` makes it' },
+    {
+      flags: '--key <file>',
+      about:
+        "a key file, as the server's command line makes it: `stargus-server identity create`, or `npm run -s stargus -- identity create` in its folder",
+    },
     { flags: '--api-key', about: 'an API key' },
   ],
   async run(given) {

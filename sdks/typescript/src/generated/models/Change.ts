@@ -48,6 +48,10 @@ export interface Change {
      */
     previous?: { [key: string]: any; };
     /**
+     * The revision of the item, where that isn’t the commit’s: commits that were missed are told as one, or the policy shows more of an item.
+     */
+    revision?: number;
+    /**
      *
      */
     reason?: string;
@@ -86,6 +90,7 @@ export function ChangeFromJSONTyped(json: any, ignoreDiscriminator: boolean): Ch
         'removed': json['removed'],
         'attributes': json['attributes'] == null ? undefined : json['attributes'],
         'previous': json['previous'] == null ? undefined : json['previous'],
+        'revision': json['revision'] == null ? undefined : json['revision'],
         'reason': json['reason'] == null ? undefined : json['reason'],
         'view': json['view'] == null ? undefined : json['view'],
     };
@@ -109,6 +114,7 @@ export function ChangeToJSONTyped(value?: Change | null, ignoreDiscriminator: bo
         'removed': value['removed'],
         'attributes': value['attributes'],
         'previous': value['previous'],
+        'revision': value['revision'],
         'reason': value['reason'],
         'view': value['view'],
     };

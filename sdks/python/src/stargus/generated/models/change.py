@@ -19,6 +19,7 @@ import json
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from typing import Any, ClassVar, Dict, List, Optional
+from typing_extensions import Annotated
 from typing import Optional, Set
 from typing_extensions import Self
 from pydantic_core import to_jsonable_python
@@ -34,9 +35,10 @@ class Change(BaseModel):
     removed: List[StrictStr] = Field(description="Those of `changed` that were removed.")
     attributes: Optional[Dict[str, Any]] = Field(default=None, description="Named JSON values. A top-level null means absent.")
     previous: Optional[Dict[str, Any]] = Field(default=None, description="With `values=full`: the former values of what changed.")
+    revision: Optional[Annotated[int, Field(strict=True, ge=0)]] = Field(default=None, description="The revision of the item, where that isn’t the commit’s: commits that were missed are told as one, or the policy shows more of an item.")
     reason: Optional[StrictStr] = None
     view: Optional[StrictStr] = None
-    __properties: ClassVar[List[str]] = ["op", "collection", "key", "changed", "removed", "attributes", "previous", "reason", "view"]
+    __properties: ClassVar[List[str]] = ["op", "collection", "key", "changed", "removed", "attributes", "previous", "revision", "reason", "view"]
 
     model_config = ConfigDict(
         validate_by_name=True,
@@ -96,6 +98,7 @@ class Change(BaseModel):
             "removed": obj.get("removed"),
             "attributes": obj.get("attributes"),
             "previous": obj.get("previous"),
+            "revision": obj.get("revision"),
             "reason": obj.get("reason"),
             "view": obj.get("view")
         })
