@@ -203,6 +203,23 @@ def test_what_was_confirmed_is_told_in_a_later_commit_with_its_own_revision() ->
 
 def test_a_delete_and_what_a_filter_would_not_show() -> None:
     state = mirrored({"k": {"on": True}}, scope=Scope(where={"on": True}))
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_change_that_names_nothing_is_told_to_nobody(is_sparse: bool, is_written: bool) -> None:
+    state = mirrored({"k": {} if is_sparse else {"n": 1}})
+    state.view.is_sparse = is_sparse
+    write = PendingWrite("k", "merge", {"a": 1})
+    if is_written:
+        state.begin(write)
+        state.show(write)
+    _, changes = state.take("changes", {"revision": 4, "changes": [{"op": "change", "collection": "c", "key": "k", "changed": [], "revision": 3}]}, "e-4", 10)
+    item = state.shown("k")
+    assert changes == [] and item is not None and item.revision == 3
+    # Of an item that isn't known it is the first that is heard.
+    _, changes = state.take("changes", {"revision": 5, "changes": [{"op": "change", "collection": "c", "key": "new", "changed": []}]}, "e-5", 10)
+    assert [(change.op, change.key) for change in changes] == [("add", "new")]
+
+
     gone = PendingWrite("k", "delete", {})
     state.begin(gone)
     assert [change.op for change in state.show(gone)] == ["delete"]

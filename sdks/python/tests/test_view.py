@@ -185,8 +185,9 @@ def test_an_item_may_be_older_than_the_commit_that_tells_it(is_sparse: bool) -> 
     step = view.take("changes", {"revision": 9, "changes": told}, "e-9", 10)
     assert {key: item.revision for key, item in view.items.items()} == {"a": 7, "b": 9, "old": 1} and view.revision == 9
     assert [altered.item.revision for altered in step.altered if altered.item is not None] == [7, 9, 1]
-    # Brought back to what it was: a change of nothing, and another revision.
-    view.take("changes", {"revision": 12, "changes": [change("a", changed=[], attributes={}, revision=11)]}, "e-12", 10)
+    # Brought back to what it was: a change of nothing, and another revision. It is for the cache, and for nobody else.
+    step = view.take("changes", {"revision": 12, "changes": [change("a", changed=[], attributes={}, revision=11)]}, "e-12", 10)
+    assert [(altered.key, altered.is_quiet) for altered in step.altered] == [("a", True)]
     assert view.items["a"].revision == 11 and (is_sparse or view.items["a"] == {"n": 2})
 
 

@@ -32,6 +32,8 @@ class Altered:
     item: Item | None
     previous: Item | None
     reason: str | None
+    #: Only the item's revision is another one, which is told to nobody.
+    is_quiet: bool = False
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class _Told(NamedTuple):
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     reason: str | None
+    #: It is a change that names nothing.
+    is_nameless: bool
 
 
 class View:
@@ -240,16 +244,21 @@ class View:
         own: int = change.get("revision", revision)
         if type(own) is not int or not 1 <= own <= revision:
             raise ValueError(f"revision {own!r} of an item at {revision}")
-        return _Told(op, key, own, attributes or {}, tuple(change.get("changed") or ()), tuple(change.get("removed") or ()), change.get("reason"))
+        changed, removed = change.get("changed"), tuple(change.get("removed") or ())
+        is_nameless = change["op"] == "change" and changed == [] and not removed
+        return _Told(op, key, own, attributes or {}, tuple(changed or ()), removed, change.get("reason"), is_nameless)
 
     def _apply(self, told: _Told) -> Altered | None:
-        op, key, revision, attributes, changed, removed, reason = told
+        op, key, revision, attributes, changed, removed, reason, is_nameless = told
         previous = self.items.get(key)
         if op == "delete":
             if previous is None:
                 return None
             del self.items[key]
             return Altered(key, "delete", changed or tuple(previous), removed or tuple(previous), None, previous, reason)
+        if is_nameless and previous is not None:
+            item = self.items[key] = Item(key, revision, dict(previous))
+            return Altered(key, "change", (), (), item, previous, reason, is_quiet=True)
         if self.is_sparse:
             item = Item(key, revision, {})
         elif op == "add" or previous is None:
