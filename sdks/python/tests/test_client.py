@@ -444,6 +444,19 @@ def test_the_first_lines_of_the_readme_run(url: str) -> None:
     assert sorted(done.stdout.splitlines()) == ["change hall ['light']", "off 1"]
 
 
+def test_the_generated_layer_is_loaded_when_it_is_wanted(url: str) -> None:
+    program = """
+import sys, stargus, stargus.aio
+def loaded(): return any(name == "pydantic" or name.startswith("stargus.generated.") for name in sys.modules)
+with stargus.connect(sys.argv[1], "lazy") as client:
+    client.set("rooms", "hall", {"n": 1})
+    print(loaded(), client.api.system.get_about().name, loaded())
+"""
+    done = subprocess.run([sys.executable, "-c", program, url], env=_ENV, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "stargus", "True"]
+
+
 def test_tequila(url: str) -> None:
     done = subprocess.run([sys.executable, str(_FOLDER / "examples/tequila.py"), url], env=_ENV, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -19,9 +19,9 @@ from ..items import Item
 from ..limits import EVENT_BYTES_MAX, LOCK_LEASE, LOCK_WAIT, REQUEST_TIMEOUT, RETRY_FOR, SPARSE_BYTES_MAX
 from ..options import Scope, Where, feed_parameters, notifier_of, scopes_of
 from .feeds import Feed
-from .generated_calls import BoundApiClient, ThreadStreamCalls
 from .locks import Lock
 from .mirrors import Mirror
+from .streams import ThreadStreamCalls
 from .runtime import ThreadRuntime, drive
 from .writing import Writes
 
@@ -40,8 +40,7 @@ def connect(
     """
     at = plain_url(url)
     runtime = ThreadRuntime(at, ssl_context)
-    engine = ClientEngine(runtime, at, pool, request_timeout, retry_for, event_bytes_max, on_problem)
-    engine.streams = ThreadStreamCalls(engine.pipeline)
+    engine = ClientEngine(runtime, at, pool, request_timeout, retry_for, event_bytes_max, on_problem, ThreadStreamCalls)
     try:
         about = drive(engine.greet())
     except BaseException:
@@ -75,6 +74,9 @@ class Client(Writes):
     @cached_property
     def api(self) -> Api:
         """The generated layer, which has every call of the API with its types, by this client's connection."""
+        # Not before it is wanted: to load it, and pydantic, takes longer than all the rest.
+        from .generated_calls import BoundApiClient
+
         return Api(BoundApiClient(self._engine.pipeline))
 
     def authenticate(

@@ -29,7 +29,8 @@ class ClientEngine:
     """Of one pool of one server."""
 
     def __init__(
-        self, runtime: Runtime, url: str, pool: str, request_timeout: float, retry_for: float, event_bytes_max: int, on_problem: OnProblem | None
+        self, runtime: Runtime, url: str, pool: str, request_timeout: float, retry_for: float, event_bytes_max: int, on_problem: OnProblem | None,
+        make_streams: Callable[[Pipeline], StreamCalls],
     ) -> None:
         self.runtime = runtime
         self.url = url
@@ -39,8 +40,8 @@ class ClientEngine:
         self.calls = Calls(self.pipeline, pool)
         self.mirrors: set[MirrorEngine] = set()
         self.feeds: set[FeedEngine] = set()
-        #: Set before anything is opened: the calls by which it is.
-        self.streams: StreamCalls | None = None
+        #: The calls that open streams.
+        self.streams = make_streams(self.pipeline)
         self.locks: LockSession | None = None
         self.making_locks = runtime.mutex()
         self._on_problem = on_problem
@@ -106,10 +107,9 @@ class ClientEngine:
     def attach(self, about: Attachment) -> MirrorEngine:
         """A mirror, which begins at once."""
         self.check_open()
-        streams = self.stream_calls()
 
         async def call(line: Line, parameters: Mapping[str, Any]) -> Stream:
-            return await streams.attach(line, self.pool, about.collection, parameters)
+            return await self.streams.attach(line, self.pool, about.collection, parameters)
 
         mirror = MirrorEngine(self, about, call)
         self.mirrors.add(mirror)
@@ -120,19 +120,13 @@ class ClientEngine:
     def changes(self, selection: Mapping[str, str], since: str | None, follow: bool) -> FeedEngine:
         """A feed, which begins when it is asked for something."""
         self.check_open()
-        streams = self.stream_calls()
 
         async def call(line: Line, parameters: Mapping[str, Any]) -> Stream:
-            return await streams.changes(line, self.pool, parameters)
+            return await self.streams.changes(line, self.pool, parameters)
 
         feed = FeedEngine(self, selection, since, follow, call)
         self.feeds.add(feed)
         return feed
-
-    def stream_calls(self) -> StreamCalls:
-        """The calls that open streams."""
-        assert self.streams is not None
-        return self.streams
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Work beside that ends by itself, at the latest when `closing` is set; closing the client waits for it."""

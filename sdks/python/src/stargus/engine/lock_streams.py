@@ -126,7 +126,7 @@ class LockStream:
             if self._cursor:
                 parameters["last_event_id"] = self._cursor
             try:
-                stream = await self._client.stream_calls().session(line, self._client.pool, self._session.id, parameters)
+                stream = await self._client.streams.session(line, self._client.pool, self._session.id, parameters)
                 try:
                     await read_stream(stream, self._client.event_bytes_max, _EVENTS, take)
                 finally:
