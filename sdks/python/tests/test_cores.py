@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -405,10 +406,31 @@ def test_a_webhook_by_a_public_key() -> None:
 
 
 def test_announcements_are_believed_as_far_as_they_make_an_address() -> None:
-    told = {"v": "1", "auth": "open", "pools": "a,b", "pools2": "c", "version": "1\x1b[2J"}
-    server = server_of("name\x07", told, ["fe80::1", "10.0.0.1"], 8080)
-    assert server is not None and server.url == "http://10.0.0.1:8080" and server.pools == ("a", "b", "c") and server.version == "1[2J"
+    told = {"v": "1", "auth": "open", "pools": "a,b", "pools2": "c", "version": "1\u202e"}
+    server = server_of("name\u200b", told, ["fe80::1", "10.0.0.1"], 8080)
+    assert server is not None and server.url == "http://10.0.0.1:8080" and server.pools == ("a", "b", "c") and server.version == "1"
     assert server.name == "name"
     assert server_of("n", {**told, "v": "2"}, ["10.0.0.1"], 1) is None
     assert server_of("n", told, [], 1) is None
     assert server_of("n", {**told, "url": "https://h.example/"}, [], 0).url == "https://h.example"  # type: ignore[union-attr]
+    for wrong in ({"url": "ftp://h.example"}, {"url": "javascript:alert(1)"}, {"url": "http://h.example/\n"}, {"version": "1\x1b[2J"}, {"pools": "a\x07"}):
+        assert server_of("n", {**told, **wrong}, ["10.0.0.1"], 8080) is None
+    assert server_of("n\x07", told, ["10.0.0.1"], 8080) is None
+
+
+def test_names_without_a_server_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    zeroconf = pytest.importorskip("zeroconf")
+
+    class Forged:
+        def __init__(self, network: Any, kind: str, listener: Any) -> None:
+            for number in range(300):
+                listener.add_service(network, kind, f"forged {number}.{kind}")
+
+        def cancel(self) -> None:
+            return
+
+    monkeypatch.setattr(zeroconf, "ServiceBrowser", Forged)
+    began = time.monotonic()
+    assert stargus.discover(0.5) == []
+    # Beside its time, what it takes to begin and to end on a slow machine.
+    assert time.monotonic() - began < 5
