@@ -29,6 +29,7 @@ from stargus.core.tokens import ServerTime, token_of
 from stargus.core.view import View
 from stargus.core.webhooks import verified_event
 from stargus.discovery import server_of
+from stargus.engine.clients import plain_url
 from stargus.engine.pipeline import judge as judge_answer
 from stargus.engine.pipeline import takes_key
 from stargus.generated_api import request_of
@@ -276,6 +277,26 @@ def test_which_requests_have_keys() -> None:
     for path in ("/v1/auth/token", "/v1/pools/p/collections/c/query", "/v1/pools/p/policy/check", "/v1/pools/p/sessions/s/renew"):
         assert not takes_key("POST", path)
     assert not takes_key("GET", "/v1")
+    # An item may be called what a call is called.
+    assert takes_key("PUT", "/v1/pools/p/collections/c/items/query") and takes_key("PATCH", "/v1/pools/p/collections/c/items/import")
+    notifier = "/v1/pools/p/notifiers/n"
+    twice = (f"{notifier}/test", f"{notifier}/rotateSecret", f"{notifier}/deliveries/d/redeliver")
+    for path in ("/v1/auth/keys", "/v1/pins", "/v1/pools/p/import?mode=merge", *twice):
+        assert is_once("POST", path) and not takes_key("POST", path)
+    assert not is_once("POST", "/v1/pools/p/batch") and not is_once("PUT", "/v1/pools/test/notifiers/test") and not is_once("DELETE", "/v1/pins")
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ("http://h:8080/", "http://h:8080"),
+        ("https://h/behind/", "https://h/behind"),
+        ("https://h/a/b", "https://h/a/b"),
+        ("http://h/ä b%20c", "http://h/%C3%A4%20b%20c"),
+    ],
+)
+def test_the_url_of_a_server(given: str, plain: str) -> None:
+    assert plain_url(given) == plain
 
 
 def test_tokens_live_by_the_monotonic_clock() -> None:

@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from ..engine.ports import Job, Line, NoAnswer, Request, Response, Signal, Stopped, Stream
-from ..errors import EventTooLarge
+from ..errors import ProtocolError
 from ..limits import ANSWER_BYTES_MAX, CONNECTIONS_MAX
 
 T = TypeVar("T")
@@ -297,6 +297,6 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
     while piece := await response.content.readany():
         size += len(piece)
         if size > ANSWER_BYTES_MAX:
-            raise EventTooLarge(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
+            raise ProtocolError(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
         pieces.append(piece)
     return b"".join(pieces)

@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ..engine.ports import Job, Line, NoAnswer, Request, Response, Signal, Stopped, Stream
-from ..errors import EventTooLarge
+from ..errors import ProtocolError
 from ..limits import ANSWER_BYTES_MAX, CONNECTIONS_MAX
 from .connections import Connections, TimelyReader, make_pool
 
@@ -150,7 +151,7 @@ class ThreadLine:
         if self.is_aborted:
             raise Stopped
         try:
-            response = _exchange(self._pool, request, timeout)
+            response = _exchange(self._pool, self._runtime.prefix, request, timeout)
         except NoAnswer:
             if self.is_aborted:
                 raise Stopped from None
@@ -182,6 +183,8 @@ class ThreadRuntime:
 
     def __init__(self, base: str, ssl_context: ssl.SSLContext | None) -> None:
         self.base = base
+        #: Where a proxy has the server at a path: what all of its paths begin with.
+        self.prefix = urlsplit(base).path
         self.ssl_context = ssl_context
         self.closing: Signal = ThreadSignal()
         self.lines: set[ThreadLine] = set()
@@ -216,9 +219,11 @@ class ThreadRuntime:
         return wait()
 
     async def send(self, request: Request, timeout: float) -> Response:
-        pool = self._pool if request.base is None or request.base == self.base else make_pool(request.base, self._connections, 1, None)
+        pool, prefix = self._pool, self.prefix
+        if request.base is not None and request.base != self.base:
+            pool, prefix = make_pool(request.base, self._connections, 1, None), urlsplit(request.base).path
         try:
-            response = _exchange(pool, request, timeout)
+            response = _exchange(pool, prefix, request, timeout)
             try:
                 body = _body_of(response)
             except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -240,11 +245,11 @@ class ThreadRuntime:
         self._pool.close()
 
 
-def _exchange(pool: HTTPConnectionPool, request: Request, timeout: float) -> urllib3.BaseHTTPResponse:
+def _exchange(pool: HTTPConnectionPool, prefix: str, request: Request, timeout: float) -> urllib3.BaseHTTPResponse:
     try:
         return pool.urlopen(
             request.method,
-            request.path,
+            prefix + request.path,
             body=request.body,
             headers=request.headers,
             retries=False,
@@ -282,7 +287,7 @@ def _body_of(response: urllib3.BaseHTTPResponse) -> bytes:
         size += len(piece)
         if size > ANSWER_BYTES_MAX:
             _give_up(response)
-            raise EventTooLarge(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
+            raise ProtocolError(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
         pieces.append(piece)
     return b"".join(pieces)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..core.canonical import quoted
 from ..errors import Closed, IncompatibleServer, NotStargus, ProblemError
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 API_VERSION = "v1"
+
+#: Minor versions are the same API, with more in it.
+_SAME_API = re.compile(rf"{API_VERSION}(\.[0-9]+)*")
+
+_log = logging.getLogger("stargus")
 
 OnProblem = Callable[[Exception], object]
 
@@ -60,7 +67,7 @@ class ClientEngine:
             raise
         if not isinstance(about, dict) or about.get("name") != "stargus" or not isinstance(about.get("apiVersion"), str):
             raise NotStargus(f"At {self.url} is another program than a Stargus server. Check the URL.")
-        if about["apiVersion"] != API_VERSION:
+        if not _SAME_API.fullmatch(about["apiVersion"]):
             raise IncompatibleServer(
                 f"{self.url} speaks version {about['apiVersion']} of the API, this library {API_VERSION}. Install the library of that version."
             )
@@ -174,10 +181,14 @@ class ClientEngine:
 
 
 def plain_url(url: str) -> str:
-    """The server's URL without a slash at the end. Raises ValueError for what is none."""
+    """The server's URL, which may have a path, without a slash at the end. Raises ValueError for what is none."""
     parts = urlsplit(url)
+#: What a path has besides letters and digits; what was percent-encoded stays so.
+_OF_A_PATH = "/%-._~!$&'()*+,;=:@"
+
+
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"The URL of a server begins with http:// or https://; {url!r} doesn't.")
-    if parts.query or parts.fragment or parts.path not in ("", "/") or parts.username is not None:
-        raise ValueError("The URL of a server has no path, query or user.")
-    return url.rstrip("/")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("The URL of a server has no query, fragment or user.")
+    return f"{parts.scheme}://{parts.netloc}{quote(parts.path, safe=_OF_A_PATH).rstrip('/')}"
