@@ -41,6 +41,8 @@ def failure(error: BaseException) -> dict[str, Any]:
     told: dict[str, Any] = {"code": error.code, "message": str(error)}
     if isinstance(error, stargus.ProblemError) and error.status is not None:
         told["status"] = error.status
+    if isinstance(error, stargus.CursorExpired):
+        told |= {"oldest": error.oldest, "current": error.current}
     return {"ok": False, "error": told}
 
 

@@ -206,6 +206,9 @@ class Commands:
             return {"version": (await settled(client.api.system.get_about())).version}
         if command["call"] == "listItems":
             return {"keys": [item.key for item in (await settled(client.api.items.list_items(client.pool, command["collection"]))).items]}
+        if command["call"] == "testNotifier":
+            await settled(client.api.notifiers.test_notifier(client.pool, command["notifier"]))
+            return {}
         raise Unknown(f"There is no call {command['call']}.")
 
     async def do_close(self, command: Command) -> Any:

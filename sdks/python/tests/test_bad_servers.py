@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import socketserver
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import stargus
 from servers import ABOUT, answer, bad_server, events, until
 from stargus import aio
 from stargus.blocking.runtime import ThreadRuntime, drive
+from stargus.engine import logins
 from stargus.engine.ports import NoAnswer, Request, Stopped
 
 #: Does the same with both clients: what to call, and with what.
@@ -42,6 +45,7 @@ def connected_aio(url: str) -> None:
         (answer(b'{"name":"other","apiVersion":"v1"}'), stargus.NotStargus),
         (answer(b"[1]"), stargus.NotStargus),
         (answer(b'{"name":"stargus","apiVersion":"v2"}'), stargus.IncompatibleServer),
+        (answer(b'{"name":"stargus","apiVersion":"v11"}'), stargus.IncompatibleServer),
         (answer(b'{"code":"notFound","status":404}', "application/problem+json", "404 Not Found"), stargus.IncompatibleServer),
         (answer(b"{ no JSON"), stargus.ProtocolError),
         (answer(b"gone", "text/plain", "301 Moved"), stargus.NotStargus),
@@ -84,7 +88,7 @@ def test_an_answer_without_end(attempt: Attempt) -> None:
         while True:
             yield b" " * 1_000_000
 
-    with bad_server(reply) as url, pytest.raises((stargus.EventTooLarge, stargus.Timeout)):
+    with bad_server(reply) as url, pytest.raises((stargus.ProtocolError, stargus.Timeout)):
         attempt(url)
 
 
@@ -163,11 +167,111 @@ def test_a_server_that_does_not_say_who_one_is(told: bytes, tmp_path: Any) -> No
         assert client._engine.pipeline.credentials is None
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "http://", "http://h/path", "http://user:secret@h", "http://h?x=1"])
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "http://", "http://user:secret@h", "http://h?x=1", "http://h/path#x"])
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(ValueError) as told:
         stargus.connect(url, "p")
     assert "secret" not in str(told.value)
+
+
+def with_aio(url: str, work: Callable[[Any], Any], **options: Any) -> None:
+    async def run() -> None:
+        async with aio.connect(url, "p", **options) as client:
+            await work(client)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_aio", [False, True])
+@pytest.mark.parametrize(
+    ("reply", "count", "kind"),
+    [
+        (b"", 1, stargus.Unreachable),
+        (answer(b"Bad gateway", "text/plain", "502 Bad Gateway"), 1, stargus.NotStargus),
+        (answer(b"Not now", "text/plain", "503 Unavailable\r\nretry-after: 0\r\nconnection: close"), 3, None),
+        (answer(b'{"code":"unavailable","retryable":true}', "application/problem+json", "503 Unavailable\r\nretry-after: 0\r\nconnection: close"), 3, None),
+    ],
+)
+def test_what_would_be_done_twice_is_not_repeated_where_the_answer_was_lost(is_aio: bool, reply: bytes, count: int, kind: Any) -> None:
+    asked: list[str] = []
+
+    def told(line: str) -> bytes:
+        if " /v1 " in line:
+            return answer(ABOUT, status="200 OK\r\nconnection: close")
+        asked.append(line)
+        return reply if len(asked) < 3 else answer(b'{"event":"e","ok":true,"durationMs":1}')
+
+    async def by_task(client: Any) -> None:
+        await client.api.notifiers.test_notifier("p", "n")
+
+    def attempt(url: str) -> None:
+        if is_aio:
+            return with_aio(url, by_task, retry_for=5)
+        with stargus.connect(url, "p", retry_for=5) as client:
+            client.api.notifiers.test_notifier("p", "n")
+
+    with bad_server(told) as url:
+        if kind is None:
+            attempt(url)
+        else:
+            with pytest.raises(kind):
+                attempt(url)
+    assert len(asked) == count
+
+
+def test_proofs_are_for_the_server_itself_where_a_proxy_has_it_at_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    origin: list[str] = []
+    proven: list[str] = []
+
+    def reply(line: str) -> bytes:
+        path = line.split(" ")[1]
+        assert path.startswith("/behind/v1")
+        if path.endswith("/challenges"):
+            told = json.dumps({"nonce": "n", "audience": origin[0], "expiresInMs": 60000}).encode()
+            return answer(told, status="200 OK\r\ndate: Sat, 01 Jan 2028 00:00:00 GMT")
+        if path.endswith("/token"):
+            return answer(b'{"accessToken":"a","tokenType":"DPoP","expiresInMs":60000,"refreshToken":"r"}')
+        return answer(b'{"subject":"me"}' if path.endswith("/me") else ABOUT)
+
+    really = logins.possession_proof
+
+    def proof(key: Any, **about: Any) -> str:
+        proven.append(about["url"])
+        return really(key, **about)
+
+    monkeypatch.setattr(logins, "possession_proof", proof)
+    with bad_server(reply) as url:
+        origin.append(url)
+        with stargus.connect(f"{url}/behind/", "p") as client:
+            assert client.url == f"{url}/behind"
+            assert client.authenticate(key_file={"account": "https://x.example/id/me", "jwk": _jwk()}, one_time_key=True) == "me"
+        assert proven == [f"{url}/v1/auth/token", f"{url}/v1/auth/me"]
+
+
+def _jwk() -> dict[str, str]:
+    def text(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    private = Ed25519PrivateKey.generate()
+    return {"kty": "OKP", "crv": "Ed25519", "d": text(private.private_bytes_raw()), "x": text(private.public_key().public_bytes_raw())}
+
+
+def test_what_nobody_is_told_of_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(change: stargus.Change) -> None:
+        raise RuntimeError("a fault of the listener's")
+
+    with bad_server(lambda line: answer(ABOUT)) as url, stargus.connect(url, "p") as client:
+        client._engine.guarded(fails, None)
+        client._engine.tell_problem(stargus.CacheFailed("The disk is full."))
+    assert [(record.name, record.levelname, record.exc_info is not None) for record in caplog.records] == [
+        ("stargus", "WARNING", True), ("stargus", "WARNING", False),
+    ]
+    assert "The disk is full." in caplog.text and "a fault of the listener's" in caplog.text
+    caplog.clear()
+    told: list[Exception] = []
+    with bad_server(lambda line: answer(ABOUT)) as url, stargus.connect(url, "p", on_problem=told.append) as client:
+        client._engine.guarded(fails, None)
+    assert len(told) == 1 and not caplog.records
 
 
 # Streams

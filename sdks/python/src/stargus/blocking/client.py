@@ -34,7 +34,8 @@ def connect(
     Asks the server once who it is, and answers a client of the pool, which it doesn't make.
 
     `request_timeout`: seconds for one attempt at a request. `retry_for`: seconds for which one is repeated in all, 0: never. `event_bytes_max`: of one
-    event of a stream. `on_problem` is told what happens in the background and reaches nobody's call.
+    event of a stream. `on_problem` is told what happens in the background and reaches nobody's call;
+    without it, the logger `stargus` is.
 
     Raises Unreachable, Timeout, NotStargus, IncompatibleServer; ValueError for what is no URL of a server.
     """

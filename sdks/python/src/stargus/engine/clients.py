@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from ..core.canonical import quoted
-from ..errors import Closed, IncompatibleServer, NotStargus, ProblemError
+from ..errors import Closed, IncompatibleServer, NotStargus, ProblemError, StargusError
 from .calls import Calls
 from .feeds import FeedEngine
 from .logins import told_subject
@@ -92,12 +92,15 @@ class ClientEngine:
         return await self.pipeline.call("GET", f"/v1/pools/{quoted(self.pool)}/policy/effective")
 
     def tell_problem(self, problem: Exception) -> None:
-        """Tells what reaches nobody's call."""
-        if self._on_problem is not None:
-            try:
-                self._on_problem(problem)
-            except Exception:
-                return
+        """Tells what reaches nobody's call; to the log, where nobody else wants to know."""
+        if self._on_problem is None:
+            # What the library raises says it all; another error came out of somebody's own code, and must be found there.
+            _log.warning("Pool %s: %s", self.pool, problem, exc_info=None if isinstance(problem, StargusError) else problem)
+            return
+        try:
+            self._on_problem(problem)
+        except Exception:
+            return
 
     def guarded(self, callback: Callable[[T], object], value: T) -> None:
         """Calls what somebody gave; what it throws is told, and stops nothing."""
@@ -180,13 +183,13 @@ class ClientEngine:
                 await self.runtime.close()
 
 
-def plain_url(url: str) -> str:
-    """The server's URL, which may have a path, without a slash at the end. Raises ValueError for what is none."""
-    parts = urlsplit(url)
 #: What a path has besides letters and digits; what was percent-encoded stays so.
 _OF_A_PATH = "/%-._~!$&'()*+,;=:@"
 
 
+def plain_url(url: str) -> str:
+    """The server's URL, which may have a path, without a slash at the end. Raises ValueError for what is none."""
+    parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"The URL of a server begins with http:// or https://; {url!r} doesn't.")
     if parts.query or parts.fragment or parts.username is not None:
