@@ -41,6 +41,8 @@ def failure(error: BaseException) -> dict[str, Any]:
     told: dict[str, Any] = {"code": error.code, "message": str(error)}
     if isinstance(error, stargus.ProblemError) and error.status is not None:
         told["status"] = error.status
+    if isinstance(error, stargus.CursorExpired):
+        told |= {"oldest": error.oldest, "current": error.current}
     return {"ok": False, "error": told}
 
 
@@ -114,10 +116,6 @@ def sockets() -> int:
 
 def verify(command: Command) -> dict[str, Any]:
     return {"id": stargus.verify_webhook(command["secret"], command["headers"], command["body"].encode()).id}
-
-
-def discover(command: Command) -> dict[str, Any]:
-    return {"urls": [server.url for server in stargus.discover(command["timeoutMs"] / 1000)]}
 
 
 def found(things: dict[str, Any], name: str, what: str) -> Any:

@@ -74,6 +74,7 @@ def test_without_a_server_it_shows_what_it_had(own_server: StartedServer, pool: 
         "DROP TABLE item",
         "PRAGMA user_version = 2",
         "UPDATE about SET value = '[]' WHERE name = 'view'",
+        "UPDATE item SET attributes = CAST(x'ff' || 'database is locked' AS TEXT) WHERE key = 'k1'",
     ],
 )
 def test_a_damaged_file_is_made_anew(client: stargus.Client, tmp_path: Path, damage: str) -> None:
@@ -95,6 +96,12 @@ def test_a_damaged_file_is_made_anew(client: stargus.Client, tmp_path: Path, dam
 def test_bytes_that_were_overwritten(client: stargus.Client, tmp_path: Path) -> None:
     file = tmp_path / "rooms.sqlite"
     filled(client, 200)
+    with client.attach("rooms", cache=file) as mirror:
+        mirror.wait_ready(10)
+    # A number of a format that isn't known.
+    with open(file, "r+b") as handle:
+        handle.seek(44)
+        handle.write(b"\0\0\0\xff")
     with client.attach("rooms", cache=file) as mirror:
         mirror.wait_ready(10)
     size = file.stat().st_size
@@ -158,11 +165,35 @@ def test_a_full_disk(url: str, pool: str, tmp_path: Path, monkeypatch: pytest.Mo
             client.set("rooms", "last", {})
             until(lambda: "last" in mirror)
             assert mirror.error is None
+            # And nothing is kept for it any more.
+            cache = mirror._engine._cache
+            assert cache is not None and cache._all is None and not cache._some
     assert [type(problem) for problem in problems] == [stargus.CacheFailed]
     monkeypatch.undo()
     with stargus.connect(url, pool) as client, client.attach("rooms", cache=file) as mirror:
         mirror.wait_ready(10)
         assert len(mirror) == 206
+
+
+def test_a_disk_that_fails_takes_no_cache_away(client: stargus.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "rooms.sqlite"
+    filled(client)
+    with client.attach("rooms", cache=file) as mirror:
+        mirror.wait_ready(10)
+    content = file.read_bytes()
+
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+            if "FROM item" in sql:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(
+        stargus.engine.cache, "connect", lambda path: sqlite3.connect(path, timeout=0, isolation_level=None, factory=Failing)
+    )
+    with client.attach("rooms", cache=file) as mirror, pytest.raises(stargus.CacheFailed):
+        mirror.wait_ready(10)
+    assert file.read_bytes() == content
 
 
 def test_two_mirrors_of_one_process(client: stargus.Client, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 import stargus
 from servers import OPERATOR_KEY, new_pool, until
 from stargus import aio
+from stargus.aio.runtime import TaskLine, TaskStream
 
 _FOLDER = Path(__file__).parents[1]
 _ENV = {**os.environ, "PYTHONPATH": str(_FOLDER / "src")}
@@ -127,6 +129,106 @@ def test_nothing_is_left_of_an_asyncio_client(url: str, tmp_path: Path) -> None:
     assert not own_threads()
 
 
+def test_nothing_is_left_where_closing_is_cancelled_or_done_twice(url: str, pool: str, tmp_path: Path) -> None:
+    async def turns(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        before = sockets()
+        for wait in range(12):
+            client = await aio.connect(url, pool)
+            mirror = await client.attach("c", cache=tmp_path / "cache").ready(10)
+            await client.lock("c", key=f"{wait}")
+            first = asyncio.ensure_future(mirror.close())
+            await turns(wait)
+            await mirror.close()
+            await first
+            mirror = await client.attach("c", cache=tmp_path / "cache").ready(10)
+            closing = asyncio.ensure_future(client.close())
+            await turns(wait)
+            closing.cancel()
+            await asyncio.wait({closing})
+            if wait == 0:
+                # It hadn't begun.
+                await client.close()
+            for _ in range(200):
+                if asyncio.all_tasks() == {asyncio.current_task()} and not own_threads():
+                    break
+                await asyncio.sleep(0.02)
+            assert asyncio.all_tasks() == {asyncio.current_task()} and not own_threads() and sockets() == before, wait
+
+    asyncio.run(run())
+
+
+def test_a_feed_that_is_left_in_the_middle_leaves_nothing(client: stargus.Client) -> None:
+    client.set("c", "k", {})
+    for _ in range(3):
+        for commit in client.changes("start"):
+            assert commit.revision > 0
+            break
+    runtime = client._engine.runtime
+    assert not runtime.lines and not client._engine.feeds and runtime.sockets == 1  # type: ignore[attr-defined]
+
+
+def test_a_reader_that_is_cancelled_loses_nothing_of_a_stream() -> None:
+    class Content:
+        """What has come of an answer, as aiohttp keeps it."""
+
+        def __init__(self) -> None:
+            self.came = asyncio.Queue[bytes]()
+
+        async def readany(self) -> bytes:
+            return await self.came.get()
+
+    async def run() -> None:
+        for wait in range(8):
+            content = Content()
+            response: Any = SimpleNamespace(status=200, headers={}, content=content, close=lambda: None)
+            runtime: Any = SimpleNamespace(lines=set())
+            line = TaskLine(runtime)
+            stream = TaskStream(response, line)
+            reading = asyncio.ensure_future(stream.read(5))
+            await asyncio.sleep(0.01)
+            content.came.put_nowait(b"one")
+            for _ in range(wait):
+                await asyncio.sleep(0)
+            reading.cancel()
+            read: list[bytes] = []
+            try:
+                read.append(await reading)
+            except asyncio.CancelledError:
+                pass
+            content.came.put_nowait(b"two")
+            while len(read) < 2:
+                read.append(await stream.read(1))
+            assert read == [b"one", b"two"], wait
+            left = asyncio.ensure_future(stream.read(5))
+            await asyncio.sleep(0.01)
+            left.cancel()
+            await asyncio.wait({left})
+            await stream.close()
+            await line.close()
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_an_iterator_that_is_left_in_the_middle_is_forgotten(url: str, pool: str) -> None:
+    async def run() -> None:
+        async with aio.connect(url, pool) as client, client.attach("c") as mirror:
+            await mirror.ready(10)
+            for n in range(3):
+                changes = mirror.changes()
+                await client.set("c", "k", {"n": n})
+                async for _ in changes:
+                    break
+                del changes
+            assert not mirror._engine._listeners
+
+    asyncio.run(run())
+
+
 def test_a_task_that_is_cancelled_leaves_no_lock(url: str, pool: str) -> None:
     async def run() -> None:
         async with aio.connect(url, pool) as client, aio.connect(url, pool) as other:
@@ -218,6 +320,34 @@ def test_the_block_of_a_lost_lock_that_waits(client: stargus.Client) -> None:
                 held.set("c", "k", {})
             with pytest.raises(stargus.LockLost):
                 held.check()
+
+
+def test_a_lease_runs_out_while_its_renewal_waits_for_a_token(client: stargus.Client) -> None:
+    gate = threading.Event()
+
+    class Hanging:
+        async def headers(self, method: str, path: str) -> dict[str, str]:
+            gate.wait(20)
+            return {}
+
+        async def refused(self, sent: Any, date: Any) -> bool:
+            return False
+
+    held = client.lock("c", key="k", lease=3)
+    client._engine.pipeline.credentials = Hanging()
+    try:
+        assert held.lost.wait(6)
+        with pytest.raises(stargus.LockLost):
+            held.check()
+    finally:
+        gate.set()
+        client._engine.pipeline.credentials = None
+
+
+def test_a_lock_outlives_its_lease(client: stargus.Client) -> None:
+    with client.lock("c", key="k", lease=3) as held:
+        assert not held.lost.wait(4.5)
+        held.set("c", "k", {})
 
 
 def test_many_threads_under_one_lock(client: stargus.Client) -> None:
@@ -312,6 +442,19 @@ def test_the_first_lines_of_the_readme_run(url: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], env=_ENV, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["change hall ['light']", "off 1"]
+
+
+def test_the_generated_layer_is_loaded_when_it_is_wanted(url: str) -> None:
+    program = """
+import sys, stargus, stargus.aio
+def loaded(): return any(name == "pydantic" or name.startswith("stargus.generated.") for name in sys.modules)
+with stargus.connect(sys.argv[1], "lazy") as client:
+    client.set("rooms", "hall", {"n": 1})
+    print(loaded(), client.api.system.get_about().name, loaded())
+"""
+    done = subprocess.run([sys.executable, "-c", program, url], env=_ENV, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "stargus", "True"]
 
 
 def test_tequila(url: str) -> None:

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import math
+import time
 from typing import Any
 
 import pytest
@@ -20,15 +22,16 @@ from stargus.core.json_values import differences, merged, same
 from stargus.core.listening import WaitingChanges
 from stargus.core.lru import FetchedValues
 from stargus.core.mirrored import Mirrored, PendingWrite, Scope
-from stargus.core.repetition import may_be_repeated, retry_after_of, stream_wait, wait_before
+from stargus.core.repetition import may_be_repeated, retry_after_of, seconds_of, stream_wait, wait_before
 from stargus.core.rules import Rules
 from stargus.core.sums import Checksum
 from stargus.core.tokens import ServerTime, token_of
 from stargus.core.view import View
 from stargus.core.webhooks import verified_event
 from stargus.discovery import server_of
+from stargus.engine.clients import plain_url
 from stargus.engine.pipeline import judge as judge_answer
-from stargus.engine.pipeline import takes_key
+from stargus.engine.pipeline import is_once, takes_key
 from stargus.generated_api import request_of
 from stargus.items import Change, Item
 
@@ -108,6 +111,14 @@ def test_rules_the_last_one_decides_and_what_is_unknown_is_not_allowed() -> None
     assert not Rules({}).allow("write", "rooms", "k", {}, ["light"])
 
 
+@pytest.mark.parametrize(
+    "rule", [7, {"action": 7, "subject": "rooms"}, {"action": "write", "subject": "rooms", "fields": 7},
+             {"action": "write", "subject": "rooms", "conditions": {"a": {"$in": 7}}}, {"action": "write", "subject": "rooms", "conditions": [7]}],
+)
+def test_rules_of_another_form_allow_nothing(rule: Any) -> None:
+    assert not Rules({"rules": [rule]}).allow("write", "rooms", "k", {"a": 1}, ["a"])
+
+
 # Values
 
 _json = st.recursive(
@@ -179,6 +190,36 @@ def test_what_others_write_meanwhile_is_under_the_pending_write() -> None:
     assert state.shown("k") == {"n": 5, "a": 1}
 
 
+def test_what_was_confirmed_is_told_in_a_later_commit_with_its_own_revision() -> None:
+    state = mirrored({"k": {"n": 1}})
+    write = PendingWrite("k", "merge", {"n": 2})
+    state.begin(write)
+    state.show(write)
+    state.confirmed(write, Item("k", 2, {"n": 2}), 2)
+    joined = {"op": "change", "collection": "c", "key": "k", "changed": ["n"], "attributes": {"n": 2}, "revision": 2}
+    _, changes = state.take("changes", {"revision": 5, "changes": [joined]}, "e-5", 10)
+    assert changes == [] and state.over == {}
+    item = state.shown("k")
+    assert item is not None and item.revision == 2 and item == {"n": 2}
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_change_that_names_nothing_is_told_to_nobody(is_sparse: bool, is_written: bool) -> None:
+    state = mirrored({"k": {} if is_sparse else {"n": 1}})
+    state.view.is_sparse = is_sparse
+    write = PendingWrite("k", "merge", {"a": 1})
+    if is_written:
+        state.begin(write)
+        state.show(write)
+    _, changes = state.take("changes", {"revision": 4, "changes": [{"op": "change", "collection": "c", "key": "k", "changed": [], "revision": 3}]}, "e-4", 10)
+    item = state.shown("k")
+    assert changes == [] and item is not None and item.revision == 3
+    # Of an item that isn't known it is the first that is heard.
+    _, changes = state.take("changes", {"revision": 5, "changes": [{"op": "change", "collection": "c", "key": "new", "changed": []}]}, "e-5", 10)
+    assert [(change.op, change.key) for change in changes] == [("add", "new")]
+
+
 def test_a_delete_and_what_a_filter_would_not_show() -> None:
     state = mirrored({"k": {"on": True}}, scope=Scope(where={"on": True}))
     gone = PendingWrite("k", "delete", {})
@@ -207,6 +248,18 @@ def test_retry_after() -> None:
     assert retry_after_of("3", None) == 3.0
     assert retry_after_of("Fri, 01 Jan 2100 00:00:10 GMT", "Fri, 01 Jan 2100 00:00:00 GMT") == 10.0
     assert retry_after_of("soon", None) is None
+    assert retry_after_of("\u00b2", None) is None
+    assert retry_after_of("9" * 5000, None) == 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [(1500, 1.5), (0, 0.0), (-5, 0.0), (None, 0.0), ("5", 0.0), (True, 0.0), (math.nan, 0.0), (math.inf, 86_400.0), (10**400, 86_400.0)]
+)
+def test_times_that_a_server_tells(told: Any, seconds: float) -> None:
+    assert seconds_of(told) == seconds
+    View("c").take("hello", {"heartbeatMs": told}, None, 10)
+    step = View("c").take("bye", {"retryMs": told}, None, 10)
+    assert step.bye is not None and step.bye[1] == seconds
 
 
 def test_which_problems_are_repeated() -> None:
@@ -222,8 +275,28 @@ def test_which_requests_have_keys() -> None:
     assert takes_key("PUT", "/v1/pools/p/collections/c/items/k")
     assert takes_key("POST", "/v1/pools/p/batch")
     for path in ("/v1/auth/token", "/v1/pools/p/collections/c/query", "/v1/pools/p/policy/check", "/v1/pools/p/sessions/s/renew"):
-        assert not takes_key("POST", path)
+        assert not takes_key("POST", path) and not is_once("POST", path)
     assert not takes_key("GET", "/v1")
+    # An item may be called what a call is called.
+    assert takes_key("PUT", "/v1/pools/p/collections/c/items/query") and takes_key("PATCH", "/v1/pools/p/collections/c/items/import")
+    notifier = "/v1/pools/p/notifiers/n"
+    twice = (f"{notifier}/test", f"{notifier}/rotateSecret", f"{notifier}/deliveries/d/redeliver")
+    for path in ("/v1/auth/keys", "/v1/pins", "/v1/pools/p/import?mode=merge", *twice):
+        assert is_once("POST", path) and not takes_key("POST", path)
+    assert not is_once("POST", "/v1/pools/p/batch") and not is_once("PUT", "/v1/pools/test/notifiers/test") and not is_once("DELETE", "/v1/pins")
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ("http://h:8080/", "http://h:8080"),
+        ("https://h/behind/", "https://h/behind"),
+        ("https://h/a/b", "https://h/a/b"),
+        ("http://h/ä b%20c", "http://h/%C3%A4%20b%20c"),
+    ],
+)
+def test_the_url_of_a_server(given: str, plain: str) -> None:
+    assert plain_url(given) == plain
 
 
 def test_tokens_live_by_the_monotonic_clock() -> None:
@@ -242,7 +315,7 @@ def test_tokens_live_by_the_monotonic_clock() -> None:
     [
         (200, "text/html", b"<html>", "notStargus"), (302, "text/html", b"", "notStargus"), (502, "text/html", b"", "notStargus"),
         (409, "application/problem+json", b'{"code":"conflict"}', "conflict"), (418, "application/problem+json", b'{"code":"teapot"}', "teapot"),
-        (400, "application/problem+json", b"{", "protocolError"), (400, "application/json", b"[]", "notStargus"),
+        (400, "application/problem+json", b"{", "protocolError"), (400, "application/problem+json", b"[" * 100_000, "protocolError"), (400, "application/json", b"[]", "notStargus"),
     ],
 )
 def test_answers_are_judged(status: int, kind: str, body: bytes, code: str) -> None:
@@ -354,10 +427,31 @@ def test_a_webhook_by_a_public_key() -> None:
 
 
 def test_announcements_are_believed_as_far_as_they_make_an_address() -> None:
-    told = {"v": "1", "auth": "open", "pools": "a,b", "pools2": "c", "version": "1\x1b[2J"}
-    server = server_of("name\x07", told, ["fe80::1", "10.0.0.1"], 8080)
-    assert server is not None and server.url == "http://10.0.0.1:8080" and server.pools == ("a", "b", "c") and server.version == "1[2J"
+    told = {"v": "1", "auth": "open", "pools": "a,b", "pools2": "c", "version": "1\u202e"}
+    server = server_of("name\u200b", told, ["fe80::1", "10.0.0.1"], 8080)
+    assert server is not None and server.url == "http://10.0.0.1:8080" and server.pools == ("a", "b", "c") and server.version == "1"
     assert server.name == "name"
     assert server_of("n", {**told, "v": "2"}, ["10.0.0.1"], 1) is None
     assert server_of("n", told, [], 1) is None
     assert server_of("n", {**told, "url": "https://h.example/"}, [], 0).url == "https://h.example"  # type: ignore[union-attr]
+    for wrong in ({"url": "ftp://h.example"}, {"url": "javascript:alert(1)"}, {"url": "http://h.example/\n"}, {"version": "1\x1b[2J"}, {"pools": "a\x07"}):
+        assert server_of("n", {**told, **wrong}, ["10.0.0.1"], 8080) is None
+    assert server_of("n\x07", told, ["10.0.0.1"], 8080) is None
+
+
+def test_names_without_a_server_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    zeroconf = pytest.importorskip("zeroconf")
+
+    class Forged:
+        def __init__(self, network: Any, kind: str, listener: Any) -> None:
+            for number in range(300):
+                listener.add_service(network, kind, f"forged {number}.{kind}")
+
+        def cancel(self) -> None:
+            return
+
+    monkeypatch.setattr(zeroconf, "ServiceBrowser", Forged)
+    began = time.monotonic()
+    assert stargus.discover(0.5) == []
+    # Beside its time, what it takes to begin and to end on a slow machine.
+    assert time.monotonic() - began < 5

@@ -170,3 +170,57 @@ def test_nonsense_is_a_protocol_error(data: dict[str, Any]) -> None:
     live(view, 1)
     with pytest.raises(ProtocolError):
         view.take("changes", data, "e-9", 10)
+
+
+def change(key: str, **told: Any) -> dict[str, Any]:
+    return {"op": "change", "collection": "c", "key": key, "changed": ["n"], **told}
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_an_item_may_be_older_than_the_commit_that_tells_it(is_sparse: bool) -> None:
+    view = View("c", is_sparse=is_sparse)
+    snapshot(view, {"a": {"n": 1}, "b": {"n": 1}}, 1)
+    live(view, 1)
+    told = [change("a", attributes={"n": 2}, revision=7), change("b", attributes={"n": 3}), change("old", op="add", attributes={"n": 4}, revision=1)]
+    step = view.take("changes", {"revision": 9, "changes": told}, "e-9", 10)
+    assert {key: item.revision for key, item in view.items.items()} == {"a": 7, "b": 9, "old": 1} and view.revision == 9
+    assert [altered.item.revision for altered in step.altered if altered.item is not None] == [7, 9, 1]
+    # Brought back to what it was: a change of nothing, and another revision. It is for the cache, and for nobody else.
+    step = view.take("changes", {"revision": 12, "changes": [change("a", changed=[], attributes={}, revision=11)]}, "e-12", 10)
+    assert [(altered.key, altered.is_quiet) for altered in step.altered] == [("a", True)]
+    assert view.items["a"].revision == 11 and (is_sparse or view.items["a"] == {"n": 2})
+
+
+@pytest.mark.parametrize("revision", [0, -1, 10, 1.5, 2.0, "7", None, True])
+def test_a_revision_of_an_item_that_makes_no_sense(revision: Any) -> None:
+    view = View("c")
+    snapshot(view, {"a": {"n": 1}}, 1)
+    live(view, 1)
+    with pytest.raises(ProtocolError):
+        view.take("changes", {"revision": 9, "changes": [change("a", attributes={"n": 2}, revision=revision)]}, "e-9", 10)
+
+
+@pytest.mark.parametrize("second", [change("b", attributes=[1]), change("b", revision=99), {"op": "change"}, 7])
+def test_of_a_commit_that_makes_no_sense_nothing_is_shown(second: Any) -> None:
+    view = View("c")
+    snapshot(view, {"a": {"n": 1}, "b": {"n": 1}}, 1)
+    live(view, 1)
+    with pytest.raises(ProtocolError):
+        view.take("changes", {"revision": 2, "changes": [change("a", attributes={"n": 2}), second]}, "e-2", 10)
+    assert attributes_of(view) == {"a": {"n": 1}, "b": {"n": 1}} and view.revision == 1
+
+
+@pytest.mark.parametrize("item", [{"key": 1, "revision": 1, "attributes": {}}, {"key": "a", "revision": "1", "attributes": {}},
+                                  {"key": "a", "revision": 1, "attributes": []}])
+def test_items_of_a_snapshot_that_make_no_sense(item: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError):
+        View("c").take("snapshot", {"revision": 1, "items": [item]}, None, 10)
+
+
+def test_a_stream_that_does_not_say_where_it_is() -> None:
+    view = View("c")
+    snapshot(view, {}, 1)
+    with pytest.raises(ProtocolError):
+        view.take("live", {"revision": 1}, None, 10)
+    with pytest.raises(ProtocolError):
+        view.take("live", {"revision": "1"}, "e-1", 10)

@@ -7,10 +7,13 @@ name.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import threading
 import time
+import unicodedata
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +26,8 @@ _SERVICE = "_stargus._tcp.local."
 _SERVERS_MAX = 256
 _POOLS_MAX = 256
 
-#: One that was announced is asked for its address so long.
-_ADDRESS_MS = 1_000
+#: It is looked so often whether something was heard.
+_LOOK_EVERY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class FoundServer:
 
 def discover(timeout: float = 2.0) -> list[FoundServer]:
     """
-    The servers that were heard of within `timeout` seconds, by name.
+    The servers that were heard of within `timeout` seconds, by name. It takes that time, and hardly more.
 
     Raises Unreachable where zeroconf isn't installed, or no network interface can be asked.
     """
@@ -76,20 +79,21 @@ def discover(timeout: float = 2.0) -> list[FoundServer]:
     try:
         browser = zeroconf.ServiceBrowser(network, _SERVICE, listener=Hearing())
         try:
-            asked: set[str] = set()
-            while True:
+            # All are asked for their addresses at once, so that names without a server behind hold up nobody.
+            asked: dict[str, tuple[Any, Future[bool]]] = {}
+            while (left := until - time.monotonic()) > 0:
                 with lock:
-                    new = sorted(names - asked)
+                    new = names - asked.keys()
                 for name in new:
-                    asked.add(name)
-                    info = network.get_service_info(_SERVICE, name, timeout=_ADDRESS_MS)
-                    server = info and server_of(name.removesuffix("." + _SERVICE), info.decoded_properties, info.parsed_addresses(), info.port or 0)
+                    info = zeroconf.ServiceInfo(_SERVICE, name)
+                    assert network.loop is not None
+                    asked[name] = (info, asyncio.run_coroutine_threadsafe(info.async_request(network, left * 1000), network.loop))
+                time.sleep(min(_LOOK_EVERY, left))
+            for name, (info, answer) in asked.items():
+                if not answer.cancel() and not answer.exception() and answer.result():
+                    server = server_of(name.removesuffix("." + _SERVICE), info.decoded_properties, info.parsed_addresses(), info.port or 0)
                     if server:
                         found[(server.name, server.url)] = server
-                left = until - time.monotonic()
-                if left <= 0:
-                    break
-                time.sleep(min(0.05, left))
         finally:
             browser.cancel()
     finally:
@@ -102,10 +106,13 @@ def server_of(name: str, told: Mapping[str, str | None], addresses: list[str], p
     told = {key.lower(): value for key, value in told.items()}
     auth = told.get("auth") or ""
     # `v` is the format of the record; there may be others one day.
-    if told.get("v") != "1" or auth not in ("open", "required"):
+    if told.get("v") != "1" or auth not in ("open", "required") or any(_is_control(text) for text in (name, *told.values()) if text):
         return None
-    url = _plain(told.get("url") or "")
-    if not url:
+    if given := told.get("url"):
+        url = _plain(given)
+        if not url:
+            return None
+    else:
         address = next(iter(sorted(addresses, key=lambda one: (":" in one, one))), None)
         if address is None or not port:
             return None
@@ -127,6 +134,10 @@ def _plain(url: str) -> str:
     except ValueError:
         pass
     return ""
+
+
+def _is_control(text: str) -> bool:
+    return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def _printable(text: str) -> str:

@@ -266,19 +266,19 @@ class NotStargus(StargusError):
 
 
 class IncompatibleServer(StargusError):
-    """The server has another major version of the API."""
+    """The server has another major version of the API, or not this one."""
 
     code = "incompatibleServer"
 
 
 class ProtocolError(StargusError):
-    """The server said what the library can't understand."""
+    """The server said what the library can't understand, or more in one answer than it takes in."""
 
     code = "protocolError"
 
 
 class EventTooLarge(StargusError):
-    """An event of a stream is larger than `event_bytes_max`, or a commit or answer larger than its bound."""
+    """An event of a stream is larger than `event_bytes_max`, or a commit larger than its bound."""
 
     code = "eventTooLarge"
 

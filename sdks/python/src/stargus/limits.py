@@ -37,6 +37,9 @@ RETRY_WAIT_FIRST = 0.1
 STREAM_WAIT_MAX = 15.0
 STREAM_WAIT_FIRST = 0.25
 
+#: What a server says to wait, or how often it lets hear of itself: a longer time is a mistake, and no clock of threads takes any.
+TOLD_TIME_MAX = 86_400.0
+
 #: A stream from which nothing came for so many heartbeats is dead: two may be late, or one lost.
 HEARTBEATS_MISSED = 2.5
 

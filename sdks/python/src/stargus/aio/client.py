@@ -19,9 +19,9 @@ from ..items import Item
 from ..limits import EVENT_BYTES_MAX, LOCK_LEASE, LOCK_WAIT, REQUEST_TIMEOUT, RETRY_FOR, SPARSE_BYTES_MAX
 from ..options import Scope, Where, feed_parameters, notifier_of, scopes_of
 from .feeds import Feed
-from .generated_calls import BoundApiClient, TaskStreamCalls
 from .locks import Locking
 from .mirrors import Mirror
+from .streams import TaskStreamCalls
 from .runtime import TaskRuntime
 from .writing import Writes
 
@@ -34,7 +34,8 @@ def connect(
     Asks the server once who it is, and answers a client of the pool, which it doesn't make: await it, or use it by `async with`.
 
     `request_timeout`: seconds for one attempt at a request. `retry_for`: seconds for which one is repeated in all, 0: never. `event_bytes_max`: of one
-    event of a stream. `on_problem` is told what happens in the background and reaches nobody's call.
+    event of a stream. `on_problem` is told what happens in the background and reaches nobody's call;
+    without it, the logger `stargus` is.
 
     Raises Unreachable, Timeout, NotStargus, IncompatibleServer; ValueError for what is no URL of a server.
     """
@@ -42,8 +43,7 @@ def connect(
 
     async def begin() -> Client:
         runtime = TaskRuntime(at, ssl_context)
-        engine = ClientEngine(runtime, at, pool, request_timeout, retry_for, event_bytes_max, on_problem)
-        engine.streams = TaskStreamCalls(engine.pipeline)
+        engine = ClientEngine(runtime, at, pool, request_timeout, retry_for, event_bytes_max, on_problem, TaskStreamCalls)
         try:
             about = await engine.greet()
         except BaseException:
@@ -98,6 +98,9 @@ class Client(Writes):
     @cached_property
     def api(self) -> AsyncApi:
         """The generated layer, which has every call of the API with its types, by this client's connection."""
+        # Not before it is wanted: to load it, and pydantic, takes longer than all the rest.
+        from .generated_calls import BoundApiClient
+
         return AsyncApi(BoundApiClient(self._engine.pipeline))
 
     async def authenticate(

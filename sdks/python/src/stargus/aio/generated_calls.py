@@ -10,7 +10,6 @@ from multidict import CIMultiDict
 
 from ..engine.pipeline import Pipeline
 from ..engine.ports import Line, Stream
-from ..generated.aio import streams
 from ..generated.aio.api_client import ApiClient
 from ..generated.configuration import Configuration
 from ..generated_api import is_stream, request_of
@@ -103,19 +102,3 @@ class BoundApiClient(ApiClient):  # type: ignore[misc]
         self.cookie = None
         self.user_agent = USER_AGENT
         self.client_side_validation = configuration.client_side_validation
-
-
-class TaskStreamCalls:
-    """The generated calls that open streams."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    async def attach(self, line: Line, pool: str, collection: str, parameters: Mapping[str, Any]) -> Stream:
-        return await streams.attach_collection(BoundApiClient(self._pipeline, line), pool, collection, **parameters)  # type: ignore[no-any-return]
-
-    async def changes(self, line: Line, pool: str, parameters: Mapping[str, Any]) -> Stream:
-        return await streams.stream_changes(BoundApiClient(self._pipeline, line), pool, **parameters)  # type: ignore[no-any-return]
-
-    async def session(self, line: Line, pool: str, session: str, parameters: Mapping[str, Any]) -> Stream:
-        return await streams.stream_session(BoundApiClient(self._pipeline, line), pool, session, **parameters)  # type: ignore[no-any-return]

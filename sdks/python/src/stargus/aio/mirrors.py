@@ -39,6 +39,10 @@ class Changes(AsyncIterator[Change]):
         """As `close`, for `contextlib.aclosing`."""
         self.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_listener"):
+            self.close()
+
 
 class Mirror(Mapping[str, Item]):
     """
@@ -86,12 +90,12 @@ class Mirror(Mapping[str, Item]):
 
     async def fetch(self, key: str) -> Item | None:
         """The item with its values; from the server where a sparse mirror hasn't got them. Never older than what the mirror knows of."""
-        return await self._engine.fetch(key)
+        return await self._engine.values.fetch(key)
 
     @property
     def kept(self) -> tuple[int, int]:
         """How many values a sparse mirror has in memory, and how many bytes of JSON they are."""
-        return len(self._engine.fetched), self._engine.fetched.bytes
+        return self._engine.values.kept
 
     @property
     def revision(self) -> int:
@@ -145,17 +149,17 @@ class Mirror(Mapping[str, Item]):
         self, key: str, attributes: Mapping[str, Any], *, if_revision: int | None = None, idempotency_key: str | None = None
     ) -> Item | None:
         """Replaces all attributes: shows at once, and is sent. None where it was denied and `on_denied` isn't `error`."""
-        return await self._engine.set(key, attributes, if_revision, idempotency_key)
+        return await self._engine.writes.set(key, attributes, if_revision, idempotency_key)
 
     async def merge(
         self, key: str, attributes: Mapping[str, Any], *, if_revision: int | None = None, idempotency_key: str | None = None
     ) -> Item | None:
         """A merge patch: what is named is set, None removes. Otherwise as `set`."""
-        return await self._engine.merge(key, attributes, if_revision, idempotency_key)
+        return await self._engine.writes.merge(key, attributes, if_revision, idempotency_key)
 
     async def delete(self, key: str, *, if_revision: int | None = None, idempotency_key: str | None = None) -> bool | None:
         """Whether there was one. Otherwise as `set`."""
-        return await self._engine.delete(key, if_revision, idempotency_key)
+        return await self._engine.writes.delete(key, if_revision, idempotency_key)
 
     # Its end
 

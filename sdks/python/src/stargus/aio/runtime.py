@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from ..engine.ports import Job, Line, NoAnswer, Request, Response, Signal, Stopped, Stream
-from ..errors import EventTooLarge
+from ..errors import ProtocolError
 from ..limits import ANSWER_BYTES_MAX, CONNECTIONS_MAX
 
 T = TypeVar("T")
@@ -104,21 +104,29 @@ class TaskStream:
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._line = line
+        self._reading: asyncio.Future[bytes] | None = None
 
     async def read(self, timeout: float) -> bytes:
+        # Who is cancelled leaves the reading to whoever reads next: what has come just then isn't lost.
+        reading = self._reading = self._reading or asyncio.ensure_future(self.response.content.readany())
+        await self._line.unless_aborted_first(reading, timeout)
+        self._reading = None
         try:
-            return await self._line.unless_aborted(self.response.content.readany(), timeout)
+            return reading.result()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(f"the stream broke ({error})", was_sent=True) from error
 
-    async def rest(self) -> bytes:
+    async def rest(self, timeout: float) -> bytes:
         try:
-            return await self._line.unless_aborted(_body_of(self.response), None)
+            return await self._line.unless_aborted(_body_of(self.response), timeout)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NoAnswer(f"the answer broke off ({error})", was_sent=True) from error
 
     async def close(self) -> None:
         self.response.close()
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await _cancelled(reading)
 
 
 class TaskLine:
@@ -148,18 +156,20 @@ class TaskLine:
             raise Stopped
         task = asyncio.ensure_future(work)
         try:
-            both: set[asyncio.Future[Any]] = {task, self._aborted}
-            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await self.unless_aborted_first(task, timeout)
         except BaseException:
             await _cancelled(task)
             raise
+        return task.result()
+
+    async def unless_aborted_first(self, task: asyncio.Future[Any], timeout: float | None) -> None:
+        """As `unless_aborted`, of what is being done already; it goes on where this is cancelled."""
+        both: set[asyncio.Future[Any]] = {task, self._aborted}
+        await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if self._aborted.done():
-            await _cancelled(task)
             raise Stopped
         if not task.done():
-            await _cancelled(task)
             raise NoAnswer("nothing came any more", was_sent=True, is_late=True)
-        return task.result()
 
     def abort(self) -> None:
         if not self._aborted.done():
@@ -287,6 +297,6 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
     while piece := await response.content.readany():
         size += len(piece)
         if size > ANSWER_BYTES_MAX:
-            raise EventTooLarge(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
+            raise ProtocolError(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
         pieces.append(piece)
     return b"".join(pieces)

@@ -19,9 +19,9 @@ from ..items import Item
 from ..limits import EVENT_BYTES_MAX, LOCK_LEASE, LOCK_WAIT, REQUEST_TIMEOUT, RETRY_FOR, SPARSE_BYTES_MAX
 from ..options import Scope, Where, feed_parameters, notifier_of, scopes_of
 from .feeds import Feed
-from .generated_calls import BoundApiClient, ThreadStreamCalls
 from .locks import Lock
 from .mirrors import Mirror
+from .streams import ThreadStreamCalls
 from .runtime import ThreadRuntime, drive
 from .writing import Writes
 
@@ -34,14 +34,14 @@ def connect(
     Asks the server once who it is, and answers a client of the pool, which it doesn't make.
 
     `request_timeout`: seconds for one attempt at a request. `retry_for`: seconds for which one is repeated in all, 0: never. `event_bytes_max`: of one
-    event of a stream. `on_problem` is told what happens in the background and reaches nobody's call.
+    event of a stream. `on_problem` is told what happens in the background and reaches nobody's call;
+    without it, the logger `stargus` is.
 
     Raises Unreachable, Timeout, NotStargus, IncompatibleServer; ValueError for what is no URL of a server.
     """
     at = plain_url(url)
     runtime = ThreadRuntime(at, ssl_context)
-    engine = ClientEngine(runtime, at, pool, request_timeout, retry_for, event_bytes_max, on_problem)
-    engine.streams = ThreadStreamCalls(engine.pipeline)
+    engine = ClientEngine(runtime, at, pool, request_timeout, retry_for, event_bytes_max, on_problem, ThreadStreamCalls)
     try:
         about = drive(engine.greet())
     except BaseException:
@@ -75,6 +75,9 @@ class Client(Writes):
     @cached_property
     def api(self) -> Api:
         """The generated layer, which has every call of the API with its types, by this client's connection."""
+        # Not before it is wanted: to load it, and pydantic, takes longer than all the rest.
+        from .generated_calls import BoundApiClient
+
         return Api(BoundApiClient(self._engine.pipeline))
 
     def authenticate(

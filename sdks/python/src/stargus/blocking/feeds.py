@@ -37,4 +37,4 @@ class Feed(Iterator[Commit]):
 
     def __del__(self) -> None:
         if hasattr(self, "_engine"):
-            self._engine.abandon()
+            self.close()

@@ -10,7 +10,6 @@ import urllib3
 
 from ..engine.pipeline import Pipeline
 from ..engine.ports import Line, Stream
-from ..generated import streams
 from ..generated.api_client import ApiClient
 from ..generated.configuration import Configuration
 from ..generated_api import is_stream, request_of
@@ -73,7 +72,7 @@ class _Requests:
             drive(_closed(line))
             raise
         assert isinstance(stream, ThreadStream)
-        return _Answer(stream.response, stream.status, stream.response.headers, None)
+        return _Answer(stream.unread(), stream.status, stream.response.headers, None)
 
 
 async def _closed(line: Line) -> None:
@@ -92,19 +91,3 @@ class BoundApiClient(ApiClient):  # type: ignore[misc]
         self.cookie = None
         self.user_agent = USER_AGENT
         self.client_side_validation = configuration.client_side_validation
-
-
-class ThreadStreamCalls:
-    """The generated calls that open streams."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-
-    async def attach(self, line: Line, pool: str, collection: str, parameters: Mapping[str, Any]) -> Stream:
-        return streams.attach_collection(BoundApiClient(self._pipeline, line), pool, collection, **parameters)  # type: ignore[no-any-return]
-
-    async def changes(self, line: Line, pool: str, parameters: Mapping[str, Any]) -> Stream:
-        return streams.stream_changes(BoundApiClient(self._pipeline, line), pool, **parameters)  # type: ignore[no-any-return]
-
-    async def session(self, line: Line, pool: str, session: str, parameters: Mapping[str, Any]) -> Stream:
-        return streams.stream_session(BoundApiClient(self._pipeline, line), pool, session, **parameters)  # type: ignore[no-any-return]

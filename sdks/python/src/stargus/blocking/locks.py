@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..engine.calls import Calls
-from ..engine.locking import HeldLock
+from ..engine.held_locks import HeldLock
 from ..engine.ports import Signal
 from .runtime import drive
 from .writing import Writes

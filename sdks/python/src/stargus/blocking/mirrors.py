@@ -64,7 +64,7 @@ class Mirror(Mapping[str, Item]):
     def __getitem__(self, key: str) -> Item:
         engine = self._engine
         if engine.is_sparse:
-            item = drive(engine.fetch(key))
+            item = drive(engine.values.fetch(key))
         else:
             with engine.lock:
                 item = engine.state.shown(key)
@@ -104,13 +104,12 @@ class Mirror(Mapping[str, Item]):
 
     def fetch(self, key: str) -> Item | None:
         """The item with its values; from the server where a sparse mirror hasn't got them. Never older than what the mirror knows of."""
-        return drive(self._engine.fetch(key))
+        return drive(self._engine.values.fetch(key))
 
     @property
     def kept(self) -> tuple[int, int]:
         """How many values a sparse mirror has in memory, and how many bytes of JSON they are."""
-        with self._engine.lock:
-            return len(self._engine.fetched), self._engine.fetched.bytes
+        return self._engine.values.kept
 
     @property
     def revision(self) -> int:
@@ -164,17 +163,17 @@ class Mirror(Mapping[str, Item]):
         self, key: str, attributes: Mapping[str, Any], *, if_revision: int | None = None, idempotency_key: str | None = None
     ) -> Item | None:
         """Replaces all attributes: shows at once, and is sent. None where it was denied and `on_denied` isn't `error`."""
-        return drive(self._engine.set(key, attributes, if_revision, idempotency_key))
+        return drive(self._engine.writes.set(key, attributes, if_revision, idempotency_key))
 
     def merge(
         self, key: str, attributes: Mapping[str, Any], *, if_revision: int | None = None, idempotency_key: str | None = None
     ) -> Item | None:
         """A merge patch: what is named is set, None removes. Otherwise as `set`."""
-        return drive(self._engine.merge(key, attributes, if_revision, idempotency_key))
+        return drive(self._engine.writes.merge(key, attributes, if_revision, idempotency_key))
 
     def delete(self, key: str, *, if_revision: int | None = None, idempotency_key: str | None = None) -> bool | None:
         """Whether there was one. Otherwise as `set`."""
-        return drive(self._engine.delete(key, if_revision, idempotency_key))
+        return drive(self._engine.writes.delete(key, if_revision, idempotency_key))
 
     # Its end
 

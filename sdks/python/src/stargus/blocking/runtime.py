@@ -6,7 +6,6 @@ Every connection is known, so that closing the client, or one stream of it, ends
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 import time
@@ -17,12 +16,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool
 
 from ..engine.ports import Job, Line, NoAnswer, Request, Response, Signal, Stopped, Stream
-from ..errors import EventTooLarge
+from ..errors import ProtocolError
 from ..limits import ANSWER_BYTES_MAX, CONNECTIONS_MAX
+from .connections import Connections, TimelyReader, make_pool
 
 T = TypeVar("T")
 
@@ -90,80 +89,6 @@ class ThreadJob:
         """A thread can't be interrupted: its line is aborted, and its signals set."""
 
 
-class Connections:
-    """
-    The sockets of one pool, and the way to end all of them.
-
-    A socket counts until it is really closed: where an answer ends with its connection, http.client closes that as soon as it has read the head, and
-    the body is still read from the socket.
-    """
-
-    def __init__(self) -> None:
-        # Reentrant, for a feed that is collected as garbage takes it wherever its thread is just then.
-        self._lock = threading.RLock()
-        self._open: set[socket.socket] = set()
-        self.is_ended = False
-
-    def __len__(self) -> int:
-        with self._lock:
-            self._prune()
-            return len(self._open)
-
-    def add(self, sock: socket.socket) -> None:
-        with self._lock:
-            self._prune()
-            self._open.add(sock)
-            if not self.is_ended:
-                return
-        _shut(sock)
-
-    def _prune(self) -> None:
-        self._open = {sock for sock in self._open if sock.fileno() != -1}
-
-    def end(self) -> None:
-        """Whatever reads from one of them, now or later, finds it broken."""
-        with self._lock:
-            self.is_ended = True
-            self._prune()
-            socks = list(self._open)
-        for sock in socks:
-            _shut(sock)
-
-
-def _shut(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-
-
-def make_pool(base: str, connections: Connections, size: int, ssl_context: ssl.SSLContext | None) -> HTTPConnectionPool:
-    """A pool of connections to one server, all of which are known to `connections`."""
-    parts = urlsplit(base)
-    host = parts.hostname or ""
-    kind: type[HTTPConnection] = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-
-    class Known(kind):  # type: ignore[valid-type, misc]
-        """Tells of its socket while it has one."""
-
-        def connect(self) -> None:
-            if connections.is_ended:
-                raise urllib3.exceptions.NewConnectionError(self, "The connection was ended.")
-            super().connect()
-            # Kept beside, for http.client forgets it when the answer ends with the connection.
-            self.known_sock = self.sock
-            connections.add(self.sock)
-
-    pool: HTTPConnectionPool
-    if parts.scheme == "https":
-        options: dict[str, Any] = {"ssl_context": ssl_context} if ssl_context is not None else {}
-        pool = HTTPSConnectionPool(host, parts.port, maxsize=size, block=size > 1, **options)
-    else:
-        pool = HTTPConnectionPool(host, parts.port, maxsize=size, block=size > 1)
-    pool.ConnectionCls = Known
-    return pool
-
-
 class ThreadStream:
     """An answer whose body is read as it comes."""
 
@@ -174,13 +99,18 @@ class ThreadStream:
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._line = line
         self._timeout: float | None = None
+        self._reader: TimelyReader | None = getattr(response.connection, "reader", None)
+
+    def unread(self) -> urllib3.BaseHTTPResponse:
+        """The answer itself, for who reads it for as long as they want."""
+        if self._reader is not None:
+            self._reader.each_within(None)
+        return self.response
 
     async def read(self, timeout: float) -> bytes:
-        if timeout != self._timeout:
+        if timeout != self._timeout and self._reader is not None:
             self._timeout = timeout
-            sock = getattr(self.response.connection, "known_sock", None)
-            if sock is not None:
-                sock.settimeout(timeout)
+            self._reader.each_within(timeout)
         try:
             return self._read()
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
@@ -195,9 +125,9 @@ class ThreadStream:
             raise Stopped
         return data
 
-    async def rest(self) -> bytes:
+    async def rest(self, timeout: float) -> bytes:
         try:
-            return _body_of(self.response, None)
+            return _body_of(self.response)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoAnswer(f"the answer broke off ({error})", was_sent=True) from error
 
@@ -221,7 +151,7 @@ class ThreadLine:
         if self.is_aborted:
             raise Stopped
         try:
-            response = _exchange(self._pool, request, timeout)
+            response = _exchange(self._pool, self._runtime.prefix, request, timeout)
         except NoAnswer:
             if self.is_aborted:
                 raise Stopped from None
@@ -253,6 +183,8 @@ class ThreadRuntime:
 
     def __init__(self, base: str, ssl_context: ssl.SSLContext | None) -> None:
         self.base = base
+        #: Where a proxy has the server at a path: what all of its paths begin with.
+        self.prefix = urlsplit(base).path
         self.ssl_context = ssl_context
         self.closing: Signal = ThreadSignal()
         self.lines: set[ThreadLine] = set()
@@ -287,11 +219,13 @@ class ThreadRuntime:
         return wait()
 
     async def send(self, request: Request, timeout: float) -> Response:
-        pool = self._pool if request.base is None or request.base == self.base else make_pool(request.base, self._connections, 1, None)
+        pool, prefix = self._pool, self.prefix
+        if request.base is not None and request.base != self.base:
+            pool, prefix = make_pool(request.base, self._connections, 1, None), urlsplit(request.base).path
         try:
-            response = _exchange(pool, request, timeout)
+            response = _exchange(pool, prefix, request, timeout)
             try:
-                body = _body_of(response, time.monotonic() + timeout)
+                body = _body_of(response)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 is_late = isinstance(error, (urllib3.exceptions.TimeoutError, TimeoutError))
                 raise NoAnswer(f"the answer broke off ({error})", was_sent=True, is_late=is_late) from error
@@ -299,15 +233,6 @@ class ThreadRuntime:
         finally:
             if pool is not self._pool:
                 pool.close()
-
-    def exchange(self, request: Request, timeout: float) -> urllib3.BaseHTTPResponse:
-        """As `send`, for the generated calls: the answer in urllib3's own form, read. Raises NoAnswer."""
-        response = _exchange(self._pool, request, timeout)
-        try:
-            body = _body_of(response, time.monotonic() + timeout)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise NoAnswer(f"the answer broke off ({error})", was_sent=True) from error
-        return urllib3.HTTPResponse(body=body, headers=response.headers, status=response.status, reason=response.reason)
 
     def interrupt(self) -> None:
         self._connections.end()
@@ -320,11 +245,11 @@ class ThreadRuntime:
         self._pool.close()
 
 
-def _exchange(pool: HTTPConnectionPool, request: Request, timeout: float) -> urllib3.BaseHTTPResponse:
+def _exchange(pool: HTTPConnectionPool, prefix: str, request: Request, timeout: float) -> urllib3.BaseHTTPResponse:
     try:
         return pool.urlopen(
             request.method,
-            request.path,
+            prefix + request.path,
             body=request.body,
             headers=request.headers,
             retries=False,
@@ -352,9 +277,9 @@ def _reason(error: BaseException) -> str:
     return str(cause) if isinstance(cause, OSError) and str(cause) else str(error)
 
 
-def _body_of(response: urllib3.BaseHTTPResponse, until: float | None) -> bytes:
+def _body_of(response: urllib3.BaseHTTPResponse) -> bytes:
     length = response.headers.get("content-length", "")
-    if length.isdigit() and int(length) <= _READ_AT_ONCE_MAX and "content-encoding" not in response.headers:
+    if length.isascii() and length.isdigit() and len(length) < 16 and int(length) <= _READ_AT_ONCE_MAX and "content-encoding" not in response.headers:
         return response.read()
     pieces: list[bytes] = []
     size = 0
@@ -362,10 +287,7 @@ def _body_of(response: urllib3.BaseHTTPResponse, until: float | None) -> bytes:
         size += len(piece)
         if size > ANSWER_BYTES_MAX:
             _give_up(response)
-            raise EventTooLarge(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
-        if until is not None and time.monotonic() > until:
-            _give_up(response)
-            raise TimeoutError("the answer took too long")
+            raise ProtocolError(f"The answer has more than {ANSWER_BYTES_MAX} bytes.")
         pieces.append(piece)
     return b"".join(pieces)
 

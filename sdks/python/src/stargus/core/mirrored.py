@@ -104,7 +104,7 @@ class Mirrored:
         if not self.pending:
             step = view.take(name, data, event_id, size)
             revision = view.revision
-            return step, [_told(altered, revision) for altered in step.altered]
+            return step, [_told(altered, revision) for altered in step.altered if not altered.is_quiet]
         epoch = view.epoch
         before = {key: self.shown(key) for key in self.pending}
         step = view.take(name, data, event_id, size)
@@ -114,14 +114,17 @@ class Mirrored:
                 writes[:] = [write for write in writes if write.confirmed is None]
         changes: list[Change] = []
         reasons: dict[str, str | None] = {}
+        quiet: set[str] = set()
         for altered in step.altered:
             if altered.key in before:
                 reasons[altered.key] = altered.reason
-            else:
+                if altered.is_quiet:
+                    quiet.add(altered.key)
+            elif not altered.is_quiet:
                 changes.append(_told(altered, view.revision))
         for key, shown in before.items():
             self._lay(key)
-            changes.extend(self._difference(key, shown, reasons.get(key)))
+            changes.extend(self._difference(key, shown, reasons.get(key), tells_revision=key not in quiet))
         return step, changes
 
     def begin(self, write: PendingWrite) -> None:
@@ -191,10 +194,10 @@ class Mirrored:
         attributes = {} if self.view.is_sparse else self.scope.part(item)
         return Item(item.key, item.revision, attributes)
 
-    def _difference(self, key: str, before: Item | None, reason: str | None) -> Sequence[Change]:
+    def _difference(self, key: str, before: Item | None, reason: str | None, tells_revision: bool = True) -> Sequence[Change]:
         after = self.shown(key)
         if before is after or equal_items(before, after):
-            if not (self.view.is_sparse and before is not None and after is not None and before.revision != after.revision):
+            if not (tells_revision and self.view.is_sparse and before is not None and after is not None and before.revision != after.revision):
                 return ()
         revision = self.view.revision
         if before is None:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from datetime import timezone
 
 from ..errors import ProblemError
-from ..limits import RETRY_WAIT_FIRST, RETRY_WAIT_MAX, STREAM_WAIT_FIRST, STREAM_WAIT_MAX
+from ..limits import RETRY_WAIT_FIRST, RETRY_WAIT_MAX, STREAM_WAIT_FIRST, STREAM_WAIT_MAX, TOLD_TIME_MAX
 
 Chance = Callable[[], float]
 
@@ -57,11 +57,18 @@ def retry_after_of(header: str | None, date: str | None) -> float | None:
     """Seconds that a `Retry-After` means; one that names a time is reckoned from the answer's own `Date`, whatever clock is here."""
     if not header:
         return None
-    if header.strip().isdigit():
-        return float(header)
+    if header.strip().isdecimal() and header.isascii():
+        return min(float(header), TOLD_TIME_MAX)
     try:
         until = parsedate_to_datetime(header)
         since = parsedate_to_datetime(date or "")
     except (TypeError, ValueError):
         return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or timezone.utc) - since.replace(tzinfo=since.tzinfo or timezone.utc)).total_seconds())
+    return min(TOLD_TIME_MAX, max(0.0, (until.replace(tzinfo=until.tzinfo or timezone.utc) - since.replace(tzinfo=since.tzinfo or timezone.utc)).total_seconds()))
+
+
+def seconds_of(milliseconds: object) -> float:
+    """A time that the server tells, in seconds; 0 where it tells none."""
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)) or not milliseconds > 0:
+        return 0.0
+    return min(milliseconds, TOLD_TIME_MAX * 1000) / 1000

@@ -30,7 +30,11 @@ class Rules:
         """
         about = {**attributes, "@key": key}
         fields: Sequence[str | None] = names or (None,)
-        return all(_allows(layer, action, collection, about, field) for layer in self._layers for field in fields)
+        try:
+            return all(_allows(layer, action, collection, about, field) for layer in self._layers for field in fields)
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            # A rule of another form than is known here.
+            return False
 
 
 def _allows(layer: Sequence[Rule], action: str, collection: str, about: Mapping[str, Any], field: str | None) -> bool:

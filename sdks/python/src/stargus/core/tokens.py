@@ -11,6 +11,10 @@ from ..errors import ProtocolError
 from ..limits import TOKEN_LIFE_USED
 
 
+#: As good as for ever: what is longer no clock can be asked for.
+_LIFE_MS_MAX = 1e15
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """An access token and what renews it."""
@@ -29,7 +33,7 @@ class Token:
 def token_of(answer: Mapping[str, Any], asked_at: float) -> Token:
     """What a token request answered. Raises ProtocolError."""
     try:
-        life = answer["expiresInMs"] / 1000
+        life = min(answer["expiresInMs"], _LIFE_MS_MAX) / 1000
         refresh = answer.get("refreshToken")
         kind = str(answer.get("tokenType") or "Bearer")
         return Token(str(answer["accessToken"]), kind, refresh, asked_at + life * TOKEN_LIFE_USED, asked_at + life)

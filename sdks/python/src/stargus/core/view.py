@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import EventTooLarge, ProtocolError
 from ..items import Item
 from ..limits import COMMIT_BYTES_MAX
 from .json_values import differences, same
+from .repetition import seconds_of
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -29,6 +32,8 @@ class Altered:
     item: Item | None
     previous: Item | None
     reason: str | None
+    #: Only the item's revision is another one, which is told to nobody.
+    is_quiet: bool = False
 
 
 @dataclass(slots=True)
@@ -43,6 +48,20 @@ class Step:
     bye: tuple[str, float] | None = None
     #: A problem that the stream told of this view.
     problem: Mapping[str, Any] | None = None
+
+
+class _Told(NamedTuple):
+    """A change as it was told, checked. `revision` is the item's."""
+
+    op: str
+    key: str
+    revision: int
+    attributes: dict[str, Any]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    reason: str | None
+    #: It is a change that names nothing.
+    is_nameless: bool
 
 
 class View:
@@ -97,16 +116,14 @@ class View:
                 return self._bookmark(data, event_id)
             if name == "hello":
                 self.epoch = data.get("epoch")
-                beat = data.get("heartbeatMs")
-                self.heartbeat = beat / 1000 if isinstance(beat, (int, float)) and beat > 0 else None
+                self.heartbeat = seconds_of(data.get("heartbeatMs")) or None
             elif name == "reset" and self._is_ours(data):
                 self.cursor = None
                 self.is_live = False
                 self._incoming = None
                 self._drop_held()
             elif name == "bye":
-                retry = data.get("retryMs")
-                return Step(bye=(str(data.get("reason")), retry / 1000 if isinstance(retry, (int, float)) and retry > 0 else 0.0))
+                return Step(bye=(str(data.get("reason")), seconds_of(data.get("retryMs"))))
             elif name == "problem" and self._is_ours(data):
                 return Step(problem=data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -133,15 +150,17 @@ class View:
         is_sparse = self.is_sparse
         for item in data["items"]:
             if item.get("collection", collection) == collection:
-                key = item["key"]
-                incoming[key] = Item(key, item["revision"], {} if is_sparse else item["attributes"])
+                key = _checked(item["key"], str)
+                incoming[key] = Item(key, _checked(item["revision"], int), {} if is_sparse else _checked(item["attributes"], dict))
         return Step()
 
     def _live(self, data: Mapping[str, Any], event_id: str | None) -> Step:
         if not self._is_ours(data):
             return Step()
         step = Step(is_live=True, is_moved=True)
-        revision: int = data["revision"]
+        revision = _checked(data["revision"], int)
+        if not event_id and self.cursor is None:
+            raise ProtocolError("The stream says that it is live, and not where it is.")
         if self._incoming is not None:
             incoming, self._incoming = self._incoming, None
             former = self.items
@@ -179,7 +198,7 @@ class View:
         return altered
 
     def _changes(self, data: Mapping[str, Any], event_id: str | None, size: int) -> Step:
-        revision: int = data["revision"]
+        revision = _checked(data["revision"], int)
         if self._incoming is not None or self.cursor is None or revision <= self.revision:
             # Before a snapshot is complete nothing else counts, and what was seen is seen.
             self._drop_held()
@@ -197,9 +216,11 @@ class View:
         if self._held:
             changes = self._held + changes
             self._drop_held()
+        # All are read before one is applied, so that of a commit that makes no sense nothing is shown.
+        read = [told for change in changes if (told := self._read(change, revision)) is not None]
         step = Step(is_moved=True)
-        for change in changes:
-            altered = self._apply(change, revision)
+        for told in read:
+            altered = self._apply(told)
             if altered is not None:
                 step.altered.append(altered)
         self.revision = revision
@@ -207,31 +228,43 @@ class View:
             self.cursor = event_id
         return step
 
-    def _apply(self, change: Mapping[str, Any], revision: int) -> Altered | None:
+    def _read(self, change: Mapping[str, Any], revision: int) -> _Told | None:
+        """What a change of the commit `revision` tells of an item; None where that is nothing of this view's."""
         if change.get("collection", self.collection) != self.collection or change.get("view", self.collection) != self.collection:
             return None
-        op: str = change["op"]
-        key: str = change["key"]
-        attributes: Mapping[str, Any] | None = change.get("attributes")
+        op, key = _checked(change["op"], str), _checked(change["key"], str)
+        attributes: dict[str, Any] | None = change.get("attributes")
+        if attributes is not None:
+            attributes = _checked(attributes, dict)
         if op not in ("add", "change", "delete"):
             if attributes is None and not self.is_sparse:
                 return None
             op = "change"
+        # Where commits were joined, or a policy lets in an item that is older, its revision isn't the commit's.
+        own: int = change.get("revision", revision)
+        if type(own) is not int or not 1 <= own <= revision:
+            raise ValueError(f"revision {own!r} of an item at {revision}")
+        changed, removed = change.get("changed"), tuple(change.get("removed") or ())
+        is_nameless = change["op"] == "change" and changed == [] and not removed
+        return _Told(op, key, own, attributes or {}, tuple(changed or ()), removed, change.get("reason"), is_nameless)
+
+    def _apply(self, told: _Told) -> Altered | None:
+        op, key, revision, attributes, changed, removed, reason, is_nameless = told
         previous = self.items.get(key)
-        changed = tuple(change.get("changed") or ())
-        removed = tuple(change.get("removed") or ())
-        reason = change.get("reason")
         if op == "delete":
             if previous is None:
                 return None
             del self.items[key]
             return Altered(key, "delete", changed or tuple(previous), removed or tuple(previous), None, previous, reason)
+        if is_nameless and previous is not None:
+            item = self.items[key] = Item(key, revision, dict(previous))
+            return Altered(key, "change", (), (), item, previous, reason, is_quiet=True)
         if self.is_sparse:
             item = Item(key, revision, {})
         elif op == "add" or previous is None:
-            item = Item(key, revision, dict(attributes or {}))
+            item = Item(key, revision, dict(attributes))
         else:
-            present = {**previous, **(attributes or {})}
+            present = {**previous, **attributes}
             for name in removed:
                 present.pop(name, None)
             item = Item(key, revision, present)
@@ -239,7 +272,7 @@ class View:
         return Altered(key, "add" if previous is None else "change", changed, removed, item, previous, reason)
 
     def _bookmark(self, data: Mapping[str, Any], event_id: str | None) -> Step:
-        revision: int = data["revision"]
+        revision = _checked(data["revision"], int)
         if self._incoming is not None or self.cursor is None or revision < self.revision:
             return Step()
         self.revision = revision
@@ -250,6 +283,13 @@ class View:
     def _drop_held(self) -> None:
         self._held = []
         self._held_bytes = 0
+
+
+def _checked(value: Any, kind: type[T]) -> T:
+    """The value, if it is of the kind that it must be."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
 
 
 def equal_items(one: Item | None, other: Item | None) -> bool:

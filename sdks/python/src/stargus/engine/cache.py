@@ -52,6 +52,8 @@ class CacheFile:
         self._cursor: str | None = None
         self._is_dirty = False
         self._is_closing = False
+        # Nobody writes any more: what would wait for it isn't kept.
+        self._is_ended = False
         self._sum = Checksum()
         #: What was in it: items and cursor, None where there was nothing of use. Fails with CacheInUse and CacheFailed.
         self.opened: Future[tuple[dict[str, Item], str] | None] = Future()
@@ -63,6 +65,8 @@ class CacheFile:
     def note(self, altered: Mapping[str, Item | None], cursor: str) -> None:
         """These items are so since `cursor`; None: gone."""
         with self._wake:
+            if self._is_ended:
+                return
             if self._all is not None:
                 for key, item in altered.items():
                     if item is None:
@@ -76,6 +80,8 @@ class CacheFile:
     def replace(self, items: dict[str, Item], cursor: str) -> None:
         """All that there is, since `cursor`. The mapping is the cache's from now on."""
         with self._wake:
+            if self._is_ended:
+                return
             self._all = items
             self._some = {}
             self._touch(cursor)
@@ -111,6 +117,9 @@ class CacheFile:
             else:
                 self._on_failed(CacheFailed(f"The cache {self.path} can't be written any more: {error}. The mirror goes on without it."))
         finally:
+            with self._wake:
+                self._is_ended = True
+                self._all, self._some = None, {}
             self.closed.set_result(None)
 
     def _open(self) -> sqlite3.Connection:
@@ -125,7 +134,7 @@ class CacheFile:
             except sqlite3.OperationalError as error:
                 if connection is not None:
                     connection.close()
-                if "locked" in str(error) or "busy" in str(error):
+                if str(error).startswith("database") and "locked" in str(error):
                     raise CacheInUse(f"{self.path} is in use by another process.") from error
                 if attempt == 2 or not _is_damaged(error):
                     raise CacheFailed(f"The cache {self.path} can't be opened: {error}.") from error
@@ -268,5 +277,10 @@ def _is_list(text: str | None, wanted: Sequence[str]) -> bool:
 
 
 def _is_damaged(error: sqlite3.OperationalError) -> bool:
-    """Whether it says that what is in the file isn't right, rather than that it can't be read or written."""
-    return any(sign in str(error) for sign in ("malformed", "no such table", "no such column", "not a database", "disk I/O error", "not decode"))
+    """
+    Whether it says that what is in the file isn't right, rather than that it can't be read or written: a disk that fails for a moment is no reason to
+    throw away what is on it. The text of what can't be decoded is in the message, so only its beginning counts.
+    """
+    return str(error).startswith(
+        ("database disk image is malformed", "no such table", "no such column", "file is not a database", "unsupported file format", "Could not decode")
+    )

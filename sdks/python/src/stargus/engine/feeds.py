@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.canonical import query_of, quoted
-from ..core.repetition import may_be_repeated, stream_wait
+from ..core.repetition import may_be_repeated, seconds_of, stream_wait
 from ..errors import Closed, CursorExpired, EventTooLarge, ProblemError, ProtocolError, StargusError, Timeout, Unreachable, problem_error
 from ..items import Commit
 from ..limits import COMMIT_BYTES_MAX, FEED_PAGE_MAX
@@ -42,6 +42,7 @@ class FeedEngine:
         self._ready: deque[Commit] = deque()
         self._parts: list[Mapping[str, Any]] = []
         self._parts_bytes = 0
+        self._parts_revision: object = None
         self._stream: Stream | None = None
         self._reader: EventReader | None = None
         self._was_live = True
@@ -188,15 +189,17 @@ class FeedEngine:
         elif name == "problem":
             raise problem_error(data, data.get("status"))
         elif name == "bye":
-            retry = data.get("retryMs")
-            self._not_before = retry / 1000 if isinstance(retry, (int, float)) and retry > 0 else 0.0
+            self._not_before = seconds_of(data.get("retryMs"))
             raise NoAnswer("the stream was ended", was_sent=True)
 
     def _changes(self, event: Event) -> None:
         data = event.data
         try:
             revision, changes = data["revision"], data["changes"]
+            if self._parts and revision != self._parts_revision:
+                raise ProtocolError(f"The stream told commit {revision} in the middle of commit {self._parts_revision}.")
             if data.get("more") is True or self._parts:
+                self._parts_revision = revision
                 self._parts_bytes += event.size
                 if self._parts_bytes > COMMIT_BYTES_MAX:
                     raise EventTooLarge(f"Commit {revision} has more than {COMMIT_BYTES_MAX} bytes.")

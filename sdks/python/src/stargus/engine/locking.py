@@ -1,20 +1,17 @@
 """
-Locks: a client has one session for them, made when the first is asked for and ended with the client. It is renewed at a third of its lease. While a
-lock is held or waited for, the session's stream tells what becomes of it; only where that is down it is asked for.
-
-What is written through a lock carries its proof, so the server refuses it after the lock was lost, whatever is believed here. When a lease runs out
-is reckoned from when the last renewal that was answered was sent.
+Locks: a client has one session for them, made when the first is asked for and ended with the client. It has a lease, and while a lock is held or
+waited for a stream that tells what becomes of it; only where that is down it is asked for.
 """
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..core.canonical import quoted
-from ..core.repetition import may_be_repeated, stream_wait
+from ..core.repetition import may_be_repeated, seconds_of
 from ..errors import (
     Closed,
     Deadlock,
@@ -24,83 +21,17 @@ from ..errors import (
     NotFound,
     ProblemError,
     ProtocolError,
-    SessionFenced,
     StargusError,
     Timeout,
     Unreachable,
-    problem_error,
 )
-from ..limits import FAREWELL_TIMEOUT, LOCK_NEWS_MAX, LOCK_POLL, LOCK_RETURN_EVERY, LOCK_STREAM_LINGER, LOCK_WAIT_MAX, LOCK_WORD_LATE
-from .ports import Line, NoAnswer, Stopped
-from .reading import read_stream
+from ..limits import FAREWELL_TIMEOUT, LOCK_NEWS_MAX, LOCK_POLL, LOCK_RETURN_EVERY, LOCK_WAIT_MAX, LOCK_WORD_LATE
+from .held_locks import HeldLock
+from .leases import Lease
+from .lock_streams import SESSION_OVER, LockStream
 
 if TYPE_CHECKING:
     from .clients import ClientEngine
-
-T = TypeVar("T")
-_EVENTS = frozenset({"hello", "live", "changes", "bookmark", "reset", "lock", "problem", "bye"})
-
-#: The server knows the session no more, or gave it to somebody else.
-_SESSION_OVER = (SessionFenced, NotFound)
-
-
-class HeldLock:
-    """A lock that is held."""
-
-    def __init__(self, session: LockSession, lock: str, fence: int) -> None:
-        self._session = session
-        self.lock = lock
-        self.fence = fence
-        #: Set when it is lost.
-        self.lost = session.client.runtime.signal()
-        self.error: LockLost | None = None
-        self.is_released = False
-        #: Told of the loss, at once.
-        self.on_lost: Callable[[], None] | None = None
-
-    @property
-    def proof(self) -> str:
-        """What writes carry."""
-        return f"{self.lock};fence={self.fence}"
-
-    @property
-    def proof_of_batch(self) -> list[Mapping[str, Any]]:
-        """What a batch carries."""
-        return [{"lock": self.lock, "fence": self.fence}]
-
-    def lose(self, error: LockLost) -> None:
-        """It is known to be lost."""
-        if self.error is not None or self.is_released:
-            return
-        self.error = error
-        self.lost.set()
-        if self.on_lost is not None:
-            self.on_lost()
-
-    def check(self) -> None:
-        """Raises LockLost where it is known to be."""
-        error = self.error
-        if error is not None:
-            raise LockLost(str(error), problem=error.problem, status=error.status)
-
-    async def writing(self, send: Callable[[], Awaitable[T]]) -> T:
-        """Sends a write with its proof, and learns from the answer."""
-        self.check()
-        try:
-            return await send()
-        except LockLost as error:
-            self._session.forget(self.lock)
-            self.lose(error)
-            raise
-
-    async def release(self) -> None:
-        """Gives it back. May be called more than once, and after it was lost."""
-        if self.is_released:
-            return
-        self.is_released = True
-        self._session.forget(self.lock)
-        if self.error is None:
-            await self._session.give_back(self.lock)
 
 
 class _Tracked:
@@ -124,7 +55,7 @@ async def acquire(
         session = await _session_of(client, lease)
         try:
             return await session.lock(scopes, mode, wait, note)
-        except _SESSION_OVER as error:
+        except SESSION_OVER as error:
             # It ended without our knowing: another one asks once more.
             session.over(f"The session of the lock has ended: {error.detail}")
             if is_again:
@@ -150,27 +81,22 @@ class LockSession:
 
     def __init__(self, client: ClientEngine, session: str, epoch: int, lease: float, sent_at: float) -> None:
         self.client = client
-        self._id = session
+        self.id = session
         self._epoch = epoch
-        self._lease = lease
-        self._lease_until = sent_at + lease
-        self._renew_at = sent_at + lease / 3
         self._base = f"/v1/pools/{quoted(client.pool)}"
+        self.path = f"{self._base}/sessions/{quoted(session)}"
         self._guard = threading.Lock()
         self._tracked: dict[str, _Tracked] = {}
         # What came of locks whose request isn't answered yet.
         self._news: dict[str, list[Mapping[str, Any]]] = {}
         self._asking = 0
-        self._users = 0
-        self._idle_since = sent_at
-        self._line: Line | None = None
-        self._is_heard = False
-        self._cursor: str | None = None
         self.is_over = False
         self._why: StargusError | None = None
-        self._stopping = client.runtime.signal()
-        self._nudge = client.runtime.signal()
-        client.spawn(self._keep, "lease")
+        #: Set when it is over.
+        self.stopping = client.runtime.signal()
+        self.stream = LockStream(self)
+        self.lease = Lease(self, lease, sent_at)
+        client.spawn(self.lease.keep, "lease")
 
     @staticmethod
     async def begin(client: ClientEngine, lease: float) -> LockSession:
@@ -178,13 +104,13 @@ class LockSession:
         sent_at = client.runtime.now()
         told = await client.pipeline.call("POST", f"/v1/pools/{quoted(client.pool)}/sessions", {"ttlMs": round(lease * 1000)})
         try:
-            life = told.get("ttlMs")
-            return LockSession(client, str(told["session"]), int(told["epoch"]), life / 1000 if life else lease, sent_at)
+            return LockSession(client, str(told["session"]), int(told["epoch"]), seconds_of(told.get("ttlMs")) or lease, sent_at)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError("The server told a session that makes no sense.") from error
 
-    def _headers(self) -> dict[str, str]:
-        return {"Stargus-Session": f"{self._id};epoch={self._epoch}"}
+    def headers(self) -> dict[str, str]:
+        """What says in whose name something is asked."""
+        return {"Stargus-Session": f"{self.id};epoch={self._epoch}"}
 
     # One lock
 
@@ -193,14 +119,14 @@ class LockSession:
         wait = min(max(0.0, wait), LOCK_WAIT_MAX)
         until = self.client.runtime.now() + wait
         body: dict[str, Any] = {
-            "session": self._id, "epoch": self._epoch, "mode": mode, "scopes": list(scopes), "waitMs": round(wait * 1000), "requestId": str(uuid.uuid4()),
+            "session": self.id, "epoch": self._epoch, "mode": mode, "scopes": list(scopes), "waitMs": round(wait * 1000), "requestId": str(uuid.uuid4()),
         }
         if note is not None:
             body["note"] = note
         key = str(uuid.uuid4())
         with self._guard:
             self._asking += 1
-        self._use(1)
+        self.stream.use(1)
         tracked = _Tracked(self)
         is_kept = False
         try:
@@ -226,12 +152,12 @@ class LockSession:
                 raise
         finally:
             if not is_kept:
-                self._use(-1)
+                self.stream.use(-1)
 
     async def _ask(self, body: Mapping[str, Any], key: str, tracked: _Tracked) -> str:
         """Asks; from here on what is told of the lock counts."""
         try:
-            told = await self.client.pipeline.call("POST", f"{self._base}/locks", body, {**self._headers(), "Idempotency-Key": key})
+            told = await self.client.pipeline.call("POST", f"{self._base}/locks", body, {**self.headers(), "Idempotency-Key": key})
             lock = str(told["lock"])
             fence = int(told["fence"]) if told.get("state") != "waiting" else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -254,7 +180,7 @@ class LockSession:
                 tracked.is_over = True
         self._asked()
         for one in news:
-            self._tell(one)
+            self.tell(one)
         return lock
 
     def _asked(self) -> None:
@@ -265,7 +191,7 @@ class LockSession:
 
     async def _undo(self, body: Mapping[str, Any], key: str) -> None:
         try:
-            told = await self.client.pipeline.call("POST", f"{self._base}/locks", body, {**self._headers(), "Idempotency-Key": key})
+            told = await self.client.pipeline.call("POST", f"{self._base}/locks", body, {**self.headers(), "Idempotency-Key": key})
             lock = str(told["lock"])
         except (StargusError, KeyError, TypeError):
             return
@@ -280,7 +206,7 @@ class LockSession:
         if tracked.is_over or tracked.lost is not None:
             raise _too_late(wait)
         left = until + LOCK_WORD_LATE - self.client.runtime.now()
-        if self._is_heard and left > 0:
+        if self.stream.is_heard and left > 0:
             await tracked.signal.wait(left)
             tracked.signal.clear()
             return
@@ -330,14 +256,14 @@ class LockSession:
         tracked.signal.set()
         if held is not None and lost is not None and was_there:
             held.lose(lost)
-            self._use(-1)
+            self.stream.use(-1)
 
     def forget(self, lock: str) -> None:
         """It is given back, or lost: nobody needs to be told of it any more."""
         with self._guard:
             was_there = self._tracked.pop(lock, None) is not None
         if was_there:
-            self._use(-1)
+            self.stream.use(-1)
 
     async def give_back(self, lock: str) -> None:
         """Gives it back. What is in the way is told, and it is tried again beside: the session that has it lives on."""
@@ -352,72 +278,18 @@ class LockSession:
 
     async def _return(self, lock: str) -> None:
         try:
-            await self.client.pipeline.call("DELETE", f"{self._base}/locks/{quoted(lock)}", None, self._headers())
-        except (*_SESSION_OVER, Forbidden, LockLost, Closed):
+            await self.client.pipeline.call("DELETE", f"{self._base}/locks/{quoted(lock)}", None, self.headers())
+        except (*SESSION_OVER, Forbidden, LockLost, Closed):
             # It is gone already, or goes with the session.
             return
 
     async def _return_for_sure(self, lock: str) -> None:
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             try:
                 await self._return(lock)
                 return
             except StargusError:
-                await self._stopping.wait(LOCK_RETURN_EVERY)
-
-    # Its lease
-
-    async def _keep(self) -> None:
-        """Renews the lease, knows when it has run out, and closes the stream when nobody has needed it for a while."""
-        runtime = self.client.runtime
-        while True:
-            now = runtime.now()
-            wake_at = self._renew_at
-            with self._guard:
-                if self._users == 0 and self._line is not None:
-                    wake_at = min(wake_at, self._idle_since + LOCK_STREAM_LINGER)
-            await self._nudge.wait(max(0.0, wake_at - now))
-            self._nudge.clear()
-            if self._stopping.is_set():
-                return
-            self._close_idle()
-            if runtime.now() >= self._renew_at and not await self._renew():
-                return
-
-    def _close_idle(self) -> None:
-        line: Line | None = None
-        with self._guard:
-            if self._users == 0 and self._line is not None and self.client.runtime.now() >= self._idle_since + LOCK_STREAM_LINGER:
-                line, self._line = self._line, None
-                self._is_heard = False
-        if line is not None:
-            line.abort()
-
-    async def _renew(self) -> bool:
-        runtime = self.client.runtime
-        sent_at = runtime.now()
-        left = self._lease_until - sent_at
-        if left <= 0:
-            self.over("The lease ran out: no renewal was answered in time.")
-            return False
-        pipeline = self.client.pipeline
-        try:
-            # Not for longer than the lease: whatever would be answered then comes too late.
-            await pipeline.call(
-                "POST", f"{self._base}/sessions/{quoted(self._id)}/renew", None, self._headers(), timeout=min(left, pipeline.request_timeout), retry_for=0
-            )
-        except _SESSION_OVER as error:
-            self.over(f"The session of the lock has ended: {error.detail}")
-            return False
-        except Closed:
-            return False
-        except StargusError:
-            # Soon again, as long as there is time.
-            self._renew_at = min(runtime.now() + self._lease / 20, self._lease_until)
-            return True
-        self._lease_until = sent_at + self._lease
-        self._renew_at = sent_at + self._lease / 3
-        return True
+                await self.stopping.wait(LOCK_RETURN_EVERY)
 
     # Its end
 
@@ -430,17 +302,15 @@ class LockSession:
             self._why = error or LockLost(f"The lock was lost. {why}")
             tracked = list(self._tracked.values())
             self._tracked.clear()
-            line, self._line = self._line, None
             for one in tracked:
                 one.is_over = True
                 if one.fence is not None:
                     one.lost = LockLost(f"The lock was lost. {why}")
         if self.client.locks is self:
             self.client.locks = None
-        self._stopping.set()
-        self._nudge.set()
-        if line is not None:
-            line.abort()
+        self.stopping.set()
+        self.lease.nudge.set()
+        self.stream.end()
         for one in tracked:
             one.signal.set()
             if one.held is not None and one.lost is not None:
@@ -459,113 +329,22 @@ class LockSession:
         self.over("The client was closed.", Closed("The client was closed."))
         try:
             await self.client.pipeline.call(
-                "DELETE", f"{self._base}/sessions/{quoted(self._id)}", None, self._headers(), timeout=FAREWELL_TIMEOUT, retry_for=0
+                "DELETE", self.path, None, self.headers(), timeout=FAREWELL_TIMEOUT, retry_for=0
             )
         except StargusError:
             return
 
-    # Its stream
+    # What its stream tells
 
-    def _use(self, by: int) -> None:
-        """Counts who needs the stream, and opens it for the first."""
-        line: Line | None = None
+    def wake_all(self) -> None:
+        """Whoever waits for a lock looks what to do now."""
         with self._guard:
-            self._users += by
-            if self._users == 0:
-                self._idle_since = self.client.runtime.now()
-            elif self._line is None and not self.is_over:
-                line = self._line = self.client.runtime.line()
-        if line is not None:
-            self._listen(line)
-        if by < 0:
-            self._nudge.set()
-
-    def _listen(self, line: Line) -> None:
-        self.client.spawn(lambda: self._hear(line), "locks")
-
-    async def _hear(self, line: Line) -> None:
-        try:
-            await self._hear_always(line)
-        except (Stopped, Closed):
-            pass
-        except (*_SESSION_OVER, Forbidden) as error:
-            self.over(f"The session of the lock has ended: {error.detail}")
-        except StargusError as error:
-            # From here on locks are asked for.
-            self.client.tell_problem(error)
-        finally:
-            self._unheard(line)
-            with self._guard:
-                if self._line is line:
-                    self._line = None
-            await line.close()
-
-    async def _hear_always(self, line: Line) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            not_before = 0.0
-            was_live = False
-
-            def take(name: str, data: Mapping[str, Any], event_id: str | None, size: int) -> bool:
-                nonlocal not_before, was_live
-                if name == "bye":
-                    retry = data.get("retryMs")
-                    not_before = retry / 1000 if isinstance(retry, (int, float)) and retry > 0 else 0.0
-                    if data.get("reason") == "deleted":
-                        self.over("The session of the lock has ended.")
-                    return True
-                if name == "problem":
-                    raise problem_error(data, data.get("status"))
-                if event_id:
-                    self._cursor = event_id
-                if name == "live":
-                    was_live = True
-                    self._heard(line)
-                elif name == "reset":
-                    self._cursor = None
-                    self._look_at_all()
-                elif name == "lock":
-                    self._tell(data)
-                return self._stopping.is_set()
-
-            parameters: dict[str, Any] = {"renew": False, "stargus_session": self._headers()["Stargus-Session"]}
-            if self._cursor:
-                parameters["last_event_id"] = self._cursor
-            try:
-                stream = await self.client.stream_calls().session(line, self.client.pool, self._id, parameters)
-                try:
-                    await read_stream(stream, self.client.event_bytes_max, _EVENTS, take)
-                finally:
-                    await stream.close()
-            except (NoAnswer, Unreachable, Timeout):
-                pass
-            except ProblemError as problem:
-                if not may_be_repeated(problem):
-                    raise
-                not_before = problem.retry_after or 0.0
-            self._unheard(line)
-            failures = 0 if was_live else failures + 1
-            # An aborted line ends the waiting by what it raises when it is opened next; a short wait is enough.
-            await self._stopping.wait(stream_wait(failures, not_before))
-
-    def _heard(self, line: Line) -> None:
-        with self._guard:
-            if self._line is not line:
-                return
-            self._is_heard = True
-        # What happened before this connection was told to nobody.
-        self._look_at_all()
-
-    def _unheard(self, line: Line) -> None:
-        with self._guard:
-            if self._line is not line:
-                return
-            self._is_heard = False
             tracked = list(self._tracked.values())
         for one in tracked:
             one.signal.set()
 
-    def _look_at_all(self) -> None:
+    def look_at_all(self) -> None:
+        """What was told of the locks may have been missed: they are asked for."""
         with self._guard:
             tracked = dict(self._tracked)
         if tracked:
@@ -573,7 +352,7 @@ class LockSession:
 
     async def _look_at(self, tracked: Mapping[str, _Tracked]) -> None:
         for lock, one in tracked.items():
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 return
             try:
                 await self._look(lock, one, 0.0)
@@ -581,7 +360,7 @@ class LockSession:
                 # The stream goes on telling; and at the latest the next write does.
                 continue
 
-    def _tell(self, data: Mapping[str, Any]) -> None:
+    def tell(self, data: Mapping[str, Any]) -> None:
         """News of a lock."""
         lock, kind, fence = data.get("lock"), data.get("type"), data.get("fence")
         if not isinstance(lock, str):

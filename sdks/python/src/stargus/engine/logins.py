@@ -19,7 +19,7 @@ from ..core import envelopes
 from ..core.canonical import quoted
 from ..core.keys import SigningKey, login_assertion, new_key, possession_proof
 from ..core.tokens import ServerTime, Token, token_of
-from ..errors import LoginFailed, ProblemError, Timeout, Unreachable
+from ..errors import LoginFailed, ProblemError, ProtocolError, Timeout, Unreachable
 from .pipeline import Pipeline, parsed
 from .ports import NoAnswer, Request, Runtime
 
@@ -179,7 +179,7 @@ async def _settled(pipeline: Pipeline, credentials: GivenToken | Login) -> str:
     """From here on these are the client's; unless the server doesn't take them."""
     former, pipeline.credentials = pipeline.credentials, credentials
     try:
-        return str((await pipeline.call("GET", "/v1/auth/me"))["subject"])
+        return await told_subject(pipeline)
     except ProblemError as error:
         pipeline.credentials = former
         if error.status == 401:
@@ -188,6 +188,14 @@ async def _settled(pipeline: Pipeline, credentials: GivenToken | Login) -> str:
     except BaseException:
         pipeline.credentials = former
         raise
+
+
+async def told_subject(pipeline: Pipeline) -> str:
+    """Who one is to the server. Raises ProtocolError."""
+    try:
+        return str((await pipeline.call("GET", "/v1/auth/me"))["subject"])
+    except (KeyError, TypeError) as error:
+        raise ProtocolError("The server doesn't say who one is to it.") from error
 
 
 def _read_key_file(given: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -214,7 +222,14 @@ async def _unlock(pipeline: Pipeline, account: str, passphrase: str | None, reco
     """The account's private key, out of its envelope. Only a proof leaves this process, of which neither secret nor key can be made."""
     way = "passphrase" if passphrase is not None else "recovery"
     secret = passphrase if passphrase is not None else envelopes.normal_code(recovery_code or "")
-    parts = urlsplit(account)
+    try:
+        parts = urlsplit(account)
+        # Of what is no URL the parts can't be told; and who is named in one would be named in errors.
+        is_url = bool(parts.hostname) and parts.username is None and (parts.port or 1) > 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise LoginFailed("An account is an https URL, without a user.")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(parts.hostname)):
         raise LoginFailed("An account is an https URL.")
     base = f"{parts.scheme}://{parts.netloc}"

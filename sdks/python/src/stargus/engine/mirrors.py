@@ -1,4 +1,4 @@
-"""A mirror: its stream, which it comes back to for as long as it is wanted; who hears of its changes; what is written through it."""
+"""A mirror: its stream, which it comes back to for as long as it is wanted, and who hears of its changes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import os
 import threading
 from asyncio import CancelledError
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..core.canonical import attachment_parameters, view_name
-from ..core.json_values import text_of
 from ..core.listening import WaitingChanges
-from ..core.lru import FetchedValues
-from ..core.mirrored import Mirrored, PendingWrite, Scope
+from ..core.mirrored import Mirrored, Scope
 from ..core.repetition import may_be_repeated, stream_wait
-from ..core.rules import Rules
 from ..core.view import Step, View
-from ..errors import Closed, Conflict, ProblemError, StargusError, Timeout, Unreachable, problem_error
-from ..items import Change, Item
-from ..limits import FETCHES_MAX, SPARSE_BYTES_MAX, WRITES_WAITING_MAX
+from ..errors import Closed, ProblemError, StargusError, Timeout, Unreachable, problem_error
+from ..items import Change
+from ..limits import SPARSE_BYTES_MAX
 from ..where import Filter, filter_of
 from .cache import CacheFile
+from .mirror_values import MirrorValues
+from .mirror_writes import MirrorWrites
 from .ports import NoAnswer, Signal, Stopped, StreamCall
 from .reading import read_stream
 
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from .clients import ClientEngine
 
 _EVENTS = frozenset({"hello", "snapshot", "live", "changes", "bookmark", "reset", "problem", "bye"})
-
-#: Refusals of a write by policy, lock, schema or condition: `on_denied` says what is made of them.
-_DENIALS = frozenset({"forbidden", "locked", "lockLost", "schemaViolation", "preconditionFailed", "conflict"})
-
 
 @dataclass(slots=True)
 class Attachment:
@@ -60,15 +55,6 @@ class Listener:
         self.signal = signal
 
 
-class _Flight:
-    """A value that is being fetched, for all who want it."""
-
-    def __init__(self, signal: Signal) -> None:
-        self.signal = signal
-        self.item: Item | None = None
-        self.error: BaseException | None = None
-
-
 class MirrorEngine:
     """One mirror. `lock` guards all of its state; nothing is waited for while it is held."""
 
@@ -88,10 +74,7 @@ class MirrorEngine:
         # Reentrant, for an iterator that is collected as garbage takes it wherever its thread is just then.
         self.lock = threading.RLock()
         self.state = Mirrored(View(about.collection, is_sparse=self.is_sparse), Scope(where, about.prefix, about.start, about.end, about.key, fields))
-        self.fetched = FetchedValues(about.memory_max)
-        self._flights: dict[str, _Flight] = {}
-        runtime = client.runtime
-        self._runtime = runtime
+        runtime = self.runtime = client.runtime
         self._stream_call = stream_call
         self._stopping = runtime.signal()
         #: Set when the mirror shows the collection as it is, or has ended.
@@ -101,17 +84,12 @@ class MirrorEngine:
         self.is_ended = False
         self._listeners: list[Listener] = []
         self._callbacks: list[Callable[[Change], object]] = []
-        self._denied_callbacks: list[Callable[[ProblemError], object]] = []
         self._untold: deque[Change] = deque()
         self._is_telling = False
         self._awaited: list[tuple[int, Signal]] = []
         self._cache: CacheFile | None = None
-        self._turns: dict[str, Signal] = {}
-        self._writes = 0
-        self._slots: deque[Signal] = deque()
-        self._rules: Rules | None = None
-        self._has_rules = False
-        self._asking_rules = runtime.mutex()
+        self.writes = MirrorWrites(self)
+        self.values = MirrorValues(self)
         self._was_live = False
         self._line = runtime.line()
         self._job = runtime.spawn(self._run, f"mirror-{about.collection}")
@@ -132,9 +110,12 @@ class MirrorEngine:
             error = StargusError(f"The mirror ended by a fault of its own: {failure!r}")
             raise
         finally:
-            await self._line.close()
-            self._end(error or Closed("The mirror was closed."))
-            await self._close_cache()
+            # Each of them, even if this is cancelled meanwhile.
+            try:
+                await self._line.close()
+            finally:
+                self._end(error or Closed("The mirror was closed."))
+                await self._close_cache()
 
     async def _follow(self) -> None:
         if self.about.cache is not None:
@@ -196,29 +177,21 @@ class MirrorEngine:
                 self._was_live = True
                 self.is_ready = True
             if self.is_sparse and (step.altered or step.is_whole):
-                self._forget(step)
+                self.values.forget(step)
             if any(change.reason == "denied" for change in changes):
-                self._has_rules = False
+                self.writes.forget_rules()
             if step.is_moved and self._cache is not None and view.cursor:
                 if step.is_whole:
                     self._cache.replace(dict(view.items), view.cursor)
                 else:
                     self._cache.note({altered.key: altered.item for altered in step.altered}, view.cursor)
-            self._queue(changes)
+            self.queue(changes)
             if step.is_moved:
                 self._wake_awaited()
         if step.is_live:
             self.ready.set()
-        self._tell()
+        self.tell()
         return step
-
-    def _forget(self, step: Step) -> None:
-        if step.is_whole:
-            self.fetched.clear()
-        for altered in step.altered:
-            kept = self.fetched.get(altered.key)
-            if kept is not None and (altered.item is None or kept.revision < altered.item.revision):
-                self.fetched.drop(altered.key)
 
     # Its cache
 
@@ -227,10 +200,10 @@ class MirrorEngine:
         assert about.cache is not None
         name = view_name(self.client.url, self.client.pool, await self._subject(), about.collection, self._parameters)
         cache = CacheFile(
-            about.cache, name, self.is_sparse, lambda error: self._runtime.from_elsewhere(lambda: self.client.tell_problem(error))
+            about.cache, name, self.is_sparse, lambda error: self.runtime.from_elsewhere(lambda: self.client.tell_problem(error))
         )
         self._cache = cache
-        content = await self._runtime.result(cache.opened)
+        content = await self.runtime.result(cache.opened)
         if content is not None:
             items, cursor = content
             last = cursor.rpartition("-")[2]
@@ -252,7 +225,7 @@ class MirrorEngine:
         cache = self._cache
         if cache is not None:
             cache.close()
-            await self._runtime.result(cache.closed)
+            await self.runtime.result(cache.closed)
 
     # Its end
 
@@ -264,11 +237,8 @@ class MirrorEngine:
             self.is_ended = True
             listeners = list(self._listeners)
             awaited, self._awaited = self._awaited, []
-            slots = list(self._slots)
-            self._slots.clear()
+            self.writes.end()
         self.ready.set()
-        for slot in slots:
-            slot.set()
         for listener in listeners:
             listener.signal.set()
         for _, signal in awaited:
@@ -277,9 +247,11 @@ class MirrorEngine:
 
     async def close(self) -> None:
         """Ends it. What it shows stays as it is."""
-        self._stopping.set()
-        self._line.abort()
-        self._job.cancel()
+        if not self._stopping.is_set():
+            # Once: a second time would interrupt how it ends.
+            self._stopping.set()
+            self._line.abort()
+            self._job.cancel()
         await self._job.join()
 
     def failure(self) -> StargusError:
@@ -297,7 +269,7 @@ class MirrorEngine:
 
     async def wait_revision(self, revision: int, timeout: float | None) -> int:
         """Waits until it shows the state of a revision, and answers its own."""
-        signal = self._runtime.signal()
+        signal = self.runtime.signal()
         entry = (revision, signal)
         with self.lock:
             if self.state.view.revision >= revision and self.is_ready:
@@ -329,7 +301,7 @@ class MirrorEngine:
 
     def listen(self) -> Listener:
         """Changes wait for this one from now on."""
-        listener = Listener(self._runtime.signal())
+        listener = Listener(self.runtime.signal())
         with self.lock:
             self._listeners.append(listener)
         return listener
@@ -362,8 +334,8 @@ class MirrorEngine:
         return self._add(self._callbacks, callback)
 
     def on_denied(self, callback: Callable[[ProblemError], object]) -> Callable[[], None]:
-        """Calls it with each refusal, where on_denied is `event`."""
-        return self._add(self._denied_callbacks, callback)
+        """Calls it with each refusal of a write, where on_denied is `event`."""
+        return self._add(self.writes.denied_callbacks, callback)
 
     def _add(self, callbacks: list[Any], callback: Any) -> Callable[[], None]:
         with self.lock:
@@ -376,7 +348,7 @@ class MirrorEngine:
 
         return remove
 
-    def _queue(self, changes: Sequence[Change]) -> None:
+    def queue(self, changes: Sequence[Change]) -> None:
         """With the lock held, so that they come in the order of what they tell of."""
         if not changes:
             return
@@ -387,7 +359,7 @@ class MirrorEngine:
         if self._callbacks:
             self._untold.extend(changes)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """One at a time, in their order, whoever comes: who finds another telling leaves it to that one."""
         while True:
             with self.lock:
@@ -403,199 +375,3 @@ class MirrorEngine:
             finally:
                 with self.lock:
                     self._is_telling = False
-
-    # What is written through it
-
-    async def write(
-        self, op: str, key: str, attributes: Mapping[str, Any], send: Callable[[], Awaitable[tuple[Item | None, int]]]
-    ) -> tuple[Item | None, int] | None:
-        """Shows a write and sends it. Answers what `send` does, or None where it was denied and that is told otherwise."""
-        await self._slot()
-        write = PendingWrite(key, op, dict(attributes))
-        done = self._runtime.signal()
-        with self.lock:
-            before = self._turns.get(key)
-            self._turns[key] = done
-            self.state.begin(write)
-        try:
-            rules = await self._rules_now()
-            with self.lock:
-                if rules is None or self._may(rules, write):
-                    self._queue(self.state.show(write))
-            self._tell()
-            if before is not None:
-                await before.wait()
-            if self.is_ended:
-                raise self.failure()
-            item, revision = await send()
-            with self.lock:
-                self._queue(self.state.confirmed(write, item, revision))
-            return item, revision
-        except BaseException as error:
-            with self.lock:
-                self._queue(self.state.refused(write))
-                if isinstance(error, ProblemError) and error.status == 403:
-                    self._has_rules = False
-            if isinstance(error, ProblemError) and error.code in _DENIALS and self.about.on_denied != "error":
-                if self.about.on_denied == "event":
-                    for callback in list(self._denied_callbacks):
-                        self.client.guarded(callback, error)
-                return None
-            raise
-        finally:
-            with self.lock:
-                if self._turns.get(key) is done:
-                    del self._turns[key]
-                self._writes -= 1
-                if self._slots:
-                    self._slots.popleft().set()
-            done.set()
-            self._tell()
-
-    async def _slot(self) -> None:
-        """Waits while too many wait."""
-        while True:
-            with self.lock:
-                if self.is_ended:
-                    raise self.failure()
-                if self._writes < WRITES_WAITING_MAX:
-                    self._writes += 1
-                    return
-                signal = self._runtime.signal()
-                self._slots.append(signal)
-            try:
-                await signal.wait()
-            except BaseException:
-                with self.lock:
-                    if signal in self._slots:
-                        self._slots.remove(signal)
-                    elif self._slots:
-                        # The place that it was told of is another one's.
-                        self._slots.popleft().set()
-                raise
-
-    def _may(self, rules: Rules, write: PendingWrite) -> bool:
-        present = self.state.shown(write.key)
-        collection = self.about.collection
-        if write.op == "delete":
-            return rules.allow("delete", collection, write.key, present or {}, ())
-        if present is None:
-            return rules.allow("create", collection, write.key, write.attributes, tuple(write.attributes))
-        names = tuple(write.attributes)
-        if write.op == "set":
-            names += tuple(name for name in present if name not in write.attributes)
-        return rules.allow("write", collection, write.key, present, names)
-
-    async def _rules_now(self) -> Rules | None:
-        """The rules that hold for the caller, asked for once; None where no policy binds. While they can't be had, nothing is known to be allowed."""
-        if self.client.pipeline.credentials is None:
-            return None
-        async with self._asking_rules:
-            if not self._has_rules:
-                try:
-                    self._rules = Rules(await self.client.effective_rules())
-                except (StargusError, TypeError, AttributeError):
-                    return Rules({})
-                self._has_rules = True
-            return self._rules
-
-    def forget_rules(self) -> None:
-        """They may be others: somebody else asks now."""
-        self._has_rules = False
-
-    async def set(
-        self, key: str, attributes: Mapping[str, Any], if_revision: int | None, idempotency_key: str | None
-    ) -> Item | None:
-        """Replaces all attributes; None where it was denied and that is told otherwise."""
-
-        async def send() -> tuple[Item | None, int]:
-            item = await self.client.calls.set(self.about.collection, key, attributes, if_revision, idempotency_key)
-            return item, item.revision
-
-        written = await self.write("set", key, attributes, send)
-        return None if written is None else written[0]
-
-    async def merge(
-        self, key: str, attributes: Mapping[str, Any], if_revision: int | None, idempotency_key: str | None
-    ) -> Item | None:
-        """A merge patch; None where it was denied and that is told otherwise."""
-
-        async def send() -> tuple[Item | None, int]:
-            item = await self.client.calls.merge(self.about.collection, key, attributes, if_revision, idempotency_key)
-            return item, item.revision
-
-        written = await self.write("merge", key, attributes, send)
-        return None if written is None else written[0]
-
-    async def delete(self, key: str, if_revision: int | None, idempotency_key: str | None) -> bool | None:
-        """Whether there was one; None where it was denied and that is told otherwise."""
-        existed = False
-
-        async def send() -> tuple[Item | None, int]:
-            nonlocal existed
-            existed, revision = await self.client.calls.delete(self.about.collection, key, if_revision, idempotency_key)
-            return None, revision
-
-        return None if await self.write("delete", key, {}, send) is None else existed
-
-    # Values of a sparse one
-
-    async def fetch(self, key: str) -> Item | None:
-        """The item with its values, never older than what the mirror knows of; None where it has none of this key."""
-        for _ in range(FETCHES_MAX):
-            own: _Flight | None = None
-            turn: Signal | None = None
-            flight: _Flight | None = None
-            with self.lock:
-                known = self.state.shown(key)
-                if known is not None and not self.is_sparse:
-                    return known
-                if known is None and (self.is_ready or not self.is_sparse):
-                    return None
-                turn = self._turns.get(key)
-                if known is not None and turn is None:
-                    kept = self.fetched.get(key)
-                    if kept is not None and kept.revision >= known.revision:
-                        return kept
-                    flight = self._flights.get(key)
-                    if flight is None:
-                        own = self._flights[key] = _Flight(self._runtime.signal())
-            if known is None:
-                await self.wait_ready(self.client.pipeline.request_timeout)
-            elif turn is not None:
-                # What is being written through the mirror is a part of what it knows.
-                await turn.wait()
-            elif own is not None:
-                item = await self._fly(own, key, known.revision)
-                if self._is_present(key, known, item):
-                    return item
-            elif flight is not None:
-                await flight.signal.wait()
-                if isinstance(flight.error, StargusError):
-                    raise flight.error
-                # Another error is of who asked, who was cancelled: it says nothing of the value.
-                if flight.error is None and (flight.item is None or flight.item.revision >= known.revision):
-                    return flight.item
-        raise Conflict(f"The item {key} changes faster than it can be read.")
-
-    def _is_present(self, key: str, known: Item, item: Item | None) -> bool:
-        """Whether what was read is as new as what the mirror knows of by now. It was read at the revision that was known then, or a later one."""
-        with self.lock:
-            present = self.state.shown(key)
-        return item is None or present is None or present.revision <= max(known.revision, item.revision)
-
-    async def _fly(self, flight: _Flight, key: str, revision: int) -> Item | None:
-        try:
-            flight.item = await self.client.calls.get(self.about.collection, key, revision or None, self.about.fields)
-        except BaseException as error:
-            flight.error = error
-            raise
-        finally:
-            with self.lock:
-                del self._flights[key]
-                known = self.state.shown(key)
-                item = flight.item
-                if item is not None and known is not None and item.revision >= known.revision:
-                    self.fetched.put(item, len(text_of(item.as_dict())))
-            flight.signal.set()
-        return flight.item

@@ -17,8 +17,14 @@ from ..errors import Closed, NotStargus, ProblemError, ProtocolError, StargusErr
 from ..version import USER_AGENT
 from .ports import Line, NoAnswer, Request, Response, Runtime, Stream
 
-#: Writes that take no idempotency key, or mustn't have one: reads by POST, logins, leases, imports.
-_KEYLESS = re.compile(r"^/v1/auth/|/(query|policy/(check|explain|preview)|renew|import|envelope/unlock)$")
+#: Calls by POST that would do something twice, and take no idempotency key: they make a key, a pin or a secret, import, or send something.
+_ONCE = re.compile(r"^/v1/(auth/keys|pins|pools/[^/]+/(import|notifiers/[^/]+/(test|rotateSecret|deliveries/[^/]+/redeliver)))$")
+
+#: Others that take none: reads by POST, and what is the same if it is done twice.
+_KEYLESS = re.compile(r"^/v1/(identities/[^/]+/envelope/unlock|pools/[^/]+/(collections/[^/]+/query|policy/(check|explain|preview)|sessions/[^/]+/renew))$")
+
+#: Of these a proxy says that it didn't hand the request over.
+_STATUS_OF_THE_UNDONE = frozenset({425, 429, 503})
 
 
 class Credentials(Protocol):
@@ -35,7 +41,15 @@ class Credentials(Protocol):
 
 def takes_key(method: str, path: str) -> bool:
     """Whether a request is a write that can be repeated under a key."""
-    return method in ("POST", "PUT", "PATCH", "DELETE") and not _KEYLESS.search(path.partition("?")[0])
+    if method not in ("POST", "PUT", "PATCH", "DELETE"):
+        return False
+    path = path.partition("?")[0]
+    return not path.startswith("/v1/auth/") and not (method == "POST" and (_KEYLESS.match(path) or _ONCE.match(path)))
+
+
+def is_once(method: str, path: str) -> bool:
+    """Whether a request would do something twice if it was repeated."""
+    return method == "POST" and _ONCE.match(path.partition("?")[0]) is not None
 
 
 class Pipeline:
@@ -65,6 +79,7 @@ class Pipeline:
         if takes_key(request.method, request.path) and "Idempotency-Key" not in request.headers:
             request.headers["Idempotency-Key"] = str(uuid.uuid4())
         request.headers.setdefault("User-Agent", USER_AGENT)
+        once = is_once(request.method, request.path)
         attempt = 0
         was_refused = False
         while True:
@@ -87,7 +102,7 @@ class Pipeline:
                 if closing.is_set():
                     raise _closed() from None
                 failure = _unanswered(error, request.base or self.url)
-                if unsure_is_final and error.was_sent:
+                if (unsure_is_final or once) and error.was_sent:
                     raise failure from error
             else:
                 verdict = judge(response.status, response.headers, response.body)
@@ -102,7 +117,7 @@ class Pipeline:
                     if not may_be_repeated(failure):
                         raise failure
                     retry_after = failure.retry_after
-                elif not is_of_the_moment(response.status):
+                elif not is_of_the_moment(response.status) or (once and response.status not in _STATUS_OF_THE_UNDONE):
                     raise failure
                 else:
                     retry_after = retry_after_of(response.headers.get("retry-after"), response.headers.get("date"))
@@ -144,7 +159,13 @@ class Pipeline:
             if stream.status == 200 and _is_type(stream.headers.get("content-type"), "text/event-stream"):
                 return stream
             try:
-                body = await stream.rest()
+                body = await stream.rest(self.request_timeout)
+            except NoAnswer:
+                # A page without an end is enough to know by.
+                kind = stream.headers.get("content-type")
+                if _is_type(kind, "application/problem+json") or _is_type(kind, "application/json"):
+                    raise
+                body = b""
             finally:
                 await stream.close()
             failure = judge(stream.status, stream.headers, body) or NotStargus(
@@ -168,7 +189,7 @@ def parsed(response: Response) -> Any:
         return None
     try:
         return json.loads(response.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError("The server's answer is no JSON.") from error
 
 
@@ -187,7 +208,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> StargusError 
         return _no_stargus(status, kind)
     try:
         problem = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ProtocolError(f"The server refused with {status}, and what it says is no JSON.")
     if not isinstance(problem, dict) or not isinstance(problem.get("code"), str):
         return _no_stargus(status, kind)

@@ -72,8 +72,8 @@ class Stream(Protocol):
         """
         ...
 
-    async def rest(self) -> bytes:
-        """All that is left of it, up to a bound. Raises NoAnswer."""
+    async def rest(self, timeout: float) -> bytes:
+        """All of it, up to a bound, within the time that began when it was opened, or `timeout` seconds at most. Raises NoAnswer."""
         ...
 
     async def close(self) -> None: ...

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ..core.repetition import seconds_of
 from ..core.sse import SseParser
 from ..errors import ProtocolError
 from ..limits import HEARTBEAT, HEARTBEATS_MISSED
@@ -53,9 +54,9 @@ class EventReader:
         if not isinstance(data, dict):
             raise ProtocolError(f"The stream told an event `{name}` that is no object.")
         if name == "hello":
-            beat = data.get("heartbeatMs")
-            if isinstance(beat, (int, float)) and beat > 0:
-                self._silence = beat / 1000 * HEARTBEATS_MISSED
+            beat = seconds_of(data.get("heartbeatMs"))
+            if beat > 0:
+                self._silence = beat * HEARTBEATS_MISSED
         return Event(name, data, event_id, len(text))
 
 
