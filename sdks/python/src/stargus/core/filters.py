@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .json_values import same
+from .three_valued import all_of, any_of
 
 _ABSENT: Any = object()
 _UNKNOWN: Any = object()
@@ -18,7 +19,7 @@ _LOGIC = frozenset({"and", "or", "not"})
 
 def judge(where: Mapping[str, Any], key: str, attributes: Mapping[str, Any], known: frozenset[str] | None = None) -> bool | None:
     """Whether an item matches. `known` names the attributes that can be seen; None: all can."""
-    return _all_of(_judge_member(name, operand, key, attributes, known) for name, operand in where.items())
+    return all_of(_judge_member(name, operand, key, attributes, known) for name, operand in where.items())
 
 
 def _judge_member(name: str, operand: Any, key: str, attributes: Mapping[str, Any], known: frozenset[str] | None) -> bool | None:
@@ -29,33 +30,13 @@ def _judge_member(name: str, operand: Any, key: str, attributes: Mapping[str, An
         if not isinstance(operand, (list, tuple)):
             return None
         parts = [judge(part, key, attributes, known) if isinstance(part, Mapping) else None for part in operand]
-        return _all_of(parts) if name == "and" else _any_of(parts)
+        return all_of(parts) if name == "and" else any_of(parts)
     value = _value_of(name, key, attributes, known)
     if value is _UNKNOWN:
         return None
     if not isinstance(operand, Mapping):
         operand = {"eq": operand}
-    return _all_of(_test(operator, value, against) for operator, against in operand.items())
-
-
-def _all_of(parts: Any) -> bool | None:
-    result: bool | None = True
-    for part in parts:
-        if part is False:
-            return False
-        if part is None:
-            result = None
-    return result
-
-
-def _any_of(parts: Any) -> bool | None:
-    result: bool | None = False
-    for part in parts:
-        if part is True:
-            return True
-        if part is None:
-            result = None
-    return result
+    return all_of(_test(operator, value, against) for operator, against in operand.items())
 
 
 def _value_of(name: str, key: str, attributes: Mapping[str, Any], known: frozenset[str] | None) -> Any:

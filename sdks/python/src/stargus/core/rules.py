@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .json_values import same
+from .three_valued import all_of
 
 Rule = Mapping[str, Any]
 _ABSENT: Any = object()
@@ -66,22 +67,12 @@ def _meets(conditions: Mapping[str, Any] | None, about: Mapping[str, Any]) -> bo
         if path.startswith("$"):
             met: bool | None = None
         elif isinstance(tests, Mapping) and any(name.startswith("$") for name in tests):
-            met = _all(_test(name, value, operand) for name, operand in tests.items())
+            met = all_of(_test(name, value, operand) for name, operand in tests.items())
         else:
             met = value is not _ABSENT and same(value, tests)
         if met is False:
             return False
         if met is None:
-            result = None
-    return result
-
-
-def _all(parts: Any) -> bool | None:
-    result: bool | None = True
-    for part in parts:
-        if part is False:
-            return False
-        if part is None:
             result = None
     return result
 
