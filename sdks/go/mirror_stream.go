@@ -154,7 +154,6 @@ func (m *Mirror) forget(next *step) {
 	}
 	if next.items != nil {
 		m.kept.dropAll()
-		clear(m.kept.toldAt)
 		return
 	}
 	for _, item := range next.puts {

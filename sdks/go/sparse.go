@@ -118,11 +118,12 @@ func (k *keptValues) leave(key string, one *fetching) {
 }
 
 // dropAll forgets all values: where a state came whole they may be of a pool that is gone, or have more or fewer attributes than may
-// be seen now.
+// be seen now. The mirror's lock is held.
 func (k *keptValues) dropAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	clear(k.byKey)
+	clear(k.toldAt)
 	k.byRecent.Init()
 	k.bytes = 0
 	for _, one := range k.under {
